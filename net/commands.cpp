@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See commands.hpp.
+#include "net/commands.hpp"
+
+#include "net/flow.hpp"
+
+namespace blanket::net {
+
+Result<std::string> SystemRunner::run(const Command& command) {
+    return blanket::run(command.argv, {.deadline = command.deadline, .input = command.input, .max_output = 256u << 20, .env = {}});
+}
+
+namespace commands {
+
+Command switch_read() {
+    return {.argv = {"ovs-vsctl", "--timeout=15", "--format=json", "--columns=_uuid,name,ports,datapath_type,fail_mode", "find", "Bridge",
+                     std::string("name=") + kBridge, "--", "--columns=_uuid,name,interfaces", "list", "Port", "--",
+                     "--columns=_uuid,name,type,ofport,external_ids,options,mac,mtu_request,error", "list", "Interface"},
+            .input = {}};
+}
+
+Command switch_change(const std::vector<Argv>& steps) {
+    Command command{.argv = {"ovs-vsctl", "--timeout=15"}, .input = {}};
+    for (const auto& step : steps) {
+        command.argv.emplace_back("--");
+        command.argv.insert(command.argv.end(), step.begin(), step.end());
+    }
+    return command;
+}
+
+Command flows_read() {
+    return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "--no-names", "--no-stats", "dump-flows", kBridge,
+                     std::format("cookie={:#x}/{:#x}", kCookieMark, kCookieMask)},
+            .input = {}};
+}
+
+Command flows_change(const std::string& lines) {
+    return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "bundle", kBridge, "-"}, .input = lines};
+}
+
+Command addresses_read() { return {.argv = {"ip", "-json", "address", "show"}, .input = {}}; }
+
+Command addresses_change(const std::string& lines) { return {.argv = {"ip", "-batch", "-"}, .input = lines}; }
+
+Command wireguard_sync(const std::string& config) { return {.argv = {"wg", "syncconf", kWireGuardInterface, "/dev/stdin"}, .input = config}; }
+
+Command firewall_load(const std::string& rules) { return {.argv = {"nft", "-f", "-"}, .input = rules}; }
+
+Command dhcp_unit(std::string_view verb, std::uint32_t vni) {
+    return {.argv = {"systemctl", std::string(verb), std::format("blanket-dhcp@{}.service", vni)}, .input = {}, .deadline = std::chrono::seconds(40)};
+}
+
+}  // namespace commands
+}  // namespace blanket::net

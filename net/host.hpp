@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The host's own side of the overlay: addresses of the gateway ports and of WireGuard, and the firewall that keeps VMs and the uplink out of them.
+// Pure; overlay_ovs.cpp runs the plans.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "net/model.hpp"
+
+namespace blanket::net {
+
+struct Link {
+    std::uint64_t mtu = 0;
+    bool up = false;
+    std::set<std::string> ipv4;  // "10.1.0.1/24"
+};
+
+// The answer of `ip -json address show`.
+Result<std::map<std::string, Link>> parse_links(std::string_view text);
+
+// Lines for `ip -batch` that bring up the gateway ports with exactly their address; empty when they are. A gateway port that is not a link yet is
+// an error of the switch and is skipped here.
+std::string plan_gateway_links(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways);
+// The same for wg-blanket, which is created when absent. Empty when this site has no index yet.
+std::string plan_wireguard_link(const std::map<std::string, Link>& links, const Underlay& underlay);
+
+// nftables rules, replacing our own table as a whole: VXLAN is heard only inside WireGuard, our underlay addresses never from the uplink, gateway
+// ports only for DHCP, echo and answers, and nothing is forwarded between any of them.
+std::string firewall_rules();
+
+}  // namespace blanket::net

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Records into checked endpoints, gateway ports and WireGuard peers; see model.hpp. The flows are in pipeline.cpp.
+#include "net/model.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "toolstack/base/text.hpp"
+
+namespace blanket::net {
+namespace {
+
+// Tunnel addresses of the usable sites. A doubled index would let two sites speak for each other: neither is used.
+std::map<std::string, std::uint32_t> tunnel_addresses(const std::vector<Site>& sites, std::vector<std::string>& warnings) {
+    std::map<std::uint32_t, unsigned> uses;
+    for (const auto& site : sites) ++uses[site.index];
+    std::map<std::string, std::uint32_t> out;
+    for (const auto& site : sites) {
+        if (site.role == "witness" || site.index == 0) continue;
+        if (site.index > 254 || uses[site.index] > 1) {
+            warnings.push_back(std::format("site '{}' is left out: its index {} is out of range or taken twice", site.name, site.index));
+            continue;
+        }
+        out[site.name] = 10u << 24 | 213u << 16 | site.index << 8 | 1u;
+    }
+    return out;
+}
+
+struct NetFacts {
+    std::uint32_t vni, gateway;
+    Cidr cidr;
+};
+
+std::map<std::string, NetFacts> usable_nets(const std::vector<Net>& nets, std::vector<std::string>& warnings) {
+    std::map<std::uint32_t, unsigned> uses;
+    for (const auto& net : nets) ++uses[net.vni];
+    std::map<std::string, NetFacts> out;
+    for (const auto& net : nets) {
+        const auto cidr = parse_cidr(net.cidr);
+        const auto gateway = parse_ipv4(net.gateway);
+        if (!cidr || !gateway || net.vni == 0 || net.vni > 0xff'ffff || uses[net.vni] > 1) {
+            warnings.push_back(std::format("net '{}' is left out: VNI {}, CIDR '{}' or gateway '{}' cannot be used", net.name, net.vni, net.cidr,
+                                           net.gateway));
+            continue;
+        }
+        out[net.name] = {net.vni, *gateway, *cidr};
+    }
+    return out;
+}
+
+bool inside(const Cidr& cidr, std::uint32_t ip) {
+    const std::uint32_t host = 0xffff'ffffu >> cidr.prefix;
+    return (ip & ~host) == cidr.base && (ip & host) != 0 && (ip & host) != host;
+}
+
+}  // namespace
+
+Mac gateway_mac(std::uint32_t vni) { return Mac{0x02005e} << 24 | (vni & 0xff'ffff); }
+
+std::string gateway_name(std::uint32_t vni) { return std::format("gw{}", vni); }
+
+std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warnings) {
+    const auto nets = usable_nets(world.nets, warnings);
+    const auto tunnels = tunnel_addresses(world.sites, warnings);
+    const auto address_of = [&](const std::string& site) {
+        const auto it = tunnels.find(site);
+        return it == tunnels.end() ? 0u : it->second;
+    };
+    std::vector<const VmRecord*> vms;
+    for (const auto& vm : world.vms)
+        if (vm.phase != Phase::kDeleting) vms.push_back(&vm);
+    std::ranges::sort(vms, [](const VmRecord* a, const VmRecord* b) { return std::tie(a->created, a->uuid) < std::tie(b->created, b->uuid); });
+
+    std::vector<Endpoint> out;
+    std::set<std::pair<std::uint32_t, Mac>> macs;
+    std::set<std::pair<std::uint32_t, std::uint32_t>> ips;
+    for (const auto* vm : vms) {
+        Endpoint base{.uuid = vm->uuid, .name = vm->name, .epoch = vm->epoch, .port = {}};
+        base.local = vm->owner == world.site;
+        base.owner = address_of(vm->owner);
+        const bool arriving = !base.local && vm->phase == Phase::kMigrating && vm->migration && vm->migration->target == world.site;
+        if (arriving) base.relay = base.owner;
+        for (const auto& handover : world.handovers)
+            if (handover.uuid == vm->uuid && handover.way == Handover::Way::kIn) base.relay = address_of(handover.site);
+        for (const auto& handover : world.handovers)  // never both: a site that takes a VM over does not send its frames away
+            if (handover.uuid == vm->uuid && handover.way == Handover::Way::kOut && base.relay == 0 && handover.site != world.site)
+                base.redirect = address_of(handover.site);
+        for (unsigned nic = 0; nic < vm->nics.size(); ++nic) {
+            const Nic& card = vm->nics[nic];
+            const auto net = nets.find(card.net);
+            const auto mac = parse_mac(card.mac);
+            const auto ip = parse_ipv4(card.ip);
+            if (net == nets.end() || !mac || !ip || !inside(net->second.cidr, *ip) || *ip == net->second.gateway ||
+                *mac == gateway_mac(net->second.vni)) {
+                warnings.push_back(std::format("NIC {} of VM '{}' is left out: net '{}', MAC '{}' or address '{}' cannot be used", nic, vm->name,
+                                               card.net, card.mac, card.ip));
+                continue;
+            }
+            const std::uint32_t vni = net->second.vni;
+            if (macs.contains({vni, *mac}) || ips.contains({vni, *ip})) {
+                warnings.push_back(std::format("NIC {} of VM '{}' is left out: {} or {} belongs to an older VM of net '{}'", nic, vm->name, card.mac,
+                                               card.ip, card.net));
+                continue;
+            }
+            macs.insert({vni, *mac});
+            ips.insert({vni, *ip});
+            Endpoint endpoint = base;
+            endpoint.vni = vni;
+            endpoint.mac = *mac;
+            endpoint.ip = *ip;
+            endpoint.nic = nic;
+            if (base.local)
+                for (const auto& port : world.ports.vms)
+                    if (port.uuid == vm->uuid && port.mac == *mac) endpoint.port = port.port;
+            out.push_back(std::move(endpoint));
+        }
+    }
+    return out;
+}
+
+std::vector<GatewayPort> plan_gateways(const std::vector<Net>& nets, std::vector<std::string>& warnings) {
+    const auto usable = usable_nets(nets, warnings);
+    std::vector<GatewayPort> out;
+    for (const auto& net : nets)
+        if (const auto it = usable.find(net.name); it != usable.end())
+            out.push_back({gateway_name(net.vni), net.vni, gateway_mac(net.vni), it->second.gateway, it->second.cidr.prefix,
+                           net.mtu == 0 ? kGuestMtu : net.mtu});
+    std::ranges::sort(out, {}, &GatewayPort::vni);
+    return out;
+}
+
+Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, std::uint32_t uplink_mtu, std::vector<std::string>& warnings) {
+    std::vector<std::string> quiet;  // resolve() reports the sites already
+    const auto tunnels = tunnel_addresses(sites, quiet);
+    Underlay out{.mtu = uplink_mtu - kWireGuardOverhead, .peers = {}};
+    if (const auto own = tunnels.find(site); own != tunnels.end()) out.address = own->second;
+    if (out.address == 0) return out;
+    std::set<std::string> keys;
+    for (const auto& other : sites) {
+        const auto it = tunnels.find(other.name);
+        if (it == tunnels.end() || other.name == site) continue;
+        const auto key = base64_decode(other.wireguard_key);
+        if (!key || key->size() != 32 || !parse_ipv4(other.address) || !keys.insert(other.wireguard_key).second) {
+            warnings.push_back(std::format("no tunnel to site '{}': address '{}' is not IPv4, or its WireGuard key is bad or used twice", other.name,
+                                           other.address));
+            continue;
+        }
+        out.peers.push_back({other.name, other.wireguard_key, std::format("{}:{}", other.address, kWireGuardPort),
+                             format_ipv4(it->second & 0xffff'ff00u) + "/24"});
+    }
+    std::ranges::sort(out.peers, {}, &Peer::site);
+    return out;
+}
+
+std::vector<VmRecord> newest(const std::vector<VmRecord>& known, std::vector<VmRecord> fresh) {
+    std::map<std::string_view, const VmRecord*> by_uuid;
+    for (const auto& vm : known) by_uuid[vm.uuid] = &vm;
+    for (auto& vm : fresh)
+        if (const auto it = by_uuid.find(vm.uuid); it != by_uuid.end() && it->second->epoch > vm.epoch) vm = *it->second;
+    return fresh;
+}
+
+}  // namespace blanket::net

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See overlay_ovs.hpp.
+#include "net/overlay_ovs.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "net/dhcp.hpp"
+#include "net/host.hpp"
+#include "net/wireguard.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::net {
+namespace {
+
+constexpr std::string_view kLog = "net";
+constexpr auto kPortPoll = std::chrono::milliseconds(30);
+
+Result<void> ok(Result<std::string> result) {
+    if (!result) return std::unexpected(std::move(result).error());
+    return {};
+}
+
+const VmRecord* find(const std::vector<VmRecord>& vms, const std::string& uuid) {
+    const auto it = std::ranges::find(vms, uuid, &VmRecord::uuid);
+    return it == vms.end() ? nullptr : &*it;
+}
+
+}  // namespace
+
+OvsOverlay::OvsOverlay(OverlayOptions options, CommandRunner* runner)
+    : options_(std::move(options)), runner_(runner != nullptr ? runner : &system_) {
+    last_.site = options_.site;
+}
+
+Result<std::unique_ptr<OvsOverlay>> OvsOverlay::create(OverlayOptions options, CommandRunner* runner) {
+    BLANKET_CHECK(check_name(options.site, "site"));
+    if (options.uplink_mtu < 576 || options.uplink_mtu > 65535)
+        return fail(Kind::kInvalid, "uplink MTU {} is not within 576 to 65535", options.uplink_mtu);
+    return std::unique_ptr<OvsOverlay>(new OvsOverlay(std::move(options), runner));
+}
+
+Result<SwitchState> OvsOverlay::read_switch() {
+    auto text = runner_->run(commands::switch_read());
+    if (!text) {
+        Error error = std::move(text).error().context("reading Open vSwitch");
+        error.hint = "is openvswitch-switch.service running?";
+        return std::unexpected(std::move(error));
+    }
+    return parse_switch(*text);
+}
+
+// Links, WireGuard and firewall. Expects apply_mutex_.
+Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay) {
+    if (!firewall_loaded_) {
+        auto loaded = runner_->run(commands::firewall_load(firewall_rules()));
+        if (!loaded) return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        firewall_loaded_ = true;
+    }
+    BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
+    BLANKET_TRY(const auto links, parse_links(text));
+    const std::string lines = plan_gateway_links(links, gateways) + plan_wireguard_link(links, underlay);
+    if (!lines.empty()) BLANKET_CHECK(ok(runner_->run(commands::addresses_change(lines))));
+    if (underlay.address == 0) return {};
+    BLANKET_TRY(const WireGuardKey key, identity(options_.key_path));
+    const std::string config = wireguard_config(key, underlay);
+    if (config == wireguard_text_ && links.contains(kWireGuardInterface)) return {};
+    wireguard_text_.clear();
+    auto synced = runner_->run(commands::wireguard_sync(config));
+    if (!synced) return std::unexpected(std::move(synced).error().context("WireGuard"));
+    wireguard_text_ = config;
+    return {};
+}
+
+Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
+    const std::lock_guard one(apply_mutex_);
+    std::vector<std::string> warnings;
+    const auto gateways = plan_gateways(nets, warnings);
+    const Underlay underlay = plan_underlay(options_.site, sites, options_.uplink_mtu, warnings);
+    for (const auto& net : nets)
+        if (net.mtu + kVxlanOverhead > underlay.mtu)
+            warnings.push_back(std::format("net '{}' gives its guests MTU {}, but {} is the most that the uplink's {} carries", net.name, net.mtu,
+                                           underlay.mtu - kVxlanOverhead, options_.uplink_mtu));
+
+    BLANKET_TRY(SwitchState state, read_switch());
+    if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath); !steps.empty()) {
+        BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
+        BLANKET_TRY(state, read_switch());
+    }
+    BLANKET_CHECK(check_switch(state));
+    BLANKET_CHECK(apply_host(gateways, underlay));
+
+    World plan;
+    {
+        const std::lock_guard hold(state_mutex_);
+        last_.nets = nets;
+        last_.sites = sites;
+        last_.vms = newest(last_.vms, vms);
+        // Read again: a vif may have come, or a redirect gone in, while links and WireGuard were at work.
+        BLANKET_TRY(state, read_switch());
+        last_.ports = local_ports(state);
+        BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read()));
+        BLANKET_TRY(auto observed, parse_flow_dump(dump));
+        plan = world();
+        BLANKET_CHECK(push(observed, plan, {}));
+        ready_ = true;
+    }
+    const auto endpoints = resolve(plan, warnings);
+    BLANKET_CHECK(apply_dhcp(plan_dhcp(gateways, endpoints, options_.dhcp_folder), options_.dhcp_folder, *runner_, dhcp_started_));
+    std::ranges::sort(warnings);
+    warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());
+    for (const auto& warning : warnings)
+        if (std::ranges::find(told_, warning) == told_.end()) log::warning(kLog, "{}", warning);
+    told_ = std::move(warnings);
+    return {};
+}
+
+// Puts a record that the caller knows to be new into what we know.
+void OvsOverlay::take(const VmRecord& vm) {
+    if (const auto it = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); it != last_.vms.end()) *it = vm;
+    else last_.vms.push_back(vm);
+}
+
+World OvsOverlay::world() {
+    std::erase_if(handovers_, [now = Clock::now()](const TimedHandover& item) { return item.until <= now; });
+    // A VM that is coming back is not sent away any more.
+    std::erase_if(handovers_, [this](const TimedHandover& item) {
+        const VmRecord* vm = find(last_.vms, item.handover.uuid);
+        return item.handover.way == Handover::Way::kOut &&
+               (vm == nullptr || (vm->owner != options_.site && vm->migration && vm->migration->target == options_.site));
+    });
+    World out = last_;
+    for (const auto& item : handovers_) out.handovers.push_back(item.handover);
+    return out;
+}
+
+void OvsOverlay::set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life) {
+    std::erase_if(handovers_, [&](const TimedHandover& item) { return item.handover.uuid == uuid; });
+    if (handover) handovers_.push_back({std::move(*handover), Clock::now() + life});
+}
+
+// Brings the switch from `observed` to the plan in one bundle, with `extra` lines at its end.
+Result<void> OvsOverlay::push(const std::vector<FlowText>& observed, const World& world, std::string extra) {
+    std::vector<std::string> quiet;  // apply() tells the warnings
+    const auto flows = plan_flows(world, quiet);
+    std::string text;
+    for (const auto& line : plan_bundle(flows, observed)) text += line + '\n';
+    text += extra;
+    if (!text.empty())
+        if (auto done = runner_->run(commands::flows_change(text)); !done) return std::unexpected(std::move(done).error().context("OpenFlow bundle"));
+    installed_.clear();
+    installed_.reserve(flows.size());
+    for (const auto& flow : flows) installed_.push_back(to_flow_text(flow));
+    return {};
+}
+
+Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) {
+    const std::lock_guard hold(state_mutex_);
+    if (!ready_ || last_.ports.tunnel == 0)
+        return fail_hint(Kind::kPrecondition, std::format("frames of VM '{}' cannot be redirected: this site has no tunnel port yet", vm.name),
+                         "wait until 'blanket doctor' shows the overlay green");
+    if (vm.owner != options_.site || site.name == options_.site)
+        return fail(Kind::kConflict, "frames of VM '{}' cannot be redirected from '{}' to '{}': its owner is '{}'", vm.name, options_.site, site.name,
+                    vm.owner);
+    if (const VmRecord* known = find(last_.vms, vm.uuid); known != nullptr && known->epoch > vm.epoch)
+        return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known, owner '{}'", vm.name, vm.epoch, known->epoch,
+                    known->owner);
+    if (std::ranges::find(last_.sites, site.name, &Site::name) == last_.sites.end()) last_.sites.push_back(site);
+    take(vm);
+    set_handover(vm.uuid, Handover{vm.uuid, site.name, Handover::Way::kOut}, std::chrono::seconds(kRedirectSeconds));
+    const auto observed = installed_;
+    return push(observed, world(), {});
+}
+
+Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
+    const std::lock_guard hold(state_mutex_);
+    set_handover(vm.uuid, std::nullopt, {});
+    if (!ready_) return {};
+    const auto observed = installed_;
+    return push(observed, world(), {});
+}
+
+Result<void> OvsOverlay::activate(const VmRecord& vm) {
+    if (vm.owner != options_.site)
+        return fail(Kind::kConflict, "VM '{}' cannot be activated at '{}': its owner is '{}'", vm.name, options_.site, vm.owner);
+    const auto deadline = Clock::now() + options_.port_deadline;
+    for (;;) {
+        {
+            const std::lock_guard hold(state_mutex_);
+            if (!ready_) return fail(Kind::kPrecondition, "VM '{}' cannot be activated: the overlay has not been applied yet", vm.name);
+            const VmRecord* known = find(last_.vms, vm.uuid);
+            if (known != nullptr && known->epoch > vm.epoch)
+                return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known, owner '{}'", vm.name, vm.epoch,
+                            known->epoch, known->owner);
+            BLANKET_TRY(const SwitchState state, read_switch());
+            const LocalPorts ports = local_ports(state);
+            const bool plugged = std::ranges::all_of(vm.nics, [&](const Nic& nic) {
+                const auto mac = parse_mac(nic.mac);
+                return mac && std::ranges::any_of(ports.vms, [&](const VmPort& port) { return port.uuid == vm.uuid && port.mac == *mac; });
+            });
+            if (plugged) {
+                std::optional<Handover> from;
+                if (known != nullptr && known->owner != options_.site) from = Handover{vm.uuid, known->owner, Handover::Way::kIn};
+                set_handover(vm.uuid, std::move(from), std::chrono::seconds(kRelaySeconds));
+                last_.ports = ports;
+                take(vm);
+                const World plan = world();
+                std::vector<std::string> quiet;
+                const auto endpoints = resolve(plan, quiet);
+                std::string announce;
+                for (const auto& endpoint : endpoints)
+                    if (endpoint.uuid == vm.uuid && endpoint.port)
+                        if (const auto line = announce_line(plan, endpoint, endpoints); !line.empty()) announce += line + '\n';
+                const auto observed = installed_;
+                return push(observed, plan, std::move(announce));
+            }
+        }
+        if (Clock::now() >= deadline)
+            return fail_hint(Kind::kTimeout,
+                             std::format("a port of VM '{}' did not appear on {} within {} ms", vm.name, kBridge, options_.port_deadline.count()),
+                             "look at 'ovs-vsctl show' and at the log of blanket-hotplug");
+        std::this_thread::sleep_for(kPortPoll);  // OVSDB has no cheaper signal for a command line client
+    }
+}
+
+}  // namespace blanket::net

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// OvsOverlay: the Overlay port over Open vSwitch, WireGuard and dnsmasq. The daemon makes one and calls apply() at every change of a record and
+// every half minute (a restarted Open vSwitch has forgotten its flows); the migration calls redirect, undo_redirect and activate.
+// Thread safe. The hot calls wait at most for the flow part of an apply(), never for its WireGuard, address or DHCP part.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "net/commands.hpp"
+#include "net/ovs.hpp"
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::net {
+
+struct OverlayOptions {
+    std::string site;  // this site's name
+    std::string key_path = "/var/lib/blanket/pki/wg.key";
+    std::string dhcp_folder = "/run/blanket/dhcp";
+    std::string datapath = "system";  // tests: "dummy"
+    std::uint32_t uplink_mtu = kUplinkMtu;
+    std::chrono::milliseconds port_deadline{10'000};  // activate(): how long to wait for the vif
+};
+
+class OvsOverlay final : public Overlay {
+public:
+    // `runner` outlives the overlay; nullptr = the real one. Nothing runs before the first call of a method.
+    static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr);
+
+    Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
+    // One ovs-ofctl process. kConflict when this site does not own the VM; kPrecondition before the first apply() or without a tunnel.
+    Result<void> redirect(const VmRecord& vm, const Site& site) override;
+    Result<void> undo_redirect(const VmRecord& vm) override;
+    // One ovs-vsctl process (more while the vif is not there yet) and one ovs-ofctl process. kConflict for a stale record or another owner's,
+    // kTimeout when the vif does not come.
+    Result<void> activate(const VmRecord& vm) override;
+
+private:
+    using Clock = std::chrono::steady_clock;
+    struct TimedHandover {
+        Handover handover;
+        Clock::time_point until;
+    };
+
+    OvsOverlay(OverlayOptions options, CommandRunner* runner);
+    Result<SwitchState> read_switch();
+    Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay);
+    // The rest expects state_mutex_.
+    void take(const VmRecord& vm);
+    World world();
+    Result<void> push(const std::vector<FlowText>& observed, const World& world, std::string extra);
+    void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
+
+    OverlayOptions options_;
+    SystemRunner system_;
+    CommandRunner* runner_;
+
+    std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
+    std::string wireguard_text_;  // last configuration given to `wg`
+    bool firewall_loaded_ = false;
+    std::set<std::uint32_t> dhcp_started_;
+    std::vector<std::string> told_;  // warnings already logged
+
+    std::mutex state_mutex_;
+    bool ready_ = false;  // an apply() has read the switch
+    World last_;
+    std::vector<TimedHandover> handovers_;
+    std::vector<FlowText> installed_;  // what the switch holds, as far as we know
+};
+
+}  // namespace blanket::net

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See wireguard.hpp. The key is X25519 (RFC 7748), made and completed by OpenSSL.
+#include "net/wireguard.hpp"
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <openssl/evp.h>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::net {
+namespace {
+
+using Pkey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+using Raw = std::array<unsigned char, 32>;
+
+Result<std::string> raw(EVP_PKEY* key, int (*get)(const EVP_PKEY*, unsigned char*, size_t*)) {
+    Raw bytes{};
+    std::size_t size = bytes.size();
+    if (key == nullptr || get(key, bytes.data(), &size) != 1 || size != bytes.size())
+        return fail(Kind::kInternal, "OpenSSL gave no X25519 key");
+    return base64_encode(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+}  // namespace
+
+Result<WireGuardKey> identity(const std::string& path) {
+    auto text = read_file(path, 4096);
+    if (!text && text.error().kind != Kind::kNotFound) return std::unexpected(text.error());
+    if (text) {
+        const std::string secret(trim(*text));
+        const auto bytes = base64_decode(secret);
+        if (!bytes || bytes->size() != 32)
+            return fail_hint(Kind::kInvalid, std::format("'{}' does not hold a WireGuard key", path),
+                             "put the old file back, or remove it and let this site join again with a new key");
+        Pkey key(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, reinterpret_cast<const unsigned char*>(bytes->data()), 32), EVP_PKEY_free);
+        BLANKET_TRY(std::string pub, raw(key.get(), EVP_PKEY_get_raw_public_key));
+        return WireGuardKey{secret, std::move(pub)};
+    }
+    Pkey key(EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519"), EVP_PKEY_free);
+    WireGuardKey made;
+    BLANKET_TRY(made.secret, raw(key.get(), EVP_PKEY_get_raw_private_key));
+    BLANKET_TRY(made.pub, raw(key.get(), EVP_PKEY_get_raw_public_key));
+    const auto folder = std::filesystem::path(path).parent_path();
+    if (!folder.empty() && !std::filesystem::exists(folder)) BLANKET_CHECK(make_dirs(folder.string(), 0700));
+    BLANKET_CHECK(write_file(path, made.secret + "\n", 0600));
+    return made;
+}
+
+std::string wireguard_config(const WireGuardKey& key, const Underlay& underlay) {
+    std::string text = std::format("[Interface]\nPrivateKey = {}\nListenPort = {}\n", key.secret, kWireGuardPort);
+    for (const auto& peer : underlay.peers)
+        text += std::format("\n[Peer]\nPublicKey = {}\nAllowedIPs = {}\nEndpoint = {}\nPersistentKeepalive = 25\n", peer.key, peer.allowed,
+                            peer.endpoint);
+    return text;
+}
+
+}  // namespace blanket::net

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A network that remembers what it was told.
+#pragma once
+
+#include <set>
+
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::fakes {
+
+class FakeOverlay final : public Overlay {
+public:
+    std::set<std::string> redirected, active;  // VM names
+    int applied = 0;
+    Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override {
+        ++applied;
+        return {};
+    }
+    Result<void> redirect(const VmRecord& vm, const Site&) override {
+        redirected.insert(vm.name);
+        return {};
+    }
+    Result<void> undo_redirect(const VmRecord& vm) override {
+        redirected.erase(vm.name);
+        return {};
+    }
+    Result<void> activate(const VmRecord& vm) override {
+        active.insert(vm.name);
+        return {};
+    }
+};
+
+}  // namespace blanket::fakes

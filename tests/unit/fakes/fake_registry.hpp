@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A registry in memory with true compare-and-swap, revisions, and the two failures that matter: no quorum, and an answer that is lost after the write.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::fakes {
+
+class FakeRegistry final : public Registry {
+public:
+    bool down = false;           // no quorum: nothing is read or written
+    int lose_answers = 0;        // so many updates succeed but answer kUnavailable
+    std::vector<VmRecord> history;  // every accepted VM record, in order
+
+    Result<Snapshot> snapshot() override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        Snapshot now;
+        now.revision = revision_;
+        for (const auto& [uuid, vm] : vms_) now.vms.push_back(vm);
+        for (const auto& [key, value] : others_) {
+            if (key.starts_with("sites/")) now.sites.push_back({*parse_site(value.value), value.revision});
+            if (key.starts_with("nets/")) now.nets.push_back({*parse_net(value.value), value.revision});
+            if (key.starts_with("images/")) now.images.push_back({*parse_image(value.value), value.revision});
+        }
+        return now;
+    }
+    Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        const auto it = vms_.find(uuid);
+        return it == vms_.end() ? std::nullopt : std::optional(it->second);
+    }
+    Result<std::uint64_t> create_vm(const VmRecord& vm) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        for (const auto& [uuid, other] : vms_)
+            if (uuid == vm.uuid || other.value.name == vm.name) return fail(Kind::kConflict, "VM '{}' exists", vm.name);
+        vms_[vm.uuid] = {vm, ++revision_};
+        history.push_back(vm);
+        return revision_;
+    }
+    Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        const auto it = vms_.find(vm.uuid);
+        if (it == vms_.end() || it->second.revision != expected) return fail(Kind::kConflict, "revision {} is not the present one", expected);
+        it->second = {vm, ++revision_};
+        history.push_back(vm);
+        if (lose_answers > 0) {
+            --lose_answers;
+            return fail(Kind::kUnavailable, "the answer was lost");
+        }
+        return revision_;
+    }
+    Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected) override {
+        const std::lock_guard lock(mutex_);
+        const auto it = vms_.find(vm.uuid);
+        if (it == vms_.end() || it->second.revision != expected) return fail(Kind::kConflict, "revision {} is not the present one", expected);
+        vms_.erase(it);
+        ++revision_;
+        return {};
+    }
+    Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected) override {
+        const std::lock_guard lock(mutex_);
+        const auto it = others_.find(key);
+        if ((it == others_.end() ? 0 : it->second.revision) != expected) return fail(Kind::kConflict, "key '{}' moved on", key);
+        others_[key] = {value, ++revision_};
+        return revision_;
+    }
+    Result<std::optional<Versioned<Json>>> get(const std::string& key) override {
+        const std::lock_guard lock(mutex_);
+        const auto it = others_.find(key);
+        return it == others_.end() ? std::nullopt : std::optional(it->second);
+    }
+    Result<void> remove(const std::string& key) override {
+        const std::lock_guard lock(mutex_);
+        others_.erase(key);
+        return {};
+    }
+
+private:
+    std::mutex mutex_;
+    std::uint64_t revision_ = 1;
+    std::map<std::string, Versioned<VmRecord>> vms_;
+    std::map<std::string, Versioned<Json>> others_;
+};
+
+}  // namespace blanket::fakes

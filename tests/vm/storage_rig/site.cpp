@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See site.hpp; main() of the rig program is here too.
+#include "tests/vm/storage_rig/site.hpp"
+
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/storage/device_io.hpp"
+
+namespace blanket::rig {
+
+Result<void> make_pool_devices() {
+    constexpr std::uint64_t kMetadata = 16u << 20;
+    BLANKET_TRY(const UniqueFd disk, storage::LiveSystem().open_device("/dev/vda", false));
+    const auto size = static_cast<std::uint64_t>(::lseek(disk.get(), 0, SEEK_END));
+    const auto linear = [](std::string name, std::uint64_t from, std::uint64_t length) {
+        return storage::dmsetup({"dmsetup", "create", name, "--uuid", "RIG-" + name, "--table", std::format("0 {} linear /dev/vda {}", length / 512, from / 512)});
+    };
+    BLANKET_CHECK(linear("blanket-pool--meta", 0, kMetadata));
+    BLANKET_CHECK(linear("blanket-pool--data", kMetadata, (size - kMetadata) / storage::kBlock * storage::kBlock));
+    return {};
+}
+
+Result<std::unique_ptr<storage::ThinStore>> open_store() {
+    BLANKET_CHECK(make_dirs("/var/lib/blanket/state", 0700));
+    return storage::ThinStore::create("blanket/pool");
+}
+
+std::vector<std::byte> image_content() {
+    std::vector<std::byte> content(kImageSize);
+    std::mt19937_64 random(42);
+    for (std::size_t at = 0; at + 8 <= content.size(); at += 8) {
+        if (at / (1u << 20) % 3 == 2) continue;  // every third MiB is a hole
+        const auto word = random();
+        std::memcpy(content.data() + at, &word, 8);
+    }
+    return content;
+}
+
+std::string hash_of(const std::vector<std::byte>& content) { return sha256_hex({reinterpret_cast<const char*>(content.data()), content.size()}); }
+
+std::string image_hash() {
+    static const std::string hash = hash_of(image_content());
+    return hash;
+}
+
+Result<void> import(storage::ThinStore& store) {
+    const auto content = image_content();
+    UniqueFd file(::memfd_create("image", MFD_CLOEXEC));
+    BLANKET_CHECK(write_all(file.get(), content));
+    ::lseek(file.get(), 0, SEEK_SET);
+    return store.import_image(image_hash(), content.size(), file.get());
+}
+
+Result<std::vector<std::byte>> read_device(const std::string& name, std::uint64_t size) {
+    BLANKET_TRY(const UniqueFd fd, storage::LiveSystem().open_device(name, false));
+    std::vector<std::byte> content(size);
+    BLANKET_CHECK(storage::read_range(fd.get(), 0, content));
+    return content;
+}
+
+}  // namespace blanket::rig
+
+int main(int argc, char** argv) {
+    using namespace blanket;
+    log::set_plain(true);
+    log::set_level(log::Level::kDebug);
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
+    const std::string role = argc > 1 ? argv[1] : "";
+    if (role == "source") return rig::run_source();
+    if (role == "target") return rig::run_target();
+    return 2;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// blanket job list|show|watch.
+#include "toolstack/cli/http.hpp"
+#include "toolstack/cli/render.hpp"
+#include "toolstack/cli/verb_lists.hpp"
+
+namespace blanket::cli {
+namespace {
+
+Result<int> run_list(Context& context, const Invocation&) {
+    BLANKET_TRY(const Json reply, context.client.get("/1.0/jobs"));
+    show(context, reply, [&](const Json& value) { return format_table(job_table(value), context.terminal); });
+    return 0;
+}
+
+Result<int> run_show(Context& context, const Invocation& call) {
+    BLANKET_TRY(const Json reply, context.client.get("/1.0/jobs/" + percent_encode(call.arg(0))));
+    show(context, reply, [&](const Json& value) {
+        const Json& job = value.contains("job") ? value["job"] : value;
+        std::string text = format_fields(job_fields(job));
+        if (const Table phases = phase_table(job); !phases.rows.empty()) text += "\n" + format_table(phases, context.terminal);
+        return text;
+    });
+    return 0;
+}
+
+Result<int> run_watch(Context& context, const Invocation& call) {
+    BLANKET_TRY(const Json last, watch_job(context, call.arg(0)));
+    const Json& job = last["job"];
+    context.action = std::format("{} {}", json_string_or(job, "verb", "job"), subject_of(job));
+    return finish_job(context, last);  // an error is then one of the job's verb, not of watching
+}
+
+}  // namespace
+
+std::vector<VerbSpec> job_verbs() {
+    return {{.noun = "job",
+             .verb = "list",
+             .summary = "list running and past jobs",
+             .details = "Lists the jobs that this host knows, with their state and, while they run, their phase.",
+             .action = "list the jobs",
+             .example = "blanket job list",
+             .run = run_list},
+            {.noun = "job",
+             .verb = "show",
+             .summary = "show one job, its phases and its result",
+             .details = "Shows what a job did: its phases and how long each took, its result, or its error and what to do next.",
+             .action = "show job {ID}",
+             .args = {{"ID", "the job's id", ArgKind::kJob}},
+             .example = "blanket job show 7f3a",
+             .run = run_show},
+            {.noun = "job",
+             .verb = "watch",
+             .summary = "follow a job to its end",
+             .details = "Shows the job's progress on standard error until it ends, and exits as the job did. Ctrl-C leaves; the job goes on.",
+             .action = "watch job {ID}",
+             .args = {{"ID", "the job's id", ArgKind::kJob}},
+             .example = "blanket job watch 7f3a",
+             .run = run_watch}};
+}
+
+}  // namespace blanket::cli

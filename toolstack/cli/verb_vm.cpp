@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// blanket vm list|show|start|stop|destroy|delete|migrate; the others are in verb_vm_create, verb_vm_console and verb_vm_import.
+#include "toolstack/cli/http.hpp"
+#include "toolstack/cli/render.hpp"
+#include "toolstack/cli/verb_lists.hpp"
+
+namespace blanket::cli {
+namespace {
+
+std::string vm_path(const Invocation& call, std::string_view verb = "") { return "/1.0/vms/" + percent_encode(call.arg(0)) + std::string(verb); }
+
+Result<int> run_list(Context& context, const Invocation&) {
+    BLANKET_TRY(const Json reply, context.client.get("/1.0/vms"));
+    show(context, reply, [&](const Json& value) { return format_table(vm_table(value), context.terminal); });
+    return 0;
+}
+
+Result<int> run_show(Context& context, const Invocation& call) {
+    BLANKET_TRY(const Json reply, context.client.get(vm_path(call)));
+    show(context, reply, [](const Json& value) { return format_fields(vm_fields(value.contains("vm") ? value["vm"] : value)); });
+    return 0;
+}
+
+Result<int> run_start(Context& context, const Invocation& call) { return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/start"), .body = Json::object()}}); }
+
+Result<int> run_stop(Context& context, const Invocation& call) {
+    BLANKET_TRY(const auto seconds, parse_duration(call.option("timeout"), "timeout"));
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/stop"), .body = {{"timeout_s", seconds}}}});
+}
+
+Result<int> run_delete(Context& context, const Invocation& call) { return mutate(context, {.request = {.method = "DELETE", .path = vm_path(call)}}); }
+
+Result<int> run_destroy(Context& context, const Invocation& call) {
+    if (call.has("delete")) return run_delete(context, call);
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/destroy"), .body = Json::object()}});
+}
+
+Result<int> run_migrate(Context& context, const Invocation& call) {
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = {{"target", call.arg(1)}}}});
+}
+
+const ArgSpec kVm{"NAME", "the VM", ArgKind::kVm};
+
+}  // namespace
+
+std::vector<VerbSpec> vm_verbs() {
+    return {vm_create_verb(),
+            {.noun = "vm",
+             .verb = "list",
+             .summary = "list the VMs of all sites",
+             .details = "Lists every VM of the federation with its state, the site that owns it, and its addresses.",
+             .action = "list the VMs",
+             .example = "blanket vm list",
+             .run = run_list},
+            {.noun = "vm",
+             .verb = "show",
+             .summary = "show one VM",
+             .details = "Shows the VM's record: owner, epoch, addresses, volumes. With --output json or yaml also its libvirt definition.",
+             .action = "show VM {NAME}",
+             .args = {kVm},
+             .example = "blanket vm show web",
+             .run = run_show},
+            {.noun = "vm",
+             .verb = "start",
+             .summary = "start a VM at the site that owns it",
+             .details = "Starts a stopped VM. It runs at its owner; from then on the record says that it runs, and it is started again after a crash of the host.",
+             .action = "start {NAME}",
+             .args = {kVm},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm start web",
+             .run = run_start},
+            {.noun = "vm",
+             .verb = "stop",
+             .summary = "shut a VM down",
+             .details = "Asks the guest to shut down and waits for it. A guest that does not within the time goes on running, and the verb fails with 6; see `vm destroy`.",
+             .action = "stop {NAME}",
+             .args = {kVm},
+             .options = {{.name = "timeout", .value = "TIME", .help = "how long to wait: a number with s, m, h or d", .fallback = "120s"}},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm stop web --timeout 60s",
+             .run = run_stop},
+            {.noun = "vm",
+             .verb = "destroy",
+             .summary = "power a VM off, without asking the guest",
+             .details = "The same as pulling the plug. The record and the disk stay, unless --delete is given.",
+             .action = "destroy {NAME}",
+             .args = {kVm},
+             .options = {{.name = "delete", .help = "remove its record and disk too, as `vm delete` does"}},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm destroy web",
+             .run = run_destroy},
+            {.noun = "vm",
+             .verb = "delete",
+             .summary = "remove a VM: its domain, disk and record",
+             .details = "Powers the VM off where it runs, and removes its disk and its record. What is on the disk is lost.",
+             .action = "delete {NAME}",
+             .args = {kVm},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm delete web --dry-run",
+             .run = run_delete},
+            vm_console_verb(),
+            vm_import_verb(),
+            {.noun = "vm",
+             .verb = "migrate",
+             .summary = "move a running VM to another site, live",
+             .details = "Moves memory and disk while the VM runs, stops it for a moment, and lets it go on at the target with the same addresses and connections. Any error before the commit "
+                        "leaves it running where it is. Phases and progress go to standard error; the last line says how long it took, how long the VM stood still, and what was sent.",
+             .action = "migrate {NAME} to {TARGET}",
+             .args = {kVm, {"TARGET", "the site that it moves to", ArgKind::kSite}},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm migrate web west",
+             .run = run_migrate}};
+}
+
+}  // namespace blanket::cli

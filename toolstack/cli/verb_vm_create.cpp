@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// blanket vm create.
+#include "toolstack/base/text.hpp"
+#include "toolstack/cli/http.hpp"
+#include "toolstack/cli/verb_lists.hpp"
+
+namespace blanket::cli {
+namespace {
+
+Result<int> run_create(Context& context, const Invocation& call) {
+    const std::string& name = call.arg(0);
+    BLANKET_CHECK(check_name(name, "VM"));
+    BLANKET_TRY(const auto memory, parse_size(call.option("memory"), "memory"));
+    BLANKET_TRY(const auto disk, parse_size(call.option("disk"), "disk size"));
+    BLANKET_TRY(const auto vcpus, parse_number(call.option("vcpus"), 1, 512, "number of vcpus"));
+    constexpr std::uint64_t kMib = 1u << 20;
+    if (memory < 16 * kMib || memory % kMib != 0)
+        return fail_hint(Kind::kInvalid, std::format("memory '{}' is less than 16M or no whole number of MiB", call.option("memory")), "give a size with M or G, as in --memory 256M");
+    if (disk < kMib) return fail_hint(Kind::kInvalid, std::format("disk size '{}' is less than 1M", call.option("disk")), "give a size with M or G, as in --disk 2G");
+    const bool start = call.has("start");
+    if (start && !context.wait && !context.dry_run)
+        return fail_hint(Kind::kInvalid, "--start cannot go with --no-wait: the VM starts when it is complete", std::format("leave one out, or later run: blanket vm start {}", name));
+    Mutation mutation{.request = {.method = "POST",
+                                  .path = "/1.0/vms",
+                                  .body = {{"name", name},
+                                           {"image", call.option("image")},
+                                           {"memory_mib", memory / kMib},
+                                           {"vcpus", vcpus},
+                                           {"disk_bytes", disk},
+                                           {"net", call.option("net")}}}};
+    if (start) {
+        mutation.more_steps = {std::format("start {}", name)};
+        mutation.then = [&]() -> Result<int> {
+            context.note(std::format("created {}\n", name));
+            context.action = std::format("start {}", name);
+            return mutate(context, {.request = {.method = "POST", .path = std::format("/1.0/vms/{}/start", percent_encode(name)), .body = Json::object()}});
+        };
+    }
+    return mutate(context, std::move(mutation));
+}
+
+}  // namespace
+
+VerbSpec vm_create_verb() {
+    return {.noun = "vm",
+            .verb = "create",
+            .summary = "create a VM with a disk made from an image",
+            .details = "Creates a PV guest on this site: a disk that starts as a thin snapshot of the image, one network card with an address of the net. It is not started unless --start is given.",
+            .action = "create VM {NAME}",
+            .args = {{"NAME", "the VM's name"}},
+            .options = {{.name = "image", .value = "IMAGE", .help = "the base image of its disk", .kind = ArgKind::kImage, .required = true},
+                        {.name = "memory", .value = "SIZE", .help = "memory, as in 256M or 2G", .required = true},
+                        {.name = "disk", .value = "SIZE", .help = "size of the disk, at least that of the image, as in 2G", .required = true},
+                        {.name = "net", .value = "NET", .help = "the network of its card", .kind = ArgKind::kNet, .required = true},
+                        {.name = "vcpus", .value = "N", .help = "virtual CPUs", .fallback = "1"},
+                        {.name = "start", .help = "start it when it is complete"}},
+            .mutates = true,
+            .job = true,
+            .example = "blanket vm create web --image debian --memory 256M --disk 2G --net lan --start",
+            .run = run_create};
+}
+
+}  // namespace blanket::cli

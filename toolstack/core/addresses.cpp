@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Syntax of MAC and IPv4 addresses: canonical form only, since they go into flows, XML and configuration files.
+#include <format>
+
+#include "toolstack/base/text.hpp"
+#include "toolstack/core/records.hpp"
+
+namespace blanket {
+
+Result<void> check_mac(std::string_view mac) {
+    bool good = mac.size() == 17;
+    for (std::size_t i = 0; good && i < mac.size(); ++i) {
+        const char c = mac[i];
+        good = i % 3 == 2 ? c == ':' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    }
+    constexpr std::string_view kUnicastSecond = "02468ace";
+    if (!good || !kUnicastSecond.contains(mac[1]))
+        return fail(Kind::kInvalid, "'{}' is not a unicast MAC address in lower case", mac.substr(0, 20));
+    return {};
+}
+
+Result<std::uint32_t> parse_ipv4(std::string_view text) {
+    const auto parts = split(text, '.');
+    if (parts.size() != 4) return fail(Kind::kInvalid, "'{}' is not an IPv4 address", text.substr(0, 20));
+    std::uint32_t address = 0;
+    for (const auto& part : parts) {
+        if (part.size() > 1 && part.front() == '0') return fail(Kind::kInvalid, "'{}' is not an IPv4 address", text.substr(0, 20));
+        BLANKET_TRY(const std::uint64_t octet, parse_number(part, 0, 255, "IPv4 octet"));
+        address = address << 8 | static_cast<std::uint32_t>(octet);
+    }
+    return address;
+}
+
+std::string format_ipv4(std::uint32_t address) {
+    return std::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+}
+
+Result<Cidr> parse_cidr(std::string_view text) {
+    const auto slash = text.find('/');
+    if (slash == std::string_view::npos)
+        return fail_hint(Kind::kInvalid, std::format("'{}' is not a network in CIDR form", text.substr(0, 30)), "write it like 10.42.0.0/24");
+    BLANKET_TRY(const std::uint32_t base, parse_ipv4(text.substr(0, slash)));
+    BLANKET_TRY(const std::uint64_t prefix, parse_number(text.substr(slash + 1), 8, 30, "prefix length"));
+    if ((base & (0xffffffffu >> prefix)) != 0)
+        return fail_hint(Kind::kInvalid, std::format("'{}' has host bits set", text.substr(0, 30)),
+                         std::format("did you mean {}/{}?", format_ipv4(base & ~(0xffffffffu >> prefix)), prefix));
+    return Cidr{base, static_cast<unsigned>(prefix)};
+}
+
+}  // namespace blanket

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The ports: how the logic (migrate/, daemon/) reaches the world. Adapters implement them in hypervisor/, storage/, net/, registry/; tests implement
+// stateful fakes. All methods may block; all may be called from any thread unless they say otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "toolstack/base/fd.hpp"
+#include "toolstack/base/result.hpp"
+#include "toolstack/core/records.hpp"
+
+namespace blanket {
+
+// ---------------------------------------------------------------- hypervisor
+enum class DomainState : std::uint8_t { kRunning, kPaused, kShutoff, kCrashed, kSuspended, kDying };
+std::string_view to_string(DomainState state);
+
+struct DomainInfo {
+    std::string uuid, name;
+    int id = -1;  // Xen's domain id, -1 when not running
+    DomainState state = DomainState::kShutoff;
+    std::uint64_t memory_mib = 0;
+    std::uint32_t vcpus = 0;
+};
+
+struct HostFacts {
+    std::uint64_t memory_mib = 0, free_mib = 0;  // of Xen, not of dom0
+    std::uint32_t cpus = 0;
+    std::vector<std::string> cpu_features;  // sorted flags that a PV guest's user space sees here
+    std::string cpu_model, xen_version, libvirt_version;
+    bool log_dirty = false;  // shadow paging compiled in: PV live migration possible
+};
+
+enum class StopMode : std::uint8_t { kShutdown, kDestroy };
+
+class Hypervisor {
+public:
+    virtual ~Hypervisor() = default;
+    virtual Result<HostFacts> facts() = 0;
+    virtual Result<std::vector<DomainInfo>> list() = 0;  // defined and running, without dom0
+    virtual Result<void> define(const std::string& xml) = 0;
+    virtual Result<void> undefine(const std::string& uuid) = 0;  // absent is fine
+    virtual Result<void> start(const std::string& uuid) = 0;
+    virtual Result<void> stop(const std::string& uuid, StopMode mode, std::chrono::seconds deadline) = 0;
+    virtual Result<std::string> definition(const std::string& uuid) = 0;  // its inactive XML
+};
+
+struct SaveProgress {
+    std::uint32_t round = 0;       // pre-copy round, from 0
+    std::uint64_t bytes = 0;       // of the stream so far
+    bool suspended = false;        // the guest no longer runs
+};
+
+class MigrationEnds {
+public:
+    virtual ~MigrationEnds() = default;
+    // Source. Live-saves the domain into fd (a libxl stream). Returns when the whole state is written and the guest is suspended; on any error the guest runs on.
+    // `on_progress` is called from the calling thread or a helper thread; when it returns false the save is given up (kCancelled) and the guest runs on.
+    virtual Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
+    virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on
+    virtual Result<void> destroy_source(const std::string& uuid) = 0;  // after the commit: the suspended copy goes, and its definition
+    // Target. Reads a libxl stream from fd into a new domain that stays paused; needs `xml` (the definition). On error nothing is left.
+    virtual Result<void> restore_paused(const std::string& uuid, const std::string& xml, int fd) = 0;
+    virtual Result<void> resume_target(const std::string& uuid) = 0;
+    virtual Result<void> discard_target(const std::string& uuid) = 0;  // before the commit: the paused copy goes
+};
+
+// ---------------------------------------------------------------- storage
+struct PoolFacts {
+    std::uint64_t size = 0, used = 0;  // bytes of the thin pool's data
+    double metadata_percent = 0;
+};
+
+// A run of 64 KiB blocks of a volume that must be shipped.
+struct Extent {
+    std::uint64_t offset = 0, length = 0;  // bytes
+    bool zero = false;                     // discarded there: ship no data
+    bool operator==(const Extent&) const = default;
+};
+
+class BlockStore {
+public:
+    virtual ~BlockStore() = default;
+    virtual Result<PoolFacts> pool() = 0;
+    virtual Result<bool> has_image(const std::string& sha256) = 0;
+    // Reads `size` bytes of raw content from fd into a new thin volume; verifies the hash before it becomes visible.
+    virtual Result<void> import_image(const std::string& sha256, std::uint64_t size, int fd) = 0;
+    virtual Result<std::vector<Extent>> image_extents(const std::string& sha256) = 0;  // allocated parts, for sending it to a peer
+    virtual Result<UniqueFd> open_image(const std::string& sha256) = 0;                // its raw content, for reading
+    virtual Result<void> create_volume(const Volume& volume) = 0;  // thin snapshot of its base (or blank) and a *suspended* top
+    // Opens the top for I/O. `epoch` is written beside it; an epoch lower than the last one is refused (kConflict).
+    virtual Result<void> open_volume(const std::string& id, std::uint64_t epoch) = 0;
+    virtual Result<void> close_volume(const std::string& id) = 0;   // suspends the top: I/O queues, never fails
+    virtual Result<void> remove_volume(const std::string& id) = 0;  // top, DRBD, thin volume, snapshots; absent is fine
+};
+
+// Moves one volume's content while its VM runs. Order: DESIGN.md section 2 "Moving the disk". One object per volume and migration at either end.
+class DiskMove {
+public:
+    virtual ~DiskMove() = default;
+    // Target: writes what arrived for an extent (empty data for a zero extent) into the volume, whose top is suspended.
+    virtual Result<void> write(const Extent& extent, std::span<const std::byte> data) = 0;
+    // Source: takes the next thin snapshot and returns what changed since the last one (first call: since the base image).
+    virtual Result<std::vector<Extent>> next_round() = 0;
+    virtual Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) = 0;  // from the last round's snapshot
+    // Source, before last_round(): DRBD is set up and connected beside the running top, so that it costs nothing while top is suspended.
+    virtual Result<void> prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) = 0;
+    // Source: suspends top, returns the rest; the caller ships it and then calls attach_mirror at both ends, or abort.
+    virtual Result<std::vector<Extent>> last_round() = 0;
+    // Both ends: DRBD over the volume (bitmap cleared: both sides are equal now). The source becomes primary and its top runs again, over DRBD.
+    virtual Result<void> attach_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port, bool source) = 0;
+    virtual Result<void> wait_connected(std::chrono::seconds deadline) = 0;
+    // Source, guest suspended: suspends top, waits until every write is on the peer's disk, lets go of the primary role.
+    virtual Result<void> drain() = 0;
+    // Either end: DRBD goes; top is over the thin volume again, suspended at the loser. `keep` = this end owns the volume now and its top opens.
+    virtual Result<void> finish(bool keep, std::uint64_t epoch) = 0;
+};
+
+// The movers for one volume; the logic makes one per migration and end.
+class DiskMoves {
+public:
+    virtual ~DiskMoves() = default;
+    virtual Result<std::unique_ptr<DiskMove>> source(const Volume& volume) = 0;
+    virtual Result<std::unique_ptr<DiskMove>> target(const Volume& volume) = 0;
+};
+
+// ---------------------------------------------------------------- peer
+struct Message {
+    std::uint32_t type = 0;
+    std::vector<std::byte> payload;
+};
+
+// One authenticated connection between two sites for one migration. One thread may send while another receives.
+class PeerLink {
+public:
+    virtual ~PeerLink() = default;
+    virtual Result<void> send(std::uint32_t type, std::span<const std::byte> payload) = 0;
+    virtual Result<Message> receive(std::chrono::milliseconds deadline) = 0;  // kTimeout; kIo when the peer is gone
+    virtual std::uint64_t bytes_sent() const = 0;                             // on the wire, encryption included
+    virtual const std::string& peer() const = 0;                              // the site's name, from its certificate
+    virtual void shutdown() = 0;                                              // from any thread: both directions end
+};
+
+// ---------------------------------------------------------------- network
+class Overlay {
+public:
+    virtual ~Overlay() = default;
+    // Makes WireGuard peers, gateway ports, DHCP and flows match; idempotent. Called at every change of a record.
+    virtual Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) = 0;
+    // Source, guest suspended: frames for the VM's MACs go to `site` from now on (one strict flow each). undo = guest resumed here.
+    virtual Result<void> redirect(const VmRecord& vm, const Site& site) = 0;
+    virtual Result<void> undo_redirect(const VmRecord& vm) = 0;
+    // Target: the record says that the VM is here; deliver to its port, and tell the local switch and guests (GARP on the guest's behalf).
+    virtual Result<void> activate(const VmRecord& vm) = 0;
+};
+
+// ---------------------------------------------------------------- registry
+template <typename T>
+struct Versioned {
+    T value;
+    std::uint64_t revision = 0;  // etcd mod revision: what a compare-and-swap compares
+};
+
+struct Snapshot {  // one consistent read of everything, at one store revision
+    std::uint64_t revision = 0;
+    std::string federation_name, federation_id;
+    std::vector<Versioned<VmRecord>> vms;
+    std::vector<Versioned<Site>> sites;
+    std::vector<Versioned<Net>> nets;
+    std::vector<Versioned<Image>> images;
+};
+
+class Registry {
+public:
+    virtual ~Registry() = default;
+    virtual Result<Snapshot> snapshot() = 0;
+    virtual Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) = 0;  // linearizable
+    // Creates the record and its name; kConflict when either exists. Returns the revision.
+    virtual Result<std::uint64_t> create_vm(const VmRecord& vm) = 0;
+    // Compare-and-swap on the revision; kConflict (with the present owner and epoch in the text) when it moved on. Returns the new revision.
+    virtual Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
+    virtual Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
+    // Other records: `key` without the prefix ("nets/lan"); expected_revision 0 = must not exist. Returns the new revision.
+    virtual Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) = 0;
+    virtual Result<std::optional<Versioned<Json>>> get(const std::string& key) = 0;
+    virtual Result<void> remove(const std::string& key) = 0;
+};
+
+}  // namespace blanket

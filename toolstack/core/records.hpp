@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The registry's records as plain values, and their JSON form. Pure. Everybody reads these; only registry/ moves them to and from etcd.
+// JSON from the store is input like any other: parse_* checks every field's bounds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "toolstack/base/json.hpp"
+#include "toolstack/base/result.hpp"
+
+namespace blanket {
+
+// Who answers for a VM at this moment and what is being done to it (ARCHITECTURE.md, "The record").
+enum class Phase : std::uint8_t {
+    kStopped,    // defined, owned by `owner`, not running by intent
+    kRunning,    // runs at `owner` (or is to be started there after a crash of the host)
+    kMigrating,  // runs at `owner`; `migration` names the target, which holds a suspended copy at most
+    kDeleting,   // its parts are being removed at `owner`
+};
+std::string_view to_string(Phase phase);
+Result<Phase> parse_phase(std::string_view text);
+
+struct Nic {
+    std::string net;  // Net.name
+    std::string mac;  // 02:... lower case
+    std::string ip;   // dotted IPv4
+    bool operator==(const Nic&) const = default;
+};
+
+struct Volume {
+    std::string id;          // [a-z0-9-]; thin LV `vol-<id>`, guest-visible device `bs-<id>-top`
+    std::string image;       // sha256 of the base image, empty = blank disk
+    std::uint64_t size = 0;  // bytes, multiple of 64 KiB
+    std::string target;      // "xvda"
+    bool operator==(const Volume&) const = default;
+};
+
+struct Migration {
+    std::string id;      // the job's id
+    std::string target;  // Site.name
+    bool operator==(const Migration&) const = default;
+};
+
+struct VmRecord {
+    std::string uuid, name;
+    std::string owner;        // Site.name
+    std::uint64_t epoch = 1;  // + 1 with each change of the owner; the fencing token
+    Phase phase = Phase::kStopped;
+    std::optional<Migration> migration;  // present exactly in kMigrating
+    std::uint64_t memory_mib = 0;
+    std::uint32_t vcpus = 1;
+    std::string definition;                 // libvirt domain XML, as given to virDomainDefineXML
+    std::vector<std::string> cpu_features;  // sorted; what the VM has seen, empty until its first start
+    std::vector<Nic> nics;
+    std::vector<Volume> volumes;
+    std::string policy = "keep-running-no-failover";  // or "pause"
+    std::string created;                              // RFC 3339, UTC
+    bool operator==(const VmRecord&) const = default;
+};
+
+struct Site {
+    std::string name;
+    std::uint32_t index = 0;     // 1..254; WireGuard address 10.213.<index>.1
+    std::string address;         // uplink address that the other sites reach
+    std::string wireguard_key;   // public key, base64
+    std::string role = "voter";  // voter | client | witness
+    std::string version;         // of blanketd
+    std::uint64_t member = 0;    // etcd member id, 0 for a client
+    std::string state = "joined";
+    bool operator==(const Site&) const = default;
+};
+
+struct Net {
+    std::string name;
+    std::uint32_t vni = 0;   // 24 bit
+    std::string cidr;        // 10.1.0.0/24
+    std::string gateway;     // 10.1.0.1
+    std::uint32_t mtu = 1390;  // what guests get
+    bool operator==(const Net&) const = default;
+};
+
+struct Image {
+    std::string name;
+    std::string sha256;      // of the raw content: the identity
+    std::uint64_t size = 0;  // bytes of the raw content
+    std::vector<std::string> sites;  // where it is present
+    bool operator==(const Image&) const = default;
+};
+
+struct Token {
+    std::string id;
+    std::string secret_sha256;
+    std::string role;           // site | witness
+    std::string name;           // the name that the newcomer gets, empty = its own
+    std::uint64_t expires = 0;  // Unix seconds
+    bool used = false;
+    bool operator==(const Token&) const = default;
+};
+
+Json to_json(const VmRecord& value);
+Json to_json(const Site& value);
+Json to_json(const Net& value);
+Json to_json(const Image& value);
+Json to_json(const Token& value);
+Result<VmRecord> parse_vm(const Json& value);
+Result<Site> parse_site(const Json& value);
+Result<Net> parse_net(const Json& value);
+Result<Image> parse_image(const Json& value);
+Result<Token> parse_token(const Json& value);
+
+// Addresses used in flows and XML: both refuse anything but the canonical form.
+Result<void> check_mac(std::string_view mac);
+Result<std::uint32_t> parse_ipv4(std::string_view text);  // host byte order
+std::string format_ipv4(std::uint32_t address);
+struct Cidr {
+    std::uint32_t base = 0;  // host byte order, host bits zero
+    unsigned prefix = 0;     // 8..30
+};
+Result<Cidr> parse_cidr(std::string_view text);
+
+// Lowest free host address of the net (gateway and broadcast excluded), given those in use; kConflict when it is full.
+Result<std::string> allocate_ip(const Net& net, const std::vector<VmRecord>& vms);
+
+inline std::string wireguard_address(std::uint32_t site_index) { return std::format("10.213.{}.1", site_index); }
+
+}  // namespace blanket

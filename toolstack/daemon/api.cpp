@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See api.hpp.
+#include "toolstack/daemon/api.hpp"
+
+#include <algorithm>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/daemon/api_vms.hpp"
+#include "toolstack/daemon/images.hpp"
+#include "toolstack/daemon/nets.hpp"
+#include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/admission.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::uint64_t kMaxWait = 55;  // seconds of a long poll
+
+std::chrono::milliseconds wait_of(const RestRequest& request) {
+    const auto it = request.query.find("wait_s");
+    const auto seconds = it == request.query.end() ? Result<std::uint64_t>(0) : parse_number(it->second, 0, kMaxWait, "wait_s");
+    return std::chrono::seconds(seconds ? *seconds : 0);
+}
+
+std::uint64_t after_of(const RestRequest& request) {
+    const auto it = request.query.find("after");
+    const auto after = it == request.query.end() ? Result<std::uint64_t>(0) : parse_number(it->second, 0, std::uint64_t{1} << 62, "after");
+    return after ? *after : 0;
+}
+
+template <typename T>
+Json list_of(const std::vector<Versioned<T>>& items) {
+    Json list = Json::array();
+    for (const auto& item : items) list.push_back(to_json(item.value));
+    return list;
+}
+
+Result<Json> admit_here(App& app, const RestRequest& request) {
+    BLANKET_TRY(const Json body, request.json());
+    const auto record = body.find("record");
+    if (record == body.end()) return fail(Kind::kInvalid, "no record");
+    BLANKET_TRY(const VmRecord vm, parse_vm(*record));
+    migrate::Admission at{app.site, {}, {}, {}};
+    BLANKET_TRY(at.host, app.hypervisor.facts());
+    BLANKET_TRY(at.pool, app.blocks.pool());
+    BLANKET_TRY(at.domains, app.hypervisor.list());
+    BLANKET_CHECK(migrate::admit(vm, at));
+    Json missing = Json::array();
+    for (const auto& volume : vm.volumes) {
+        if (volume.image.empty()) continue;
+        BLANKET_TRY(const bool present, app.blocks.has_image(volume.image));
+        if (!present) missing.push_back(volume.image);
+    }
+    return Json{{"ok", true}, {"missing", missing}};
+}
+
+void bind_federation(RestServer& server, App& app, Federation& federation, const ApiHooks& hooks) {
+    server.route("GET", "/1.0/federation", respond([&](const RestRequest&) { return federation.show(); }));
+    server.route("POST", "/1.0/federation", respond([&, hooks](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_TRY(const std::string name, json_string(body, "name"));
+        BLANKET_CHECK(check_name(name, "federation"));
+        if (is_dry_run(request)) return steps_json({std::format("name the federation '{}'", name), std::format("listen for other sites on ports {} and {}", 7443, 7444)});
+        BLANKET_TRY(const Json answer, federation.init(name));
+        BLANKET_CHECK(hooks.federated());
+        (void)app.world.refresh();
+        return answer;
+    }), Access::kLocal);
+    server.route("GET", "/1.0/sites", respond([&](const RestRequest&) -> Result<Json> {
+        BLANKET_CHECK(app.world.refresh());
+        return Json{{"sites", list_of(app.world.snapshot().sites)}};
+    }));
+    server.route("POST", "/1.0/tokens", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        const std::string role = json_string_or(body, "role", "site"), name = json_string_or(body, "name", "");
+        const std::uint64_t ttl = json_number_or(body, "ttl_s", 3600);
+        if (role != "site" && role != "witness") return fail(Kind::kInvalid, "role '{}' is neither site nor witness", role.substr(0, 30));
+        if (!name.empty()) BLANKET_CHECK(check_name(name, "site"));
+        if (ttl < 1 || ttl > 30 * 86400) return fail(Kind::kInvalid, "a token lives from 1 s to 30 days, not {} s", ttl);
+        if (is_dry_run(request)) return steps_json({std::format("record a one-time token for a {} that expires in {} s", role, ttl)});
+        return federation.make_token(role, name, std::chrono::seconds(ttl));
+    }), Access::kLocal);
+    server.route("POST", "/1.0/join", respond_job([&, hooks](const RestRequest& request) -> Result<Answer> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_TRY(const std::string token, json_string(body, "token"));
+        if (is_dry_run(request)) {
+            BLANKET_TRY(const auto steps, federation.plan_join(token));
+            return Answer{nullptr, steps};
+        }
+        BLANKET_TRY(auto job, app.jobs.start("join", "site/" + app.site, [&, hooks, token](Job& self) -> Result<Json> {
+            self.phase("join");
+            BLANKET_CHECK(federation.join(token, [&self](const std::string& text) { self.note(text); }));
+            self.phase("listen");
+            BLANKET_CHECK(hooks.federated());
+            BLANKET_CHECK(app.world.refresh());
+            return federation.show();
+        }));
+        return Answer{job, {}};
+    }), Access::kLocal);
+    server.route("POST", "/1.0/peer/join", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        return federation.handle_join(body);
+    }), Access::kOpen);
+    server.route("POST", "/1.0/peer/admit", respond([&](const RestRequest& request) { return admit_here(app, request); }));
+}
+
+void bind_lists(RestServer& server, App& app) {
+    server.route("GET", "/1.0/images", respond([&](const RestRequest&) -> Result<Json> {
+        BLANKET_CHECK(app.world.refresh());
+        return Json{{"images", list_of(app.world.snapshot().images)}};
+    }));
+    server.route("POST", "/1.0/images", respond_job([&](const RestRequest& request) -> Result<Answer> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_TRY(const std::string name, json_string(body, "name"));
+        BLANKET_TRY(const std::string path, json_string(body, "path"));
+        return add_image(app, name, path, is_dry_run(request));
+    }), Access::kLocal);
+    server.route("GET", "/1.0/nets", respond([&](const RestRequest&) -> Result<Json> {
+        BLANKET_CHECK(app.world.refresh());
+        return Json{{"nets", list_of(app.world.snapshot().nets)}};
+    }));
+    server.route("POST", "/1.0/nets", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        return create_net(app, body, is_dry_run(request));
+    }), Access::kLocal);
+    server.route("GET", "/1.0/jobs", respond([&](const RestRequest&) -> Result<Json> { return Json{{"jobs", app.jobs.list()}}; }));
+    server.route("GET", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
+        const std::string& id = request.matches.at(0);
+        if (const std::string where = app.jobs.site_of(id); !where.empty() && request.local) {
+            BLANKET_TRY(const Site site, app.world.site(where));
+            const std::string path = std::format("/1.0/jobs/{}?after={}&wait_s={}", id, after_of(request), std::min<long long>(wait_of(request) / std::chrono::seconds(1), 30));
+            return app.neighbours.call(site, "GET", path, nullptr);
+        }
+        BLANKET_TRY(const Json job, app.jobs.show(id, after_of(request), wait_of(request)));
+        return Json{{"job", job}};
+    }));
+    server.route("DELETE", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_CHECK(app.jobs.cancel(request.matches.at(0)));
+        return Json::object();
+    }));
+    server.route("GET", "/1.0/events", respond([&](const RestRequest& request) -> Result<Json> { return app.events.since(after_of(request), wait_of(request)); }));
+}
+
+}  // namespace
+
+bool is_dry_run(const RestRequest& request) {
+    const auto it = request.query.find("dry_run");
+    return it != request.query.end() && it->second != "0";
+}
+
+Json steps_json(const std::vector<std::string>& steps) { return {{"steps", steps}}; }
+
+RestServer::Handler respond(std::function<Result<Json>(const RestRequest&)> handler) {
+    return [handler = std::move(handler)](const RestRequest& request) {
+        const auto answer = handler(request);
+        return answer ? RestResponse::of(*answer) : RestResponse::of(answer.error());
+    };
+}
+
+RestServer::Handler respond_job(std::function<Result<Answer>(const RestRequest&)> handler) {
+    return [handler = std::move(handler)](const RestRequest& request) {
+        const auto answer = handler(request);
+        if (!answer) return RestResponse::of(answer.error());
+        if (!answer->job) return RestResponse::of(steps_json(answer->steps));
+        return RestResponse::of(Json{{"job", answer->job->to_json()}}, 202);
+    };
+}
+
+void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks hooks) {
+    server.route("GET", "/1.0", respond([&](const RestRequest&) -> Result<Json> {
+        const Snapshot now = app.world.snapshot();
+        return Json{{"api", "1.0"}, {"version", app.version}, {"site", app.site},
+                    {"federation", now.federation_name.empty() ? Json(nullptr) : Json(now.federation_name)}};
+    }));
+    server.route("GET", "/1.0/doctor", respond([hooks](const RestRequest&) -> Result<Json> { return hooks.doctor(); }));
+    bind_federation(server, app, federation, hooks);
+    bind_lists(server, app);
+    bind_vms(server, app);
+}
+
+}  // namespace blanket

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The REST routes (toolstack/README.md lists them) bound to the actions. Requests about a VM of another site are sent on to it.
+#pragma once
+
+#include "toolstack/daemon/app.hpp"
+#include "toolstack/daemon/federation.hpp"
+#include "toolstack/peer/rest_server.hpp"
+
+namespace blanket {
+
+struct ApiHooks {
+    std::function<Json()> doctor;             // {"checks":[..]}
+    std::function<Result<void>()> federated;  // the site became part of a federation: open the listeners
+};
+void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks hooks);
+
+}  // namespace blanket

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Everything that blanketd's actions reach, behind ports. main.cpp makes the adapters; tests make fakes. Plain references: the owner outlives all users.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "toolstack/core/ports.hpp"
+#include "toolstack/daemon/events.hpp"
+#include "toolstack/daemon/jobs.hpp"
+#include "toolstack/daemon/settings.hpp"
+
+namespace blanket {
+
+class World;
+
+// How this site reaches the others.
+class Neighbours {
+public:
+    virtual ~Neighbours() = default;
+    virtual Result<std::unique_ptr<PeerLink>> link(const Site& site) = 0;  // a new migration connection
+    virtual Result<Json> call(const Site& site, const std::string& method, const std::string& path, const Json* body) = 0;
+    virtual Result<void> lead_near(const Site& site) = 0;  // ask that the registry's leader be near that site
+};
+
+struct App {
+    const Settings& settings;
+    std::string site;     // our name
+    std::string version;
+    Registry& registry;
+    Hypervisor& hypervisor;
+    MigrationEnds& ends;
+    BlockStore& blocks;
+    DiskMoves& moves;
+    Overlay& overlay;
+    Neighbours& neighbours;
+    World& world;
+    JobTable& jobs;
+    EventLog& events;
+};
+
+}  // namespace blanket

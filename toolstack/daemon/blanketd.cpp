@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See blanketd.hpp.
+#include "toolstack/daemon/blanketd.hpp"
+
+#include <thread>
+
+#include "net/overlay_ovs.hpp"
+#include "net/wireguard.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/process.hpp"
+#include "toolstack/daemon/api.hpp"
+#include "toolstack/daemon/doctor_report.hpp"
+#include "toolstack/daemon/notify.hpp"
+#include "toolstack/daemon/peers.hpp"
+#include "toolstack/daemon/world.hpp"
+#include "toolstack/hypervisor/domain_events.hpp"
+#include "toolstack/hypervisor/libvirt_hypervisor.hpp"
+#include "toolstack/storage/thin_moves.hpp"
+#include "toolstack/storage/thin_store.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr auto kRetry = std::chrono::seconds(2);
+constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
+constexpr const char* kVersion = BLANKET_VERSION;
+
+// Tries until it works, saying once per new reason why not. Only for what a booting host brings up by itself.
+template <typename Make>
+auto insist(const char* what, const std::atomic<bool>* stop, Make make) -> decltype(make()) {
+    std::string last;
+    for (;;) {
+        auto made = make();
+        if (made || (stop != nullptr && stop->load())) return made;
+        if (made.error().what != last) {
+            last = made.error().what;
+            log::warning("start", "{}: {}{}{}", what, last, made.error().hint.empty() ? "" : "; ", made.error().hint);
+            notify_systemd(std::format("STATUS=waiting for {}: {}", what, last));
+        }
+        notify_systemd("EXTEND_TIMEOUT_USEC=60000000\nWATCHDOG=1");
+        std::this_thread::sleep_for(kRetry);
+    }
+}
+
+}  // namespace
+
+struct Daemon::Parts {
+    Settings settings;
+    std::string uplink_interface;
+    std::unique_ptr<LibvirtHypervisor> hypervisor;
+    std::unique_ptr<storage::ThinStore> store;
+    std::unique_ptr<storage::ThinMoves> moves;
+    std::unique_ptr<net::OvsOverlay> overlay;
+    std::unique_ptr<Federation> federation;
+    std::shared_ptr<Registry> registry;
+    std::unique_ptr<TlsNeighbours> neighbours;
+    EventLog events;
+    std::unique_ptr<World> world;
+    std::unique_ptr<JobTable> jobs;
+    std::unique_ptr<App> app;
+    RestServer server;
+    std::unique_ptr<Reconciler> reconciler;
+    std::unique_ptr<ChannelListener> streams;
+    std::unique_ptr<Watcher> watcher;
+    std::unique_ptr<DomainEvents> domain_events;
+    std::mutex listeners;
+    std::atomic<bool> stopping = false;
+
+    Result<void> open_listeners() {
+        const std::lock_guard lock(listeners);
+        BLANKET_TRY(const TlsContext tls, federation->tls());
+        BLANKET_CHECK(server.listen_tls(tls, "0.0.0.0", kRestPort));
+        streams.reset();
+        const auto handler = [this](std::unique_ptr<Channel> channel) {
+            serve_channel(*app, std::make_unique<ChannelLink>(std::move(channel)), [this] { return stopping.load(); });
+        };
+        BLANKET_TRY(streams, ChannelListener::create(tls, "0.0.0.0", kStreamPort, handler));
+        return {};
+    }
+};
+
+Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
+    auto parts = std::make_unique<Parts>();
+    parts->settings = std::move(settings);
+    Settings& set = parts->settings;
+    for (const char* folder : {"", "/pki", "/jobs", "/spool", "/state"}) BLANKET_CHECK(make_dirs(set.root + folder, 0700));
+    BLANKET_CHECK(make_dirs(set.run, 0755));
+
+    BLANKET_TRY(const Uplink uplink, insist("the uplink's address", nullptr, [&]() -> Result<Uplink> {
+        BLANKET_TRY(const std::string addresses, run({"ip", "-json", "-4", "address", "show"}));
+        BLANKET_TRY(const std::string routes, run({"ip", "-json", "-4", "route", "show", "default"}));
+        return choose_uplink(addresses, routes, set.uplink);
+    }));
+    parts->uplink_interface = uplink.interface;
+    if (set.address.empty()) set.address = uplink.address;
+
+    BLANKET_TRY(parts->hypervisor, insist("libvirt", nullptr, [] { return LibvirtHypervisor::connect(); }));
+    BLANKET_TRY(parts->store, insist("storage", nullptr, [&] { return storage::ThinStore::create(set.volume_group + "/pool"); }));
+    parts->moves = std::make_unique<storage::ThinMoves>(*parts->store);
+    net::OverlayOptions overlay;
+    overlay.site = set.site;
+    overlay.key_path = set.root + "/pki/wg.key";
+    BLANKET_TRY(parts->overlay, net::OvsOverlay::create(overlay));
+
+    BLANKET_TRY(const net::WireGuardKey key, net::identity(overlay.key_path));
+    FederationOptions options;
+    options.site = set.site;
+    options.address = set.address;
+    options.version = kVersion;
+    options.wireguard_key = key.pub;
+    options.root = set.root;
+    BLANKET_TRY(parts->federation, Federation::create(options, make_unit_runner()));
+    parts->registry = parts->federation->registry();
+    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
+    parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
+    parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
+    parts->app = std::make_unique<App>(App{set, set.site, kVersion, *parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves,
+                                           *parts->overlay, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
+    return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() {
+    parts_->stopping = true;
+    parts_->domain_events.reset();
+    parts_->watcher.reset();
+    if (parts_->streams) parts_->streams->stop();
+    parts_->server.stop();
+    parts_->reconciler.reset();
+    parts_->jobs.reset();
+}
+
+void Daemon::run(const std::atomic<bool>& stop) {
+    Parts& parts = *parts_;
+    ApiHooks hooks;
+    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.federated = [&parts] { return parts.open_listeners(); };
+    bind_routes(parts.server, *parts.app, *parts.federation, hooks);
+    if (auto listening = parts.server.listen_unix(parts.settings.run + "/blanketd.sock"); !listening) {
+        log::error("start", "{}", listening.error().what);
+        return;
+    }
+    // The socket answers from here on; what needs the registry says so until it is there.
+    notify_systemd("READY=1\nSTATUS=waiting for the registry");
+    const auto joined = insist("the registry", &stop, [&] {
+        return parts.federation->ensure_local([](const std::string& text) { log::info("start", "{}", text); });
+    });
+    if (!joined) return;
+    if (parts.federation->federated())
+        if (auto opened = parts.open_listeners(); !opened) log::error("start", "{}", opened.error().what);
+    parts.reconciler = std::make_unique<Reconciler>(*parts.app);
+    parts.world->on_change([&parts](const Snapshot& now) {
+        if (auto refreshed = parts.federation->refresh_endpoints(now.sites); !refreshed) log::warning("registry", "{}", refreshed.error().what);
+        for (const auto& vm : now.vms) parts.reconciler->look(vm.value.uuid, Cause::kRecord);
+    });
+    if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("start", "{}", refreshed.error().what);
+    parts.reconciler->look("", Cause::kRestart);
+    parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts] { (void)parts.world->refresh(); });
+    parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); });
+    notify_systemd("STATUS=running");
+    log::info("start", "site '{}' at {} is up", parts.settings.site, parts.settings.address);
+
+    const auto watchdog = watchdog_interval().count() > 0 ? watchdog_interval() : std::chrono::milliseconds(5000);
+    auto next_refresh = std::chrono::steady_clock::now() + kRefresh;
+    while (!stop) {
+        std::this_thread::sleep_for(std::min(watchdog, std::chrono::milliseconds(250)));
+        notify_systemd("WATCHDOG=1");
+        if (std::chrono::steady_clock::now() < next_refresh) continue;
+        next_refresh = std::chrono::steady_clock::now() + kRefresh;
+        if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("registry", "{}", refreshed.error().what);
+    }
+    notify_systemd("STOPPING=1");
+}
+
+}  // namespace blanket

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See jobs.hpp.
+#include "toolstack/daemon/jobs.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::size_t kMaxLines = 2000;  // of one job's messages; older ones go
+constexpr std::size_t kMaxEnded = 500;   // jobs that are remembered
+constexpr std::size_t kMaxRunning = 64;
+
+}  // namespace
+
+std::string rfc3339_now() {
+    return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()));
+}
+
+Job::Job(std::string id, std::string verb, std::string subject)
+    : id_(std::move(id)), verb_(std::move(verb)), subject_(std::move(subject)), created_(rfc3339_now()), start_(std::chrono::steady_clock::now()) {}
+
+std::int64_t Job::now_ms() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start_).count();
+}
+
+void Job::bump() {  // with the mutex held
+    ++seq_;
+    changed_.notify_all();
+}
+
+void Job::phase(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    if (!steps_.empty() && steps_.back().end_ms < 0) steps_.back().end_ms = now_ms();
+    steps_.push_back({name, now_ms(), -1});
+    percent_ = 0;
+    bump();
+}
+
+void Job::note(const std::string& text) {
+    log::info("job", "{} {}: {}", id_, subject_, text);
+    const std::lock_guard lock(mutex_);
+    if (lines_.size() >= kMaxLines) lines_.erase(lines_.begin());
+    lines_.push_back({now_ms(), text});
+    bump();
+}
+
+void Job::progress(double percent) {
+    percent = std::clamp(percent, 0.0, 100.0);
+    const std::lock_guard lock(mutex_);
+    if (percent - percent_ < 1.0 && percent >= percent_) return;  // watchers need no more
+    percent_ = percent;
+    bump();
+}
+
+bool Job::ended() const {
+    const std::lock_guard lock(mutex_);
+    return state_ != "running";
+}
+
+void Job::finish(const Result<Json>& result) {
+    const std::lock_guard lock(mutex_);
+    if (!steps_.empty() && steps_.back().end_ms < 0) steps_.back().end_ms = now_ms();
+    ended_ = rfc3339_now();
+    if (result) {
+        state_ = "done";
+        result_ = *result;
+        percent_ = 100;
+    } else {
+        state_ = result.error().kind == Kind::kCancelled ? "cancelled" : "failed";
+        error_ = result.error();
+        log::warning("job", "{} {} {}: {}", id_, verb_, subject_, result.error().what);
+    }
+    bump();
+}
+
+Json Job::to_json() const {
+    const std::lock_guard lock(mutex_);
+    Json phases = Json::array(), messages = Json::array();
+    for (const auto& step : steps_)
+        phases.push_back({{"name", step.name}, {"start_ms", step.start_ms}, {"end_ms", step.end_ms < 0 ? Json(nullptr) : Json(step.end_ms)}});
+    for (const auto& line : lines_) messages.push_back({{"ms", line.ms}, {"text", line.text}});
+    return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
+            {"progress", {{"phase", steps_.empty() ? "" : steps_.back().name}, {"percent", percent_}}},
+            {"phases", phases}, {"messages", messages}, {"result", result_},
+            {"error", error_ ? blanket::to_json(*error_)["error"] : Json(nullptr)}};
+}
+
+std::uint64_t Job::wait(std::uint64_t after, std::chrono::milliseconds deadline) const {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, deadline, [&] { return seq_ > after || state_ != "running"; });
+    return seq_;
+}
+
+JobTable::JobTable(std::string folder) : folder_(std::move(folder)) { load(); }
+
+JobTable::~JobTable() {
+    std::map<std::string, Entry> running;
+    {
+        const std::lock_guard lock(mutex_);
+        running.swap(running_);
+    }
+    for (auto& [id, entry] : running) {
+        entry.job->cancel();
+        entry.thread.join();
+    }
+}
+
+void JobTable::load() {
+    std::error_code code;
+    for (const auto& file : std::filesystem::directory_iterator(folder_, code)) {
+        if (file.path().extension() != ".json") continue;
+        const auto text = read_file(file.path().string(), 1u << 20);
+        const auto job = text ? parse_json(*text) : Result<Json>(fail(Kind::kIo, "unreadable"));
+        if (!job || !job->is_object()) {
+            (void)remove_file(file.path().string());
+            continue;
+        }
+        Json entry = *job;
+        if (json_string_or(entry, "state", "") == "running") {
+            entry["state"] = "failed";
+            entry["ended"] = rfc3339_now();
+            entry["error"] = {{"kind", "internal"}, {"what", "blanketd was restarted while this job ran"}, {"hint", "look at the VM (blanket vm show) and try again"}};
+            (void)write_file(file.path().string(), entry.dump(), 0600);
+        }
+        ended_[file.path().stem().string()] = std::move(entry);
+    }
+}
+
+void JobTable::reap() {  // with the mutex held
+    for (auto it = running_.begin(); it != running_.end();) {
+        if (!it->second.job->ended()) {
+            ++it;
+            continue;
+        }
+        it->second.thread.join();
+        ended_[it->first] = it->second.job->to_json();
+        it = running_.erase(it);
+    }
+    while (ended_.size() > kMaxEnded) {
+        (void)remove_file(std::format("{}/{}.json", folder_, ended_.begin()->first));
+        ended_.erase(ended_.begin());
+    }
+}
+
+Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std::string& subject, Work work) {
+    const std::lock_guard lock(mutex_);
+    reap();
+    for (const auto& [id, entry] : running_)
+        if (entry.subject == subject)
+            return fail_hint(Kind::kConflict, std::format("job {} works on {} already", id, subject), std::format("blanket job watch {}", id));
+    if (running_.size() >= kMaxRunning) return fail(Kind::kConflict, "{} jobs run already", running_.size());
+    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject);
+    const std::string path = std::format("{}/{}.json", folder_, job->id());
+    BLANKET_CHECK(write_file(path, job->to_json().dump(), 0600));
+    std::thread thread([job, path, work = std::move(work)] {
+        Result<Json> result = work(*job);
+        job->finish(result);
+        if (const auto written = write_file(path, job->to_json().dump(), 0600); !written) log::error("job", "{}", written.error().what);
+    });
+    running_[job->id()] = Entry{job, subject, std::move(thread)};
+    return job;
+}
+
+Result<Json> JobTable::show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait) {
+    std::shared_ptr<Job> job;
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto it = running_.find(id); it != running_.end()) job = it->second.job;
+        else if (const auto old = ended_.find(id); old != ended_.end()) return old->second;
+    }
+    if (!job) return fail_hint(Kind::kNotFound, std::format("there is no job '{}'", id.substr(0, 40)), "blanket job list");
+    if (wait.count() > 0) job->wait(after, wait);
+    return job->to_json();
+}
+
+Json JobTable::list() {
+    const std::lock_guard lock(mutex_);
+    reap();
+    Json jobs = Json::array();
+    for (const auto& [id, job] : ended_) jobs.push_back(job);
+    for (const auto& [id, entry] : running_) jobs.push_back(entry.job->to_json());
+    return jobs;
+}
+
+Result<void> JobTable::cancel(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    const auto it = running_.find(id);
+    if (it == running_.end()) return fail_hint(Kind::kNotFound, std::format("no running job '{}'", id.substr(0, 40)), "blanket job list");
+    it->second.job->cancel();
+    return {};
+}
+
+bool JobTable::busy(const std::string& subject) {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(running_, [&](const auto& item) { return item.second.subject == subject && !item.second.job->ended(); });
+}
+
+void JobTable::remember(const std::string& id, const std::string& site) {
+    const std::lock_guard lock(mutex_);
+    if (elsewhere_.size() >= kMaxEnded) elsewhere_.erase(elsewhere_.begin());
+    elsewhere_[id] = site;
+}
+
+std::string JobTable::site_of(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    const auto it = elsewhere_.find(id);
+    return it == elsewhere_.end() ? std::string() : it->second;
+}
+
+}  // namespace blanket

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Jobs: long actions with an id, phases, messages and a result, each on a thread of its own. Used by the REST routes and the reconciler.
+// A finished job is kept as a file; one that was running when blanketd died is shown as failed after the restart (the reconciler repairs what it left).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "toolstack/base/json.hpp"
+#include "toolstack/migrate/observer.hpp"
+
+namespace blanket {
+
+// What the job's own thread uses. All methods are thread safe.
+class Job final : public migrate::Observer {
+public:
+    Job(std::string id, std::string verb, std::string subject);
+    void phase(const std::string& name) override;
+    void note(const std::string& text) override;
+    void progress(double percent) override;
+    bool cancelled() const override { return cancelled_; }
+    void cancel() { cancelled_ = true; }
+
+    [[nodiscard]] const std::string& id() const { return id_; }
+    [[nodiscard]] Json to_json() const;
+    [[nodiscard]] bool ended() const;
+    // Until seq > after or the deadline; returns the seq.
+    std::uint64_t wait(std::uint64_t after, std::chrono::milliseconds deadline) const;
+    void finish(const Result<Json>& result);
+
+private:
+    struct Step {
+        std::string name;
+        std::int64_t start_ms = 0, end_ms = -1;
+    };
+    struct Line {
+        std::int64_t ms = 0;
+        std::string text;
+    };
+    [[nodiscard]] std::int64_t now_ms() const;
+    void bump();
+
+    const std::string id_, verb_, subject_, created_;
+    const std::chrono::steady_clock::time_point start_;
+    std::atomic<bool> cancelled_ = false;
+    mutable std::mutex mutex_;
+    mutable std::condition_variable changed_;
+    std::uint64_t seq_ = 1;
+    std::string state_ = "running", ended_;
+    double percent_ = 0;
+    std::vector<Step> steps_;
+    std::vector<Line> lines_;
+    Json result_;
+    std::optional<Error> error_;
+};
+
+class JobTable final {
+public:
+    using Work = std::function<Result<Json>(Job&)>;
+    explicit JobTable(std::string folder);
+    ~JobTable();  // waits for the running ones
+
+    // kConflict when a running job has the same subject ("vm/web"): one action at a time per VM.
+    Result<std::shared_ptr<Job>> start(const std::string& verb, const std::string& subject, Work work);
+    [[nodiscard]] Result<Json> show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait);
+    [[nodiscard]] Json list();
+    Result<void> cancel(const std::string& id);
+    [[nodiscard]] bool busy(const std::string& subject);
+    // Jobs that another site runs for a command given here: where `blanket job watch` finds them. Remembered until the restart.
+    void remember(const std::string& id, const std::string& site);
+    [[nodiscard]] std::string site_of(const std::string& id);  // empty = unknown
+
+private:
+    struct Entry {
+        std::shared_ptr<Job> job;
+        std::string subject;
+        std::thread thread;
+    };
+    void load();
+    void reap();
+    const std::string folder_;
+    std::mutex mutex_;
+    std::map<std::string, Entry> running_;
+    std::map<std::string, Json> ended_;  // by id; ids sort by time
+    std::map<std::string, std::string> elsewhere_;
+};
+
+std::string rfc3339_now();
+
+}  // namespace blanket

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The newcomer's side of joining a federation, shared by blanketd (federation.cpp) and blanket-witness. ARCHITECTURE.md draws the sequence.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "toolstack/base/json.hpp"
+#include "toolstack/peer/join_token.hpp"
+#include "toolstack/peer/pki.hpp"
+#include "toolstack/registry/etcd_process.hpp"
+
+namespace blanket {
+
+using Progress = std::function<void(std::string)>;
+
+// What a machine knows about its own place in the cluster, kept in <root>/state/federation.json (no secret).
+struct LocalState {
+    std::string site, address, role;     // role voter | client | witness
+    std::uint32_t index = 0;             // 0 for a witness
+    std::vector<std::string> endpoints;  // etcd clients "host:port", our own first
+    std::string initial_cluster;         // of etcd.conf.yml
+    bool existing = false;
+    bool operator==(const LocalState&) const = default;
+};
+Json to_json(const LocalState& state);
+Result<LocalState> parse_local_state(const Json& value);
+
+struct Newcomer {
+    std::string name, address, role;  // role site | witness
+    std::string version, wireguard_key;
+    std::string root;    // "/var/lib/blanket": pki/, etcd/, state/
+    std::string listen;  // as in EtcdConfig
+    std::uint16_t client_port = 2379, peer_port = 2380;
+    bool loopback = true;
+    std::chrono::seconds deadline{240};
+};
+
+EtcdConfig etcd_config(const Newcomer& self, const LocalState& state);
+
+// Asks the signing site for admission, replaces the local PKI and etcd by those of the federation, starts etcd and waits until it votes. On any error
+// the old identity and data are back, our member is removed again, and the old etcd runs (if there was one). The token stays used: the error says so.
+Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token, EtcdRunner& runner, const Progress& progress);
+
+}  // namespace blanket

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See peers.hpp.
+#include "toolstack/daemon/peers.hpp"
+
+#include <optional>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/image_transfer.hpp"
+#include "toolstack/migrate/target.hpp"
+#include "toolstack/peer/rest_client.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr auto kConnect = std::chrono::seconds(20);
+constexpr auto kCall = std::chrono::seconds(60);
+constexpr auto kFirst = std::chrono::seconds(30);
+
+// Gives the first message back before the rest: the connection's first word decides who serves it.
+class Replay final : public PeerLink {
+public:
+    Replay(PeerLink& link, Message first) : link_(link), first_(std::move(first)) {}
+    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override { return link_.send(type, payload); }
+    Result<Message> receive(std::chrono::milliseconds deadline) override {
+        if (!first_) return link_.receive(deadline);
+        Message message = std::move(*first_);
+        first_.reset();
+        return message;
+    }
+    std::uint64_t bytes_sent() const override { return link_.bytes_sent(); }
+    const std::string& peer() const override { return link_.peer(); }
+    void shutdown() override { link_.shutdown(); }
+
+private:
+    PeerLink& link_;
+    std::optional<Message> first_;
+};
+
+Result<void> serve_image(App& app, PeerLink& link, const Message& request) {
+    BLANKET_TRY(const Json body, migrate::payload_json(request));
+    BLANKET_TRY(const std::string sha256, json_string(body, "sha256"));
+    BLANKET_TRY(const bool present, app.blocks.has_image(sha256));
+    if (!present) return fail(Kind::kNotFound, "site '{}' has no image {}", app.site, sha256.substr(0, 12));
+    return migrate::send_image(link, app.blocks, sha256, [](double) { return true; });
+}
+
+}  // namespace
+
+Result<Message> ChannelLink::receive(std::chrono::milliseconds deadline) {
+    BLANKET_TRY(Frame frame, channel_->receive(deadline));
+    return Message{frame.type, std::move(frame.payload)};
+}
+
+Result<std::unique_ptr<PeerLink>> TlsNeighbours::link(const Site& site) {
+    BLANKET_TRY(const TlsContext tls, federation_.tls());
+    auto channel = Channel::connect(tls, site.address, kStreamPort, site.name, kConnect);
+    if (!channel) return std::unexpected(std::move(channel).error().context(std::format("reaching site '{}'", site.name)));
+    return std::make_unique<ChannelLink>(std::move(*channel));
+}
+
+Result<Json> TlsNeighbours::call(const Site& site, const std::string& method, const std::string& path, const Json* body) {
+    BLANKET_TRY(const TlsContext tls, federation_.tls());
+    return RestClient::site(tls, site.address, kRestPort, site.name).call_ok(method, path, body, kCall);
+}
+
+void serve_channel(App& app, std::unique_ptr<PeerLink> link, const std::function<bool()>& stopping) {
+    auto first = link->receive(kFirst);
+    if (!first) return;
+    if (static_cast<migrate::Type>(first->type) == migrate::Type::kFetchImage) {
+        if (auto served = serve_image(app, *link, *first); !served) {
+            log::warning("image", "for '{}': {}", link->peer(), served.error().what);
+            (void)migrate::send_error(*link, served.error());
+        }
+        return;
+    }
+    Replay replay(*link, std::move(*first));
+    migrate::Target target({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, replay}, app.site, stopping);
+    const auto served = target.serve();
+    if (!served) {
+        log::warning("migrate", "VM {} from '{}': {}", target.subject(), link->peer(), served.error().what);
+        app.events.add("vm", target.subject().empty() ? "?" : target.subject(), std::format("not taken from '{}': {}", link->peer(), served.error().what));
+    }
+    (void)app.world.refresh();
+}
+
+}  // namespace blanket

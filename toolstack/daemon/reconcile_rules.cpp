@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The table itself. Pure; tests/unit/daemon/reconcile_test.cpp walks it and compares it with ARCHITECTURE.md.
+#include <array>
+#include <utility>
+
+#include "toolstack/daemon/reconcile.hpp"
+
+namespace blanket {
+namespace {
+
+template <typename T, std::size_t N>
+std::string_view name_of(const std::array<std::pair<T, std::string_view>, N>& table, T value) {
+    for (const auto& [key, name] : table)
+        if (key == value) return name;
+    return "?";
+}
+
+}  // namespace
+
+const std::vector<Rule>& rules() {
+    using enum Action;
+    static const std::vector<Rule> kRules{
+        // claim            seen            event          restart        record         why
+        {Claim::kNone,      Seen::kAbsent,  kNone,         kNone,         kNone,         "nothing there"},
+        {Claim::kNone,      Seen::kOff,     kAdopt,        kAdopt,        kNone,         "virsh define, virt-install: adopted with a record, or refused by name"},
+        {Claim::kNone,      Seen::kCrashed, kAdopt,        kAdopt,        kNone,         "as defined"},
+        {Claim::kNone,      Seen::kUp,      kAdopt,        kAdopt,        kNone,         "virsh create, virt-install --import: adopted running, or refused by name"},
+        {Claim::kNone,      Seen::kHeld,    kNone,         kAdopt,        kNone,         "wait until it runs: it may be a restore under way"},
+        {Claim::kForeign,   Seen::kAbsent,  kNone,         kNone,         kNone,         "it lives elsewhere"},
+        {Claim::kForeign,   Seen::kOff,     kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "a left-over definition of a VM that moved away"},
+        {Claim::kForeign,   Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "as off"},
+        {Claim::kForeign,   Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "a stale copy: its epoch has passed, it must not run"},
+        {Claim::kForeign,   Seen::kHeld,    kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "the suspended rest of a move that was committed"},
+        {Claim::kIncoming,  Seen::kAbsent,  kNone,         kNone,         kNone,         "the move has not come to memory yet"},
+        {Claim::kIncoming,  Seen::kOff,     kNone,         kRemoveCopy,   kNone,         "the restore is about to begin; after a restart nobody continues it"},
+        {Claim::kIncoming,  Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kNone,         "the restore failed"},
+        {Claim::kIncoming,  Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kNone,         "nobody but the commit may let it run"},
+        {Claim::kIncoming,  Seen::kHeld,    kNone,         kRemoveCopy,   kNone,         "the restored copy waits for the commit"},
+        {Claim::kStopped,   Seen::kAbsent,  kDefine,       kDefine,       kNone,         "virsh undefine: the record is the truth, delete it with blanket vm delete"},
+        {Claim::kStopped,   Seen::kOff,     kNone,         kNone,         kNone,         "as it should be"},
+        {Claim::kStopped,   Seen::kCrashed, kNone,         kNone,         kNone,         "off is off"},
+        {Claim::kStopped,   Seen::kUp,      kMarkRunning,  kMarkRunning,  kNone,         "virsh start"},
+        {Claim::kStopped,   Seen::kHeld,    kMarkRunning,  kMarkRunning,  kNone,         "virsh start --paused"},
+        {Claim::kRunning,   Seen::kAbsent,  kMarkStopped,  kStart,        kNone,         "virsh undefine --managed-save of a transient domain; after a host's restart it is defined and started again"},
+        {Claim::kRunning,   Seen::kOff,     kMarkStopped,  kStart,        kNone,         "poweroff in the guest, virsh shutdown or destroy; after a restart of the host it runs again"},
+        {Claim::kRunning,   Seen::kCrashed, kStart,        kStart,        kNone,         "a crashed guest is started again on the same disk"},
+        {Claim::kRunning,   Seen::kUp,      kNone,         kNone,         kNone,         "as it should be; a reboot in the guest ends here too"},
+        {Claim::kRunning,   Seen::kHeld,    kNone,         kNone,         kNone,         "virsh suspend: somebody wants it so"},
+        {Claim::kMigrating, Seen::kAbsent,  kTakeBack,     kTakeBack,     kNone,         "the move's job is gone: the record settles it"},
+        {Claim::kMigrating, Seen::kOff,     kTakeBack,     kTakeBack,     kNone,         "as absent"},
+        {Claim::kMigrating, Seen::kCrashed, kTakeBack,     kTakeBack,     kNone,         "as absent, then it is started again"},
+        {Claim::kMigrating, Seen::kUp,      kTakeBack,     kTakeBack,     kNone,         "blanketd died during the copy: the VM simply stays"},
+        {Claim::kMigrating, Seen::kHeld,    kTakeBack,     kTakeBack,     kNone,         "blanketd died after the suspend: settled by the record, then resumed"},
+        {Claim::kDeleting,  Seen::kAbsent,  kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+        {Claim::kDeleting,  Seen::kOff,     kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+        {Claim::kDeleting,  Seen::kCrashed, kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+        {Claim::kDeleting,  Seen::kUp,      kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+        {Claim::kDeleting,  Seen::kHeld,    kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+    };
+    return kRules;
+}
+
+Action decide(Claim claim, Seen seen, Cause cause, bool busy) {
+    if (busy) return Action::kNone;
+    for (const auto& rule : rules())
+        if (rule.claim == claim && rule.seen == seen)
+            return cause == Cause::kEvent ? rule.on_event : cause == Cause::kRestart ? rule.on_restart : rule.on_record;
+    return Action::kNone;
+}
+
+Claim claim_of(const std::optional<VmRecord>& record, const std::string& here) {
+    if (!record) return Claim::kNone;
+    if (record->owner != here) return record->migration && record->migration->target == here ? Claim::kIncoming : Claim::kForeign;
+    switch (record->phase) {
+        case Phase::kStopped: return Claim::kStopped;
+        case Phase::kRunning: return Claim::kRunning;
+        case Phase::kMigrating: return Claim::kMigrating;
+        case Phase::kDeleting: return Claim::kDeleting;
+    }
+    return Claim::kNone;
+}
+
+Seen seen_of(const std::optional<DomainInfo>& domain) {
+    if (!domain) return Seen::kAbsent;
+    switch (domain->state) {
+        case DomainState::kRunning: return Seen::kUp;
+        case DomainState::kPaused:
+        case DomainState::kSuspended: return Seen::kHeld;
+        case DomainState::kCrashed: return Seen::kCrashed;
+        case DomainState::kShutoff:
+        case DomainState::kDying: return Seen::kOff;
+    }
+    return Seen::kAbsent;
+}
+
+std::string_view to_string(Claim claim) {
+    static constexpr std::array<std::pair<Claim, std::string_view>, 7> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
+        {Claim::kIncoming, "incoming"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
+    return name_of(kNames, claim);
+}
+
+std::string_view to_string(Seen seen) {
+    static constexpr std::array<std::pair<Seen, std::string_view>, 5> kNames{
+        {{Seen::kAbsent, "absent"}, {Seen::kOff, "off"}, {Seen::kCrashed, "crashed"}, {Seen::kUp, "up"}, {Seen::kHeld, "held"}}};
+    return name_of(kNames, seen);
+}
+
+std::string_view to_string(Cause cause) {
+    static constexpr std::array<std::pair<Cause, std::string_view>, 3> kNames{{{Cause::kEvent, "event"}, {Cause::kRestart, "restart"}, {Cause::kRecord, "record"}}};
+    return name_of(kNames, cause);
+}
+
+std::string_view to_string(Action action) {
+    static constexpr std::array<std::pair<Action, std::string_view>, 9> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+        {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kTakeBack, "take back"},
+        {Action::kRemoveCopy, "remove copy"}, {Action::kFinishDelete, "finish delete"}}};
+    return name_of(kNames, action);
+}
+
+}  // namespace blanket

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Starting, stopping and moving a VM.
+#include "toolstack/daemon/vm_actions.hpp"
+
+#include <algorithm>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/daemon/records_edit.hpp"
+#include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/source.hpp"
+
+namespace blanket {
+namespace {
+
+Result<void> refuse_moving(const VmRecord& vm) {
+    if (vm.phase != Phase::kMigrating) return {};
+    return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", vm.name, vm.migration->target), std::format("blanket job watch {}", vm.migration->id));
+}
+
+std::vector<std::string> merged(std::vector<std::string> seen, const std::vector<std::string>& host) {
+    seen.insert(seen.end(), host.begin(), host.end());
+    std::ranges::sort(seen);
+    const auto [first, last] = std::ranges::unique(seen);
+    seen.erase(first, last);
+    return seen;
+}
+
+Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, const Site& target, Job& job) {
+    BLANKET_TRY(const auto vm, owned_vm(app, uuid));
+    if (vm.value.phase != Phase::kRunning)
+        return fail_hint(Kind::kConflict, std::format("VM '{}' is {}", vm.value.name, to_string(vm.value.phase)), "start it first: blanket vm start " + vm.value.name);
+    job.phase("connect");
+    if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
+    BLANKET_TRY(const auto link, app.neighbours.link(target));
+    const auto begun = migrate::boottime_ms();
+    migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link}, {job.id(), vm, here, target, 7800}, job);
+    auto stats = source.run();
+    (void)app.world.refresh();
+    if (!stats) return std::unexpected(std::move(stats).error());
+    const double total = static_cast<double>(migrate::boottime_ms() - begun) / 1000.0;
+    job.note(std::format("VM '{}' runs at '{}': {:.1f} s in all, down for {} ms, memory {} and disk {} on the wire", vm.value.name, target.name, total,
+                         stats->downtime_ms, format_bytes(stats->memory_wire_bytes), format_bytes(stats->disk_wire_bytes)));
+    return Json{{"from", here.name}, {"to", target.name}, {"ok", true}, {"total_s", total}, {"downtime_ms", stats->downtime_ms},
+                {"memory_wire_bytes", stats->memory_wire_bytes}, {"memory_bytes", stats->memory_bytes}, {"disk_wire_bytes", stats->disk_wire_bytes},
+                {"disk_bytes", stats->disk_bytes}, {"rounds", stats->rounds}, {"disk_rounds", stats->disk_rounds}, {"rtt_ms", stats->rtt_ms}, {"epoch", stats->epoch}};
+}
+
+}  // namespace
+
+Result<Json> start_now(App& app, const std::string& uuid, Job* job) {
+    const auto phase = [&](const char* name) {
+        if (job != nullptr) job->phase(name);
+    };
+    phase("record");
+    BLANKET_TRY(const HostFacts facts, app.hypervisor.facts());
+    BLANKET_TRY(const auto vm, change_vm(app, uuid, [&](VmRecord& record) -> Result<void> {
+        BLANKET_CHECK(refuse_moving(record));
+        if (record.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted", record.name);
+        record.phase = Phase::kRunning;
+        record.cpu_features = merged({}, facts.cpu_features);  // a fresh start forgets what earlier hosts showed
+        return {};
+    }));
+    const auto start = [&]() -> Result<void> {
+        phase("disk");
+        for (const auto& volume : vm.value.volumes) BLANKET_CHECK(app.blocks.open_volume(volume.id, vm.value.epoch));
+        phase("boot");
+        return app.hypervisor.start(uuid);
+    };
+    if (auto started = start(); !started) {
+        for (const auto& volume : vm.value.volumes) (void)app.blocks.close_volume(volume.id);
+        (void)change_vm(app, uuid, [](VmRecord& record) -> Result<void> {
+            if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
+            return {};
+        });
+        return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
+    }
+    (void)app.world.refresh();
+    if (auto active = app.overlay.activate(vm.value); !active) return std::unexpected(std::move(active).error());
+    return to_json(vm.value);
+}
+
+Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run) {
+    BLANKET_CHECK(refuse_moving(vm));
+    BLANKET_TRY(const auto domains, app.hypervisor.list());
+    for (const auto& domain : domains)
+        if (domain.uuid == vm.uuid && domain.id >= 0)
+            return fail_hint(Kind::kConflict, std::format("VM '{}' runs already", vm.name), "blanket vm show " + vm.name);
+    if (dry_run) return Answer{nullptr, {"set the record's phase to running", "open its disk under epoch " + std::to_string(vm.epoch), "start the domain"}};
+    BLANKET_TRY(auto job, app.jobs.start("start", "vm/" + vm.name, [&app, uuid = vm.uuid](Job& self) { return start_now(app, uuid, &self); }));
+    return Answer{job, {}};
+}
+
+Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono::seconds deadline, bool dry_run) {
+    BLANKET_CHECK(refuse_moving(vm));
+    if (dry_run)
+        return Answer{nullptr, {mode == StopMode::kShutdown ? std::format("ask the guest to shut down, for up to {} s", deadline.count()) : "power the guest off",
+                                "set the record's phase to stopped", "close its disk"}};
+    BLANKET_TRY(auto job, app.jobs.start(mode == StopMode::kShutdown ? "stop" : "destroy", "vm/" + vm.name,
+                                         [&app, uuid = vm.uuid, name = vm.name, mode, deadline](Job& self) -> Result<Json> {
+        self.phase("stop");
+        BLANKET_CHECK(owned_vm(app, uuid));
+        if (auto stopped = app.hypervisor.stop(uuid, mode, deadline); !stopped && stopped.error().kind != Kind::kConflict) {
+            if (stopped.error().kind == Kind::kTimeout) return fail_hint(Kind::kTimeout, stopped.error().what, "power it off: blanket vm destroy " + name);
+            return std::unexpected(std::move(stopped).error());
+        }
+        self.phase("record");
+        BLANKET_TRY(const auto record, change_vm(app, uuid, [](VmRecord& edit) -> Result<void> {
+            if (edit.phase == Phase::kRunning) edit.phase = Phase::kStopped;
+            return {};
+        }));
+        for (const auto& volume : record.value.volumes) BLANKET_CHECK(app.blocks.close_volume(volume.id));
+        (void)app.world.refresh();
+        return to_json(record.value);
+    }));
+    return Answer{job, {}};
+}
+
+Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target_name, bool dry_run) {
+    BLANKET_CHECK(refuse_moving(vm));
+    BLANKET_TRY(const Site target, app.world.site(target_name));
+    BLANKET_TRY(const Site here, app.world.site(app.site));
+    if (target.name == app.site)
+        return fail_hint(Kind::kInvalid, std::format("VM '{}' is at '{}' already", vm.name, app.site), "choose another site: blanket site list");
+    if (target.role == "witness") return fail_hint(Kind::kInvalid, std::format("'{}' is a witness: it runs no VMs", target.name), "choose another site: blanket site list");
+    if (vm.phase != Phase::kRunning)
+        return fail_hint(Kind::kConflict, std::format("VM '{}' is {}", vm.name, to_string(vm.phase)), "start it first: blanket vm start " + vm.name);
+    std::size_t voters = 0;
+    for (const auto& site : app.world.snapshot().sites) voters += site.value.role == "client" ? 0 : 1;
+    if (voters < 3)
+        return fail_hint(Kind::kPrecondition, std::format("the federation has {} voters; a move needs three, so that the loss of one site cannot stop its commit", voters),
+                         "add a witness: blanket site token --witness, then on any Linux machine: blanket-witness join TOKEN");
+    const Json body{{"record", to_json(vm)}};
+    BLANKET_TRY(const Json answer, app.neighbours.call(target, "POST", "/1.0/peer/admit", &body));  // refused before anything begins
+    if (dry_run) {
+        Answer plan;
+        plan.steps.push_back(std::format("mark the record: migrating to '{}'", target.name));
+        if (const auto it = answer.find("missing"); it != answer.end() && it->is_array())
+            for (const auto& item : *it)
+                if (item.is_string()) plan.steps.push_back(std::format("send base image {} once", item.get<std::string>().substr(0, 12)));
+        for (const auto& volume : vm.volumes)
+            plan.steps.push_back(std::format("ship the delta of volume '{}' in rounds, then mirror its writes with DRBD (protocol A)", volume.id));
+        plan.steps.push_back(std::format("send {} MiB of memory while it runs, then suspend it", vm.memory_mib));
+        plan.steps.push_back(std::format("commit: owner '{}', epoch {}", target.name, vm.epoch + 1));
+        plan.steps.push_back(std::format("resume at '{}', remove the copy at '{}'", target.name, app.site));
+        return plan;
+    }
+    BLANKET_TRY(auto job, app.jobs.start("migrate", "vm/" + vm.name, [&app, uuid = vm.uuid, here, target](Job& self) { return migrate_now(app, uuid, here, target, self); }));
+    return Answer{job, {}};
+}
+
+}  // namespace blanket

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What can be done to a VM that this site owns. Each begins a job and returns it; with dry_run it returns the steps and changes nothing.
+#pragma once
+
+#include "toolstack/daemon/app.hpp"
+
+namespace blanket {
+
+struct CreateRequest {
+    std::string name, image, net;
+    std::uint64_t memory_mib = 256, disk_bytes = 0;  // 0 = the image's size
+    std::uint32_t vcpus = 1;
+};
+Result<CreateRequest> parse_create(const Json& body);
+
+struct Answer {  // of an action: a job, or the steps of a dry run
+    std::shared_ptr<Job> job;
+    std::vector<std::string> steps;
+};
+
+Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run);
+Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run);
+Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono::seconds deadline, bool dry_run);
+Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run);
+Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, bool dry_run);
+Result<Answer> import_vm(App& app, const Json& body, bool dry_run);
+
+// Used by several of them.
+Result<Json> start_now(App& app, const std::string& uuid, Job* job);  // record first, then the disk, then the domain
+std::string timestamp();
+
+}  // namespace blanket

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See world.hpp.
+#include "toolstack/daemon/world.hpp"
+
+#include <map>
+
+#include "toolstack/base/log.hpp"
+
+namespace blanket {
+namespace {
+
+template <typename T>
+std::vector<T> values(const std::vector<Versioned<T>>& list) {
+    std::vector<T> out;
+    out.reserve(list.size());
+    for (const auto& item : list) out.push_back(item.value);
+    return out;
+}
+
+template <typename T>
+Result<Versioned<T>> by_name(const std::vector<Versioned<T>>& list, const std::string& name, const char* what, const char* command) {
+    std::string known;
+    for (const auto& item : list) {
+        if (item.value.name == name) return item;
+        if (known.size() < 200) known += (known.empty() ? "" : ", ") + item.value.name;
+    }
+    return fail_hint(Kind::kNotFound, std::format("there is no {} '{}'", what, name.substr(0, 70)),
+                     known.empty() ? std::format("there is none yet: {}", command) : std::format("there are: {}", known));
+}
+
+}  // namespace
+
+Result<void> World::refresh() {
+    const std::lock_guard one(refreshing_);
+    BLANKET_TRY(Snapshot now, registry_.snapshot());
+    Snapshot before;
+    {
+        const std::lock_guard lock(mutex_);
+        before = snapshot_;
+        if (now.revision < before.revision) return {};  // an older answer, overtaken by a newer one
+        snapshot_ = now;
+    }
+    tell_differences(before, now);
+    if (auto applied = overlay_.apply(values(now.nets), values(now.vms), values(now.sites)); !applied)
+        log::error("network", "{}", applied.error().what);
+    if (listener_) listener_(now);
+    return {};
+}
+
+void World::tell_differences(const Snapshot& before, const Snapshot& now) {
+    std::map<std::string, VmRecord> old;
+    for (const auto& vm : before.vms) old.emplace(vm.value.uuid, vm.value);
+    for (const auto& [vm, revision] : now.vms) {
+        const auto it = old.find(vm.uuid);
+        if (it == old.end()) {
+            events_.add("vm", vm.name, std::format("record: {} at '{}', epoch {}", to_string(vm.phase), vm.owner, vm.epoch));
+            continue;
+        }
+        if (it->second.owner != vm.owner)
+            events_.add("vm", vm.name, std::format("moved from '{}' to '{}', epoch {}", it->second.owner, vm.owner, vm.epoch));
+        else if (it->second.phase != vm.phase)
+            events_.add("vm", vm.name, std::format("{} at '{}'{}", to_string(vm.phase), vm.owner, vm.migration ? " to '" + vm.migration->target + "'" : ""));
+        old.erase(it);
+    }
+    for (const auto& [uuid, vm] : old) {
+        bool still = false;
+        for (const auto& item : now.vms) still = still || item.value.uuid == uuid;
+        if (!still) events_.add("vm", vm.name, "record removed");
+    }
+    for (const auto& site : now.sites) {
+        bool known = false;
+        for (const auto& item : before.sites) known = known || item.value.name == site.value.name;
+        if (!known) events_.add("site", site.value.name, std::format("{} at {}", site.value.role, site.value.address));
+    }
+}
+
+Snapshot World::snapshot() const {
+    const std::lock_guard lock(mutex_);
+    return snapshot_;
+}
+
+Result<Versioned<VmRecord>> World::vm(const std::string& name) const {
+    const Snapshot now = snapshot();
+    for (const auto& vm : now.vms)
+        if (vm.value.uuid == name) return vm;
+    return by_name(now.vms, name, "VM", "blanket vm create");
+}
+
+Result<Site> World::site(const std::string& name) const {
+    BLANKET_TRY(auto found, by_name(snapshot().sites, name, "site", "blanket site token"));
+    return std::move(found.value);
+}
+
+Result<Net> World::net(const std::string& name) const {
+    BLANKET_TRY(auto found, by_name(snapshot().nets, name, "network", "blanket net create"));
+    return std::move(found.value);
+}
+
+Result<Versioned<Image>> World::image(const std::string& name) const { return by_name(snapshot().images, name, "image", "blanket image add"); }
+
+}  // namespace blanket

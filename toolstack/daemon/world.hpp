@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The last consistent snapshot of the registry, kept fresh by the watch, and what follows from a change: the overlay is made to match, events are told.
+// Thread safe.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "toolstack/core/ports.hpp"
+#include "toolstack/daemon/events.hpp"
+
+namespace blanket {
+
+class World final {
+public:
+    World(Registry& registry, Overlay& overlay, EventLog& events) : registry_(registry), overlay_(overlay), events_(events) {}
+
+    // Reads the registry and applies the network. Called by the watch, and by actions that need to see their own writes at once.
+    Result<void> refresh();
+    // `listener` is called after each refresh that succeeded, from that thread.
+    void on_change(std::function<void(const Snapshot&)> listener) { listener_ = std::move(listener); }
+
+    [[nodiscard]] Snapshot snapshot() const;
+    [[nodiscard]] Result<Versioned<VmRecord>> vm(const std::string& name) const;  // by name or UUID; kNotFound with what there is
+    [[nodiscard]] Result<Site> site(const std::string& name) const;
+    [[nodiscard]] Result<Net> net(const std::string& name) const;
+    [[nodiscard]] Result<Versioned<Image>> image(const std::string& name) const;
+
+private:
+    void tell_differences(const Snapshot& before, const Snapshot& now);
+    Registry& registry_;
+    Overlay& overlay_;
+    EventLog& events_;
+    std::function<void(const Snapshot&)> listener_;
+    mutable std::mutex mutex_;   // snapshot_
+    std::mutex refreshing_;      // one refresh at a time, in order
+    Snapshot snapshot_;
+};
+
+}  // namespace blanket

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// How a migration tells its job what happens, and hears that the operator wants it ended.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace blanket::migrate {
+
+class Observer {
+public:
+    virtual ~Observer() = default;
+    virtual void phase(const std::string& name) = 0;   // begins; the previous one ends
+    virtual void note(const std::string& text) = 0;    // one line for people
+    virtual void progress(double percent) = 0;         // within the phase
+    virtual bool cancelled() const = 0;                // from any thread
+};
+
+struct Stats {
+    std::uint64_t memory_wire_bytes = 0, memory_bytes = 0;  // sent after and before coding
+    std::uint64_t disk_wire_bytes = 0, disk_bytes = 0;      // of the delta stream; what DRBD adds is counted by its device
+    std::uint32_t rounds = 0;                               // memory pre-copy rounds
+    std::uint32_t disk_rounds = 0;
+    std::int64_t downtime_ms = 0;                           // suspend seen at the source to resume reported by the target, less half an RTT
+    std::int64_t rtt_ms = 0;
+    std::uint64_t epoch = 0;
+};
+
+}  // namespace blanket::migrate

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See outcome.hpp.
+#include "toolstack/migrate/outcome.hpp"
+
+#include <thread>
+
+namespace blanket::migrate {
+namespace {
+
+constexpr auto kRetry = std::chrono::milliseconds(500);  // between questions to a registry without quorum
+
+}  // namespace
+
+Result<Outcome> settle_source(Registry& registry, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up) {
+    for (;;) {
+        auto found = registry.vm(vm.uuid);
+        if (found && !*found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", vm.name);
+        if (found) {
+            const auto& [now, revision] = **found;
+            if (now.owner != here || now.epoch != vm.epoch) return Outcome::kCommitted;
+            if (now.phase != Phase::kMigrating) return Outcome::kAborted;
+            VmRecord back = now;
+            back.phase = Phase::kRunning;
+            back.migration.reset();
+            const auto updated = registry.update_vm(back, revision);
+            if (updated) return Outcome::kAborted;
+            if (updated.error().kind == Kind::kConflict) continue;  // somebody was faster: ask again who
+        }
+        if (give_up()) return fail_hint(Kind::kUnavailable, "the registry has not answered yet whether the move was committed", "it is asked again as soon as it answers");
+        std::this_thread::sleep_for(kRetry);
+    }
+}
+
+Result<VmRecord> commit_target(Registry& registry, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up) {
+    VmRecord won = vm.value;
+    won.owner = here;
+    won.epoch = vm.value.epoch + 1;
+    won.phase = Phase::kRunning;
+    won.migration.reset();
+    for (;;) {
+        const auto updated = registry.update_vm(won, vm.revision);
+        if (updated) return won;
+        // A conflict may be our own first try whose answer was lost; an unavailable registry may have taken it all the same.
+        auto found = registry.vm(won.uuid);
+        if (found && *found && (*found)->value.owner == here && (*found)->value.epoch == won.epoch) return won;
+        if (found) {
+            if (!*found || (*found)->revision != vm.revision)
+                return fail(Kind::kConflict, "the source took VM '{}' back before the commit", won.name);
+        }
+        if (give_up()) return fail(Kind::kUnavailable, "the registry does not answer: {}", updated.error().what);
+        std::this_thread::sleep_for(kRetry);
+    }
+}
+
+}  // namespace blanket::migrate

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The migration protocol between two blanketd: message types, their binary and JSON forms. Pure. Used by source.cpp and target.cpp.
+//
+//   source                                             target
+//   kHello {version, job, time_ms}      ---------->    refuses another protocol version, or a clock that is too far off
+//                                       <----------    kHello {version, time_ms}
+//   kPrepare {record}                   ---------->    checks memory, CPU features, pool, names; changes nothing
+//                                       <----------    kReady {missing:[image]}           or kError
+//   CAS: phase = migrating
+//   kBegin {revision}                   ---------->    reads the record itself
+//   kImage, kBlock..., kImageEnd        ---------->    for each missing base image       (<- kAck each)
+//                                       <----------    kAck: volumes exist, tops suspended
+//   kBlock..., kRoundEnd {volume}       ---------->    CoW delta, round by round          (<- kAck each, data on disk)
+//   kMirror {volume, port, ips}         ---------->    DRBD at the target                 (<- kAck)
+//   kMemoryBegin, kMemory...            ---------->    into libvirt's restore, paused
+//   guest suspended; frames redirected
+//   kMemoryEnd {bytes, digest}          ---------->    restore completes
+//   top suspended, mirror drained
+//   kDrained                            ---------->    CAS: owner = target, epoch + 1     <- the commit
+//                                       <----------    kCommitted {epoch}
+//                                       <----------    kResumed                            or kError any time before the commit
+//   Version rule: both ends must speak the same kProtocolVersion; another one is refused in kHello, before anything changes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::migrate {
+
+inline constexpr std::uint64_t kProtocolVersion = 1;
+inline constexpr std::size_t kMaxBlock = 1u << 20;       // bytes of plain data in one kBlock or kMemory
+inline constexpr std::int64_t kMaxClockSkewMs = 30'000;  // certificates and DHCP leases tolerate more, operators' logs do not
+
+enum class Type : std::uint32_t {
+    kHello = 1, kPrepare, kReady, kBegin, kImage, kImageEnd, kBlock, kRoundEnd, kAck, kMirror,
+    kMemoryBegin, kMemory, kMemoryEnd, kDrained, kCommitted, kResumed, kError, kAbort,
+    kFetchImage,  // instead of kHello: "send me this image" (image_transfer.hpp)
+};
+std::string_view to_string(Type type);
+
+enum class Coding : std::uint8_t { kRaw = 0, kZero = 1, kZstd = 2 };
+
+// Plain data of at most kMaxBlock bytes <-> coded form. Compression is used where it saves at least an eighth.
+struct Coded {
+    Coding coding = Coding::kRaw;
+    std::vector<std::byte> data;
+};
+Coded encode(std::span<const std::byte> plain);
+// `length` is what the peer says the plain data has; anything that does not expand to exactly that is kInvalid.
+Result<std::vector<std::byte>> decode(Coding coding, std::span<const std::byte> data, std::size_t length);
+
+// kBlock: volume index (or image), position, plain length, coding, data.
+struct Block {
+    std::uint32_t volume = 0;
+    std::uint64_t offset = 0;
+    std::uint32_t length = 0;
+    Coding coding = Coding::kRaw;
+    std::vector<std::byte> data;
+};
+std::vector<std::byte> pack_block(const Block& block);
+Result<Block> parse_block(std::span<const std::byte> payload);  // bounds checked; data still coded
+
+// kMemory: plain length, coding, data.
+std::vector<std::byte> pack_memory(std::uint32_t length, const Coded& coded);
+Result<std::vector<std::byte>> parse_memory(std::span<const std::byte> payload);  // decoded
+
+// A running digest over a byte stream, cheap enough for the memory path. It finds bugs and torn streams; the peer's honesty is TLS's job.
+class StreamDigest final {
+public:
+    void add(std::span<const std::byte> data);
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+    [[nodiscard]] std::string value() const;
+
+private:
+    void mix(std::uint64_t word);
+    std::uint64_t state_ = 0x6a09e667f3bcc908u, bytes_ = 0, tail_ = 0;
+    unsigned tail_bits_ = 0;
+};
+
+Result<void> send_json(PeerLink& link, Type type, const Json& value);
+Result<void> send_error(PeerLink& link, const Error& error);
+// Receives one message that must be of `type`; kError becomes its Error, kAbort kCancelled, anything else kInvalid.
+Result<Json> expect(PeerLink& link, Type type, std::chrono::milliseconds deadline);
+Result<Json> payload_json(const Message& message);
+
+}  // namespace blanket::migrate

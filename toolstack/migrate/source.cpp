@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The order of the steps at the source, what happens after the commit, and the way back before it; see source.hpp.
+#include "toolstack/migrate/source.hpp"
+
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/migrate/image_transfer.hpp"
+#include "toolstack/migrate/outcome.hpp"
+
+namespace blanket::migrate {
+namespace {
+
+constexpr auto kAnswer = std::chrono::seconds(60);   // a control answer under the slowest host
+constexpr auto kCommit = std::chrono::seconds(180);  // restore's tail, a CAS, devices
+
+std::int64_t unix_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+std::int64_t boottime_ms() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+Source::Source(SourcePorts ports, SourcePlan plan, Observer& observer) : ports_(ports), plan_(std::move(plan)), observer_(observer) {}
+Source::~Source() = default;
+
+Result<void> Source::check_cancelled() const {
+    if (observer_.cancelled()) return fail(Kind::kCancelled, "the move of VM '{}' was cancelled", plan_.vm.value.name);
+    return {};
+}
+
+Result<Stats> Source::run() {
+    const auto steps = [&]() -> Result<void> {
+        observer_.phase("prepare");
+        BLANKET_CHECK(greet());
+        BLANKET_CHECK(prepare());
+        BLANKET_CHECK(begin());
+        observer_.phase("disk");
+        BLANKET_CHECK(move_disks());
+        observer_.phase("memory");
+        BLANKET_CHECK(move_memory());
+        BLANKET_CHECK(hand_over());
+        observer_.phase("commit");
+        return await_commit();
+    };
+    if (auto done = steps(); !done && !committed_) {
+        Error error = std::move(done).error();
+        // A refusal by the target says so itself; a lost connection says nothing, so the record decides.
+        if (marked_) {
+            observer_.phase("settle");
+            const auto outcome = settle_source(ports_.registry, plan_.vm.value, plan_.here.name, [] { return false; });
+            if (outcome && *outcome == Outcome::kCommitted) {
+                observer_.note("the connection broke after the commit: the VM belongs to " + plan_.target.name);
+                committed_ = true;
+            } else if (!outcome) {
+                log::error("migrate", "VM {}: {}", plan_.vm.value.name, outcome.error().what);
+            }
+        }
+        if (!committed_) {
+            observer_.phase("roll-back");
+            roll_back();
+            return std::unexpected(std::move(error).context(std::format("moving VM '{}' to '{}' failed; it runs on at '{}'", plan_.vm.value.name,
+                                                                        plan_.target.name, plan_.here.name)));
+        }
+    }
+    observer_.phase("clean-up");
+    if (auto cleaned = clean_up(); !cleaned) {
+        log::error("migrate", "VM {} runs at {}, but parts are left here: {}", plan_.vm.value.name, plan_.target.name, cleaned.error().what);
+        observer_.note("left behind here, removed at the next reconciliation: " + cleaned.error().what);
+    }
+    return stats_;
+}
+
+Result<void> Source::greet() {
+    const auto before = boottime_ms();
+    const auto now = unix_ms();
+    BLANKET_CHECK(send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"job", plan_.job}, {"time_ms", now}}));
+    BLANKET_TRY(const Json hello, expect(ports_.link, Type::kHello, kAnswer));
+    stats_.rtt_ms = boottime_ms() - before;
+    if (json_number_or(hello, "version", 0) != kProtocolVersion)
+        return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, this site {}", plan_.target.name,
+                                                          json_number_or(hello, "version", 0), kProtocolVersion),
+                         "bring both sites to the same version of blanketd");
+    return {};
+}
+
+Result<void> Source::prepare() {
+    BLANKET_CHECK(send_json(ports_.link, Type::kPrepare, {{"record", to_json(plan_.vm.value)}}));
+    BLANKET_TRY(const Json ready, expect(ports_.link, Type::kReady, kAnswer));
+    if (const auto it = ready.find("missing"); it != ready.end() && it->is_array())
+        for (const auto& item : *it)
+            if (item.is_string()) missing_images_.push_back(item.get<std::string>());
+    return check_cancelled();
+}
+
+Result<void> Source::begin() {
+    VmRecord marked = plan_.vm.value;
+    marked.phase = Phase::kMigrating;
+    marked.migration = Migration{plan_.job, plan_.target.name};
+    marked_ = true;  // before the call: an answer that is lost may still have marked it
+    auto revision = ports_.registry.update_vm(marked, plan_.vm.revision);
+    if (!revision) {
+        marked_ = revision.error().kind != Kind::kConflict;
+        return std::unexpected(std::move(revision).error());
+    }
+    plan_.vm = {marked, *revision};
+    BLANKET_CHECK(send_json(ports_.link, Type::kBegin, {{"revision", *revision}}));
+    for (const auto& sha256 : missing_images_) {
+        observer_.phase("image");
+        observer_.note(std::format("'{}' lacks the base image {}: sending it", plan_.target.name, sha256.substr(0, 12)));
+        const auto progress = [&](double percent) {
+            observer_.progress(percent);
+            return !observer_.cancelled();
+        };
+        BLANKET_CHECK(send_image(ports_.link, ports_.blocks, sha256, progress));
+    }
+    BLANKET_CHECK(expect(ports_.link, Type::kAck, kAnswer));
+    return {};
+}
+
+Result<void> Source::hand_over() {
+    // The guest is suspended and its memory is on its way: nothing may be written after this, and what was written must be on the target's disk.
+    for (auto& move : moves_) BLANKET_CHECK(move->drain());
+    return send_json(ports_.link, Type::kDrained, Json::object());
+}
+
+Result<void> Source::await_commit() {
+    BLANKET_TRY(const Json committed, expect(ports_.link, Type::kCommitted, kCommit));
+    committed_ = true;
+    stats_.epoch = json_number_or(committed, "epoch", 0);
+    observer_.note(std::format("committed: '{}' owns the VM, epoch {}", plan_.target.name, stats_.epoch));
+    if (auto resumed = expect(ports_.link, Type::kResumed, kCommit); resumed) {
+        resumed_at_ = boottime_ms();
+        stats_.downtime_ms = resumed_at_ - suspended_at_ - stats_.rtt_ms / 2;
+    } else {
+        observer_.note("the target has not said yet that the VM runs: " + resumed.error().what);
+    }
+    return {};
+}
+
+Result<void> Source::clean_up() {
+    Result<void> first{};
+    const auto keep_first = [&](Result<void> result) {
+        if (!result && first) first = std::move(result);
+    };
+    keep_first(ports_.ends.destroy_source(plan_.vm.value.uuid));
+    for (auto& move : moves_) keep_first(move->finish(false, plan_.vm.value.epoch));
+    for (const auto& volume : plan_.vm.value.volumes) keep_first(ports_.blocks.remove_volume(volume.id));
+    return first;
+}
+
+void Source::roll_back() {
+    const auto report = [&](const char* what, const Result<void>& result) {
+        if (result) return;
+        log::error("migrate", "VM {}: {}: {}", plan_.vm.value.name, what, result.error().what);
+        observer_.note(std::format("{}: {}", what, result.error().what));
+    };
+    ports_.link.shutdown();
+    for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
+    moves_.clear();
+    if (suspended_) report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
+    if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
+}
+
+}  // namespace blanket::migrate

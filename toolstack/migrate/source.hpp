@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The source's half of a live migration. daemon/ makes one per job and calls run(); any error before the commit leaves the VM running here.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "toolstack/core/ports.hpp"
+#include "toolstack/migrate/observer.hpp"
+#include "toolstack/migrate/protocol.hpp"
+
+namespace blanket::migrate {
+
+struct SourcePorts {
+    Registry& registry;
+    MigrationEnds& ends;
+    BlockStore& blocks;
+    DiskMoves& moves;
+    Overlay& overlay;
+    PeerLink& link;
+};
+
+struct SourcePlan {
+    std::string job;
+    Versioned<VmRecord> vm;
+    Site here, target;
+    std::uint16_t mirror_port = 7800;  // first port for DRBD; one per volume
+};
+
+class Source final {
+public:
+    Source(SourcePorts ports, SourcePlan plan, Observer& observer);
+    ~Source();
+    // Blocks until the VM runs at the target and nothing is left here, or until it runs here again. Thread rule: one call, one thread.
+    Result<Stats> run();
+
+private:
+    // The steps, in order (ARCHITECTURE.md, "The life of a migration").
+    Result<void> greet();
+    Result<void> prepare();
+    Result<void> begin();
+    Result<void> move_disks();
+    Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
+    Result<void> end_round(std::uint32_t index);
+    Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
+    Result<void> move_memory();
+    Result<void> pump_memory(int fd);
+    Result<void> hand_over();
+    Result<void> await_commit();
+    // After the commit, and before it.
+    Result<void> clean_up();
+    void roll_back();
+    Result<void> check_cancelled() const;
+
+    SourcePorts ports_;
+    SourcePlan plan_;
+    Observer& observer_;
+    Stats stats_;
+    std::vector<std::string> missing_images_;
+    std::vector<std::unique_ptr<DiskMove>> moves_;
+    std::int64_t suspended_at_ = 0, resumed_at_ = 0;  // CLOCK_BOOTTIME, ms
+    bool marked_ = false;      // the record says kMigrating by our hand
+    std::atomic<bool> suspended_ = false;  // the guest does not run; set by the save, read by the pump
+    std::atomic<std::uint64_t> memory_bytes_ = 0;
+    bool redirected_ = false;  // late frames go to the target
+    bool committed_ = false;
+};
+
+std::int64_t boottime_ms();
+
+}  // namespace blanket::migrate

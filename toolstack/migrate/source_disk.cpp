@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The disk's way: rounds of the copy-on-write delta while the VM writes, the rest with `top` suspended, then the mirror.
+#include <algorithm>
+#include <unistd.h>
+
+#include "toolstack/base/text.hpp"
+#include "toolstack/core/content_hash.hpp"
+#include "toolstack/migrate/source.hpp"
+
+namespace blanket::migrate {
+namespace {
+
+constexpr auto kRoundAnswer = std::chrono::seconds(120);   // the target flushes to its disk
+constexpr std::uint64_t kSmallRest = 4u << 20;             // bytes that may be shipped with `top` suspended (0.3 s at 100 Mbit/s)
+constexpr std::uint32_t kMaxDiskRounds = 6;                // a disk that is written faster than the link stops shrinking; take the rest then
+
+std::uint64_t data_bytes(const std::vector<Extent>& extents) {
+    std::uint64_t sum = 0;
+    for (const auto& extent : extents) sum += extent.zero ? 0 : extent.length;
+    return sum;
+}
+
+}  // namespace
+
+Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents) {
+    const std::uint64_t total = data_bytes(extents);
+    std::uint64_t sent = 0;
+    std::vector<std::byte> plain;
+    for (const auto& extent : extents) {
+        BLANKET_CHECK(check_cancelled());
+        if (extent.zero) {  // one message, however long: the target discards
+            for (std::uint64_t at = 0; at < extent.length; at += kMaxBlock) {
+                const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMaxBlock, extent.length - at));
+                BLANKET_CHECK(ports_.link.send(static_cast<std::uint32_t>(Type::kBlock), pack_block({index, extent.offset + at, length, Coding::kZero, {}})));
+            }
+            continue;
+        }
+        for (std::uint64_t at = 0; at < extent.length; at += kMaxBlock) {
+            const Extent part{extent.offset + at, std::min<std::uint64_t>(kMaxBlock, extent.length - at), false};
+            BLANKET_CHECK(move.read_round(part, plain));
+            Coded coded = encode(plain);
+            const Block block{index, part.offset, static_cast<std::uint32_t>(part.length), coded.coding, std::move(coded.data)};
+            BLANKET_CHECK(ports_.link.send(static_cast<std::uint32_t>(Type::kBlock), pack_block(block)));
+            sent += part.length;
+            stats_.disk_bytes += part.length;
+            observer_.progress(100.0 * static_cast<double>(sent) / static_cast<double>(total));
+        }
+    }
+    return {};
+}
+
+Result<void> Source::end_round(std::uint32_t index) {
+    BLANKET_CHECK(send_json(ports_.link, Type::kRoundEnd, {{"volume", index}}));
+    BLANKET_CHECK(expect(ports_.link, Type::kAck, kRoundAnswer));
+    return {};
+}
+
+Result<void> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
+    const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
+    const std::string here = wireguard_address(plan_.here.index), there = wireguard_address(plan_.target.index);
+    BLANKET_CHECK(send_json(ports_.link, Type::kMirror, {{"volume", index}, {"port", port}, {"source_ip", here}, {"target_ip", there}}));
+    BLANKET_CHECK(expect(ports_.link, Type::kAck, kRoundAnswer));
+    return move.prepare_mirror(here, there, port);
+}
+
+Result<void> Source::move_disks() {
+    const std::uint64_t wire_before = ports_.link.bytes_sent();
+    const auto& volumes = plan_.vm.value.volumes;
+    for (std::uint32_t index = 0; index < volumes.size(); ++index) {
+        BLANKET_TRY(auto move, ports_.moves.source(volumes[index]));
+        moves_.push_back(std::move(move));
+        DiskMove& mover = *moves_.back();
+        for (std::uint32_t round = 0; round < kMaxDiskRounds; ++round) {
+            BLANKET_CHECK(check_cancelled());
+            BLANKET_TRY(const auto extents, mover.next_round());
+            const std::uint64_t bytes = data_bytes(extents);
+            observer_.note(std::format("disk {} round {}: {}", volumes[index].target, round, format_bytes(bytes)));
+            BLANKET_CHECK(ship(index, mover, extents));
+            BLANKET_CHECK(end_round(index));
+            ++stats_.disk_rounds;
+            if (bytes <= kSmallRest) break;
+        }
+        BLANKET_CHECK(prepare_mirror(index, mover));
+        const auto before = boottime_ms();
+        BLANKET_TRY(const auto rest, mover.last_round());
+        BLANKET_CHECK(ship(index, mover, rest));
+        BLANKET_CHECK(end_round(index));
+        ++stats_.disk_rounds;
+        const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
+        BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
+        observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target,
+                                   format_bytes(data_bytes(rest)), boottime_ms() - before));
+    }
+    stats_.disk_wire_bytes = ports_.link.bytes_sent() - wire_before;
+    return {};
+}
+
+}  // namespace blanket::migrate

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The conversation's order at the target, the commit, and what is taken away again on an error; see target.hpp.
+#include "toolstack/migrate/target.hpp"
+
+#include <chrono>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/migrate/admission.hpp"
+#include "toolstack/migrate/image_transfer.hpp"
+#include "toolstack/migrate/outcome.hpp"
+
+namespace blanket::migrate {
+namespace {
+
+constexpr auto kControl = std::chrono::seconds(60);
+
+std::int64_t unix_ms() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Target::Target(TargetPorts ports, std::string here, std::function<bool()> give_up)
+    : ports_(ports), here_(std::move(here)), give_up_(std::move(give_up)) {}
+Target::~Target() = default;
+
+Result<void> Target::serve() {
+    const auto steps = [&]() -> Result<void> {
+        BLANKET_CHECK(greet());
+        BLANKET_CHECK(prepare());
+        BLANKET_CHECK(begin());
+        BLANKET_CHECK(receive_disks());
+        BLANKET_CHECK(receive_memory());
+        return commit();
+    };
+    auto done = steps();
+    if (done || committed_) return done;
+    (void)send_error(ports_.link, done.error());  // a source that has gone needs no answer
+    discard();
+    return done;
+}
+
+Result<Message> Target::next(std::chrono::milliseconds deadline) {
+    BLANKET_TRY(Message message, ports_.link.receive(deadline));
+    const auto type = static_cast<Type>(message.type);
+    if (type == Type::kAbort) return fail(Kind::kCancelled, "site '{}' gave up the migration", ports_.link.peer());
+    if (type == Type::kError) {
+        BLANKET_TRY(const Json body, payload_json(message));
+        return std::unexpected(error_from_json(body));
+    }
+    return message;
+}
+
+Result<void> Target::greet() {
+    BLANKET_TRY(const Json hello, expect(ports_.link, Type::kHello, kControl));
+    if (const auto version = json_number_or(hello, "version", 0); version != kProtocolVersion)
+        return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", ports_.link.peer(), version, here_, kProtocolVersion),
+                         "bring both sites to the same version of blanketd");
+    BLANKET_TRY(const std::uint64_t theirs, json_number(hello, "time_ms"));
+    const std::int64_t skew = unix_ms() - static_cast<std::int64_t>(theirs);
+    if (skew > kMaxClockSkewMs || skew < -kMaxClockSkewMs)
+        return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", ports_.link.peer(), here_, skew / 1000),
+                         "let both synchronise: timedatectl status");
+    return send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", unix_ms()}});
+}
+
+Result<void> Target::prepare() {
+    BLANKET_TRY(const Json request, expect(ports_.link, Type::kPrepare, kControl));
+    const auto record = request.find("record");
+    if (record == request.end()) return fail(Kind::kInvalid, "a prepare message without a record");
+    BLANKET_TRY(vm_.value, parse_vm(*record));
+    if (vm_.value.owner != ports_.link.peer())
+        return fail(Kind::kDenied, "site '{}' offers VM '{}', which belongs to '{}'", ports_.link.peer(), vm_.value.name, vm_.value.owner);
+    Admission at{here_, {}, {}, {}};
+    BLANKET_TRY(at.host, ports_.hypervisor.facts());
+    BLANKET_TRY(at.pool, ports_.blocks.pool());
+    BLANKET_TRY(at.domains, ports_.hypervisor.list());
+    BLANKET_CHECK(admit(vm_.value, at));
+    Json missing = Json::array();
+    for (const auto& volume : vm_.value.volumes) {
+        if (volume.image.empty()) continue;
+        BLANKET_TRY(const bool present, ports_.blocks.has_image(volume.image));
+        if (present) continue;
+        missing_images_.push_back(volume.image);
+        missing.push_back(volume.image);
+    }
+    return send_json(ports_.link, Type::kReady, {{"missing", missing}});
+}
+
+Result<void> Target::begin() {
+    BLANKET_TRY(const Json request, expect(ports_.link, Type::kBegin, kControl));
+    BLANKET_TRY(const std::uint64_t revision, json_number(request, "revision"));
+    // The registry's word, not the peer's, is what we work from.
+    BLANKET_TRY(const auto found, ports_.registry.vm(vm_.value.uuid));
+    if (!found) return fail(Kind::kNotFound, "the registry knows no VM '{}'", vm_.value.name);
+    vm_ = *found;
+    const auto& migration = vm_.value.migration;
+    if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != ports_.link.peer())
+        return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, ports_.link.peer(), here_);
+    for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(ports_.link, ports_.blocks, sha256));
+    for (const auto& volume : vm_.value.volumes) {
+        BLANKET_CHECK(ports_.blocks.create_volume(volume));
+        volumes_made_.push_back(volume.id);
+        BLANKET_TRY(auto move, ports_.moves.target(volume));
+        moves_.push_back(std::move(move));
+    }
+    return send_json(ports_.link, Type::kAck, Json::object());
+}
+
+Result<void> Target::commit() {
+    // Here the whole state is at this site: memory restored and paused, every write on our disk. The source may vanish now and the VM is safe.
+    BLANKET_TRY(const VmRecord won, commit_target(ports_.registry, vm_, here_, give_up_));
+    committed_ = true;
+    (void)send_json(ports_.link, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
+    Result<void> first{};
+    const auto keep_first = [&](Result<void> result) {
+        if (!result && first) first = std::move(result);
+    };
+    for (auto& move : moves_) keep_first(move->finish(true, won.epoch));
+    if (auto active = ports_.overlay.activate(won); !active)
+        log::error("migrate", "VM {}: {}", won.name, active.error().what);  // apply() repairs it; the guest must not wait for that
+    keep_first(ports_.ends.resume_target(won.uuid));
+    if (!first) return first;
+    return send_json(ports_.link, Type::kResumed, Json::object());
+}
+
+void Target::discard() {
+    const auto report = [&](const Result<void>& result) {
+        if (!result) log::error("migrate", "VM {}: taking it away again: {}", vm_.value.name, result.error().what);
+    };
+    if (restored_) report(ports_.ends.discard_target(vm_.value.uuid));
+    for (auto& move : moves_) report(move->finish(false, vm_.value.epoch));
+    moves_.clear();
+    for (const auto& id : volumes_made_) report(ports_.blocks.remove_volume(id));
+}
+
+}  // namespace blanket::migrate

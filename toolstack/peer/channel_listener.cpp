@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The accepting side of channels; see channel.hpp.
+#include <algorithm>
+#include <arpa/inet.h>
+#include <array>
+#include <atomic>
+#include <list>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/peer/wire.hpp"
+
+namespace blanket {
+
+struct ChannelListener::State {
+    struct Worker {
+        std::atomic<bool> done = false;
+        std::mutex mutex;
+        std::weak_ptr<Channel::Wire> wire;  // present while the handler holds the channel
+        bool stopping = false;
+        std::jthread thread;
+    };
+
+    TlsContext tls;
+    UniqueFd socket, wake;
+    Handler handler;
+    std::size_t limit = 0;
+    std::uint16_t port = 0;
+    std::list<Worker> workers;  // touched by the accepting thread, and by stop() after it has ended
+    std::jthread acceptor;
+
+    void work(Worker& worker, UniqueFd connection) {
+        auto channel = Channel::accept(tls, std::move(connection), std::chrono::seconds(10));
+        if (!channel) {
+            log::warning("channel", "refused a connection: {}", channel.error().what);
+        } else {
+            {
+                const std::scoped_lock lock(worker.mutex);
+                worker.wire = (*channel)->wire_;
+                if (worker.stopping) (*channel)->shutdown();
+            }
+            handler(std::move(*channel));
+        }
+        worker.done = true;
+    }
+
+    void loop(const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+            std::array<pollfd, 2> polls{pollfd{socket.get(), POLLIN, 0}, pollfd{wake.get(), POLLIN, 0}};
+            if (::poll(polls.data(), polls.size(), -1) < 0 || (polls[0].revents & POLLIN) == 0) continue;
+            UniqueFd connection(::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+            if (!connection) {  // out of descriptors, or the client left: do not spin
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                continue;
+            }
+            workers.remove_if([](const Worker& worker) { return worker.done.load(); });
+            if (workers.size() >= limit) {
+                log::warning("channel", "refused a connection: {} are open already", workers.size());
+                continue;
+            }
+            Worker& worker = workers.emplace_back();
+            worker.thread = std::jthread([this, &worker, fd = std::move(connection)]() mutable { work(worker, std::move(fd)); });
+        }
+    }
+};
+
+ChannelListener::ChannelListener(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ChannelListener::~ChannelListener() { stop(); }
+
+Result<std::unique_ptr<ChannelListener>> ChannelListener::create(const TlsContext& tls, const std::string& address, std::uint16_t port, Handler handler,
+                                                                 std::size_t limit) {
+    auto state = std::make_unique<State>();
+    state->tls = tls;
+    state->handler = std::move(handler);
+    state->limit = limit;
+    BLANKET_TRY(state->socket, listen_tcp(address, port));
+    state->wake = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!state->wake) return fail_errno("eventfd", "listener");
+    sockaddr_in bound{};
+    socklen_t size = sizeof bound;
+    if (::getsockname(state->socket.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) return fail_errno("getsockname", address);
+    state->port = ntohs(bound.sin_port);
+    State& inner = *state;
+    state->acceptor = std::jthread([&inner](const std::stop_token& stop) { inner.loop(stop); });
+    return std::unique_ptr<ChannelListener>(new ChannelListener(std::move(state)));
+}
+
+std::uint16_t ChannelListener::port() const { return state_->port; }
+
+void ChannelListener::stop() {
+    if (!state_->acceptor.joinable()) return;
+    state_->acceptor.request_stop();
+    ::eventfd_write(state_->wake.get(), 1);
+    state_->acceptor.join();
+    for (auto& worker : state_->workers) {
+        const std::scoped_lock lock(worker.mutex);
+        worker.stopping = true;
+        if (const auto wire = worker.wire.lock()) wire->shutdown();
+    }
+    state_->workers.clear();  // joins
+    state_->socket.reset();
+}
+
+}  // namespace blanket

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See pki.hpp. Extensions follow RFC 5280; the names are checked by whoever calls before they get here, and again here where they enter a certificate.
+#include "toolstack/peer/pki.hpp"
+
+#include <array>
+#include <format>
+#include <openssl/pem.h>
+
+#include "toolstack/base/text.hpp"
+#include "toolstack/core/records.hpp"
+#include "toolstack/peer/ssl_ptr.hpp"
+#include "toolstack/peer/tls_context.hpp"
+
+namespace blanket {
+namespace {
+
+std::unexpected<Error> openssl_failed(std::string_view what) { return fail(Kind::kInternal, "{} failed: {}", what, tls_errors()); }
+
+BioPtr bio_of(std::string_view text) { return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
+
+std::string text_of(BIO* bio) {
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(bio, &data);
+    return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
+}
+
+template <typename Write>
+Result<std::string> to_pem(std::string_view what, const Write& write) {
+    const BioPtr bio(BIO_new(BIO_s_mem()));
+    if (!bio || write(bio.get()) != 1) return openssl_failed(what);
+    return text_of(bio.get());
+}
+
+Result<std::string> pem_of(X509* cert) {
+    return to_pem("writing a certificate", [&](BIO* bio) { return PEM_write_bio_X509(bio, cert); });
+}
+Result<std::string> pem_of(EVP_PKEY* key) {
+    return to_pem("writing a key", [&](BIO* bio) { return PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
+}
+
+// Never asks on the terminal.
+int no_passphrase(char*, int, int, void*) { return 0; }
+
+Result<X509Ptr> parse_cert(std::string_view pem) {
+    const BioPtr bio = bio_of(pem);
+    X509Ptr cert(bio ? PEM_read_bio_X509(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+    if (!cert) return fail(Kind::kInvalid, "the text is not a PEM certificate: {}", tls_errors());
+    return cert;
+}
+
+Result<KeyPtr> parse_key(std::string_view pem) {
+    const BioPtr bio = bio_of(pem);
+    KeyPtr key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+    if (!key) return fail(Kind::kInvalid, "the text is not a PEM private key: {}", tls_errors());
+    return key;
+}
+
+Result<KeyPtr> make_key() {
+    KeyPtr key(EVP_EC_gen("P-256"));
+    if (!key) return openssl_failed("making a P-256 key");
+    return key;
+}
+
+bool set_name(X509_NAME* name, std::string_view common_name) {
+    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.data()),
+                                      static_cast<int>(common_name.size()), -1, 0) == 1;
+}
+
+bool add_extension(X509* cert, X509* issuer, int nid, const std::string& value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, issuer, cert, nullptr, nullptr, 0);
+    using ExtensionPtr = std::unique_ptr<X509_EXTENSION, SslDeleter<X509_EXTENSION_free>>;
+    const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+    return extension && X509_add_ext(cert, extension.get(), -1) == 1;
+}
+
+// Serial (128 random bits), version and validity: what both kinds of certificate share.
+bool set_basics(X509* cert, std::chrono::hours valid) {
+    std::string hex = random_hex(16);
+    hex[0] = '1';  // positive, and always 16 bytes long
+    BIGNUM* number = nullptr;
+    BN_hex2bn(&number, hex.c_str());
+    const bool good = number != nullptr && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != nullptr;
+    BN_free(number);
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(valid).count();
+    return good && X509_set_version(cert, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != nullptr &&
+           X509_gmtime_adj(X509_getm_notAfter(cert), seconds) != nullptr;
+}
+
+Result<void> check_subject(const Subject& subject) {
+    BLANKET_CHECK(check_name(subject.name, "site"));
+    BLANKET_CHECK(parse_ipv4(subject.address));
+    return {};
+}
+
+}  // namespace
+
+std::string x509_name(const X509* cert) {
+    const X509_NAME* name = X509_get_subject_name(cert);
+    const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    if (at < 0) return {};
+    const ASN1_STRING* data = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(data)), static_cast<std::size_t>(ASN1_STRING_length(data))};
+}
+
+std::string x509_fingerprint(const X509* cert) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    if (X509_digest(cert, EVP_sha256(), digest.data(), &size) != 1) return {};
+    return to_hex(std::span(digest).first(size));
+}
+
+bool x509_signed_by(X509* leaf, X509* ca) {
+    const StorePtr store(X509_STORE_new());
+    const StoreCtxPtr context(X509_STORE_CTX_new());
+    const bool good = store && context && X509_STORE_add_cert(store.get(), ca) == 1 &&
+                      X509_STORE_CTX_init(context.get(), store.get(), leaf, nullptr) == 1 && X509_verify_cert(context.get()) == 1;
+    if (!good) tls_errors();
+    return good;
+}
+
+Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid) {
+    BLANKET_TRY(const KeyPtr key, make_key());
+    const X509Ptr cert(X509_new());
+    const std::string name = std::format("blanket CA of {}", federation.substr(0, 40));
+    if (!cert || !set_basics(cert.get(), valid) || !set_name(X509_get_subject_name(cert.get()), name) ||
+        X509_set_issuer_name(cert.get(), X509_get_subject_name(cert.get())) != 1 || X509_set_pubkey(cert.get(), key.get()) != 1 ||
+        !add_extension(cert.get(), cert.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+        !add_extension(cert.get(), cert.get(), NID_key_usage, "critical,keyCertSign,cRLSign") ||
+        !add_extension(cert.get(), cert.get(), NID_subject_key_identifier, "hash") || X509_sign(cert.get(), key.get(), EVP_sha256()) == 0)
+        return openssl_failed("making the CA's certificate");
+    CertAndKey pair;
+    BLANKET_TRY(pair.cert, pem_of(cert.get()));
+    BLANKET_TRY(pair.key, pem_of(key.get()));
+    return pair;
+}
+
+Result<CsrAndKey> make_csr(const Subject& subject) {
+    BLANKET_CHECK(check_subject(subject));
+    BLANKET_TRY(const KeyPtr key, make_key());
+    const X509ReqPtr request(X509_REQ_new());
+    if (!request || !set_name(X509_REQ_get_subject_name(request.get()), subject.name) || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+        X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0)
+        return openssl_failed("making a certificate request");
+    CsrAndKey pair;
+    BLANKET_TRY(pair.csr, to_pem("writing a certificate request", [&](BIO* bio) { return PEM_write_bio_X509_REQ(bio, request.get()); }));
+    BLANKET_TRY(pair.key, pem_of(key.get()));
+    return pair;
+}
+
+Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::hours valid) {
+    BLANKET_CHECK(check_subject(subject));
+    BLANKET_TRY(const X509Ptr ca_cert, parse_cert(ca.cert));
+    BLANKET_TRY(const KeyPtr ca_key, parse_key(ca.key));
+    if (csr.size() > 16384) return fail(Kind::kInvalid, "a certificate request of {} bytes is too long", csr.size());
+    const BioPtr bio = bio_of(csr);
+    const X509ReqPtr request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+    if (!request) return fail(Kind::kInvalid, "the text is not a PEM certificate request: {}", tls_errors());
+    EVP_PKEY* key = X509_REQ_get0_pubkey(request.get());
+    std::array<char, 32> group{};
+    if (key == nullptr || EVP_PKEY_get_group_name(key, group.data(), group.size(), nullptr) != 1 || std::string_view(group.data()) != "prime256v1")
+        return fail(Kind::kInvalid, "the certificate request's key is not ECDSA P-256: {}", tls_errors());
+    if (X509_REQ_verify(request.get(), key) != 1) return fail(Kind::kInvalid, "the certificate request's signature is wrong: {}", tls_errors());
+
+    const X509Ptr cert(X509_new());
+    const std::string names = std::format("DNS:{},IP:{},IP:127.0.0.1", subject.name, subject.address);
+    if (!cert || !set_basics(cert.get(), valid) || !set_name(X509_get_subject_name(cert.get()), subject.name) ||
+        X509_set_issuer_name(cert.get(), X509_get_subject_name(ca_cert.get())) != 1 || X509_set_pubkey(cert.get(), key) != 1 ||
+        !add_extension(cert.get(), ca_cert.get(), NID_basic_constraints, "critical,CA:FALSE") ||
+        !add_extension(cert.get(), ca_cert.get(), NID_key_usage, "critical,digitalSignature") ||
+        !add_extension(cert.get(), ca_cert.get(), NID_ext_key_usage, "clientAuth,serverAuth") ||
+        !add_extension(cert.get(), ca_cert.get(), NID_subject_alt_name, names) ||
+        !add_extension(cert.get(), ca_cert.get(), NID_authority_key_identifier, "keyid") || X509_sign(cert.get(), ca_key.get(), EVP_sha256()) == 0)
+        return openssl_failed("signing a certificate");
+    return pem_of(cert.get());
+}
+
+Result<std::string> fingerprint(std::string_view cert_pem) {
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    return x509_fingerprint(cert.get());
+}
+
+Result<std::string> certificate_name(std::string_view cert_pem) {
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    return x509_name(cert.get());
+}
+
+Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, std::string_view key_pem, std::string_view name) {
+    BLANKET_TRY(const X509Ptr ca, parse_cert(ca_pem));
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    BLANKET_TRY(const KeyPtr key, parse_key(key_pem));
+    if (!x509_signed_by(cert.get(), ca.get())) return fail(Kind::kDenied, "the certificate of '{}' is not signed by this CA or not valid now", x509_name(cert.get()));
+    if (X509_check_private_key(cert.get(), key.get()) != 1) return fail(Kind::kDenied, "the certificate and the private key do not belong together: {}", tls_errors());
+    if (x509_name(cert.get()) != name) return fail(Kind::kDenied, "the certificate names '{}', not '{}'", x509_name(cert.get()), name);
+    return {};
+}
+
+}  // namespace blanket

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See rest_server.hpp. The HTTP is cpp-httplib's; routing is ours, so that both listeners share one table and one place checks access.
+#include "toolstack/peer/rest_server.hpp"
+
+#include <array>
+#include <atomic>
+#include <grp.h>
+#include <httplib.h>
+#include <mutex>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <thread>
+
+#include "toolstack/base/fd.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::size_t kMaxBody = 4u << 20;
+
+struct Route {
+    std::string method;
+    std::vector<std::string> parts;
+    bool exact = false;  // no `*`
+    RestServer::Handler handler;
+    Access access = Access::kMembers;
+};
+
+bool match(const Route& route, const std::vector<std::string>& parts, std::vector<std::string>& matches) {
+    if (route.parts.size() != parts.size()) return false;
+    matches.clear();
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (route.parts[i] == "*" && !parts[i].empty()) matches.push_back(parts[i]);
+        else if (route.parts[i] != parts[i]) return false;
+    }
+    return true;
+}
+
+// One httplib server with the thread that runs it.
+struct Listener {
+    std::unique_ptr<httplib::Server> server;
+    std::jthread thread;
+
+    void start() {
+        thread = std::jthread([this] { server->listen_after_bind(); });
+        server->wait_until_ready();
+    }
+    ~Listener() {
+        if (thread.joinable()) server->stop();
+    }
+};
+
+}  // namespace
+
+int http_status(Kind kind) {
+    switch (kind) {
+        case Kind::kInvalid: return 400;
+        case Kind::kDenied: return 403;
+        case Kind::kNotFound: return 404;
+        case Kind::kConflict: return 409;
+        case Kind::kPrecondition: return 412;
+        case Kind::kTimeout: return 504;
+        case Kind::kUnavailable: return 503;
+        case Kind::kCancelled: return 499;
+        case Kind::kInternal:
+        case Kind::kIo: break;
+    }
+    return 500;
+}
+
+RestResponse RestResponse::of(const Json& value, int status) {
+    return {status, value.dump(-1, ' ', false, Json::error_handler_t::replace), "application/json"};
+}
+RestResponse RestResponse::of(const Error& error) { return of(to_json(error), http_status(error.kind)); }
+
+Result<Json> RestRequest::json() const {
+    if (body.empty()) return Json::object();
+    return parse_json(body, kMaxBody);
+}
+
+struct RestServer::State {
+    std::vector<Route> routes;
+    std::mutex mutex;  // guards the listeners
+    std::unique_ptr<Listener> unix_listener, tls_listener;
+    std::string socket_path;
+
+    RestResponse answer(RestRequest& request) {
+        const auto parts = split(request.path, '/');
+        bool known = false;
+        for (const bool exact : {true, false}) {
+            for (const auto& route : routes) {
+                if (route.exact != exact || !match(route, parts, request.matches)) continue;
+                known = true;
+                if (route.method != request.method) continue;
+                if (!request.local && route.access == Access::kLocal)
+                    return RestResponse::of(Error{Kind::kDenied, std::format("{} is served on the unix socket only", request.path), {}});
+                if (!request.local && route.access == Access::kMembers && request.peer_site.empty())
+                    return RestResponse::of(Error{Kind::kDenied, "this needs a client certificate of the federation", {}});
+                return route.handler(request);
+            }
+        }
+        if (known) return RestResponse::of(to_json(Error{Kind::kInvalid, std::format("{} does not take {}", request.path, request.method), {}}), 405);
+        return RestResponse::of(Error{Kind::kNotFound, std::format("there is no {} {}", request.method, request.path), "GET /1.0 tells the version of this API"});
+    }
+
+    void prepare(httplib::Server& server, bool local, std::size_t threads) {
+        const auto handle = [this, local](const httplib::Request& in, httplib::Response& out) {
+            RestRequest request;
+            request.method = in.method;
+            request.path = in.path;
+            for (const auto& [name, value] : in.params) request.query.emplace(name, value);
+            request.body = in.body;
+            request.local = local;
+            if (in.ssl != nullptr) request.peer_site = peer_name(in.ssl);
+            RestResponse response = answer(request);
+            out.status = response.status;
+            out.set_content(std::move(response.body), response.content_type);
+        };
+        server.Get(".*", handle).Post(".*", handle).Put(".*", handle).Delete(".*", handle).Patch(".*", handle);
+        server.set_payload_max_length(kMaxBody);
+        server.set_read_timeout(10, 0);
+        server.set_write_timeout(10, 0);
+        server.set_keep_alive_max_count(1);  // an idle connection would hold a thread
+        server.set_tcp_nodelay(!local);
+        server.new_task_queue = [threads] { return new httplib::ThreadPool(threads, 256); };
+        server.set_exception_handler([](const httplib::Request& in, httplib::Response& out, const std::exception_ptr&) {
+            log::error("rest", "{} {} threw an exception", in.method, in.path);
+            const RestResponse response = RestResponse::of(Error{Kind::kInternal, "an unexpected exception", "see the log of blanketd"});
+            out.status = response.status;
+            out.set_content(response.body, response.content_type);
+        });
+        server.set_error_handler([](const httplib::Request&, httplib::Response& out) {  // refusals of httplib itself
+            if (!out.body.empty()) return;
+            const std::string what = out.status == 413 ? "the request's body is larger than 4 MiB" : std::format("malformed request (HTTP {})", out.status);
+            out.set_content(to_json(Error{Kind::kInvalid, what, {}}).dump(), "application/json");
+        });
+    }
+};
+
+RestServer::RestServer() : state_(std::make_unique<State>()) {}
+RestServer::~RestServer() { stop(); }
+
+void RestServer::route(std::string_view method, std::string_view pattern, Handler handler, Access access) {
+    state_->routes.push_back({std::string(method), split(pattern, '/'), pattern.find('*') == std::string_view::npos, std::move(handler), access});
+}
+
+Result<void> RestServer::listen_unix(const std::string& path, const std::string& group) {
+    sockaddr_un address{};
+    if (path.size() >= sizeof address.sun_path) return fail(Kind::kInvalid, "socket path '{}' is too long", path);
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, path.size());
+    {
+        const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+            return fail_hint(Kind::kConflict, std::format("another blanketd listens on {}", path), "stop it first: systemctl stop blanketd");
+    }
+    ::unlink(path.c_str());
+    auto listener = std::make_unique<Listener>();
+    listener->server = std::make_unique<httplib::Server>();
+    state_->prepare(*listener->server, true, 12);
+    listener->server->set_address_family(AF_UNIX);
+    if (!listener->server->bind_to_port(path, 80)) return fail_errno("bind", path);
+    if (::chmod(path.c_str(), 0660) != 0) return fail_errno("chmod", path);
+    std::array<char, 4096> buffer{};
+    struct group entry{};
+    struct group* found = nullptr;
+    if (!group.empty() && ::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr &&
+        ::chown(path.c_str(), static_cast<uid_t>(-1), entry.gr_gid) != 0)
+        log::warning("rest", "cannot give {} to group {}", path, group);
+    listener->start();
+    const std::scoped_lock lock(state_->mutex);
+    state_->unix_listener = std::move(listener);
+    state_->socket_path = path;
+    return {};
+}
+
+Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::string& address, std::uint16_t port) {
+    const std::scoped_lock lock(state_->mutex);
+    state_->tls_listener.reset();
+    auto listener = std::make_unique<Listener>();
+    Result<void> applied;
+    listener->server = std::make_unique<httplib::SSLServer>([&](SSL_CTX& context) {
+        applied = tls.apply(&context, false);
+        return applied.has_value();
+    });
+    BLANKET_CHECK(std::move(applied));
+    if (!listener->server->is_valid()) return fail(Kind::kInternal, "no TLS server: {}", tls_errors());
+    state_->prepare(*listener->server, false, 8);
+    int bound = port;
+    if (port == 0) bound = listener->server->bind_to_any_port(address);
+    else if (!listener->server->bind_to_port(address, port)) bound = -1;
+    if (bound <= 0)
+        return fail_hint(Kind::kIo, std::format("cannot listen on {}:{}", address, port), "check that the address is this host's and the port is free");
+    listener->start();
+    state_->tls_listener = std::move(listener);
+    return static_cast<std::uint16_t>(bound);
+}
+
+void RestServer::stop() {
+    const std::scoped_lock lock(state_->mutex);
+    state_->tls_listener.reset();
+    state_->unix_listener.reset();
+    if (!state_->socket_path.empty()) ::unlink(state_->socket_path.c_str());
+    state_->socket_path.clear();
+}
+
+}  // namespace blanket

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See etcd_registry.hpp.
+#include "toolstack/registry/etcd_registry.hpp"
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket {
+namespace {
+
+std::string full(std::string_view key) { return std::string(kRegistryPrefix) + std::string(key); }
+std::string vm_key(const std::string& uuid) { return full("vms/" + uuid); }
+std::string name_key(const std::string& name) { return full("names/vm/" + name); }
+std::string text_of(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// Keys that callers choose: printable path components, bounded.
+Result<void> check_key(const std::string& key) {
+    for (const auto& part : split(key, '/')) BLANKET_CHECK(check_name(part, "registry key part"));
+    return {};
+}
+
+template <typename T, typename Parse>
+void collect(std::vector<Versioned<T>>& out, const EtcdKv& kv, const Parse& parse) {
+    auto json = parse_json(kv.value);
+    Result<T> value = json ? parse(*json) : Result<T>(std::unexpected(json.error()));
+    if (value) out.push_back({std::move(*value), kv.mod_revision});
+    else log::warning("registry", "record {} is malformed and left out: {}", kv.key, value.error().what);
+}
+
+}  // namespace
+
+Result<Snapshot> EtcdRegistry::snapshot() {
+    BLANKET_TRY(const EtcdRange range, client_->range_prefix(std::string(kRegistryPrefix)));
+    Snapshot snapshot;
+    snapshot.revision = range.revision;
+    for (const auto& kv : range.kvs) {
+        const std::string_view key = std::string_view(kv.key).substr(std::min(kRegistryPrefix.size(), kv.key.size()));
+        if (key.starts_with("vms/")) collect(snapshot.vms, kv, parse_vm);
+        else if (key.starts_with("sites/")) collect(snapshot.sites, kv, parse_site);
+        else if (key.starts_with("nets/")) collect(snapshot.nets, kv, parse_net);
+        else if (key.starts_with("images/")) collect(snapshot.images, kv, parse_image);
+        else if (key == "federation") {
+            if (const auto value = parse_json(kv.value)) {
+                snapshot.federation_name = json_string_or(*value, "name", "");
+                snapshot.federation_id = json_string_or(*value, "id", "");
+            }
+        }
+    }
+    return snapshot;
+}
+
+Result<std::optional<Versioned<VmRecord>>> EtcdRegistry::vm(const std::string& uuid) {
+    BLANKET_CHECK(check_uuid(uuid));
+    BLANKET_TRY(const auto kv, client_->get(vm_key(uuid)));
+    if (!kv) return std::nullopt;
+    BLANKET_TRY(const Json value, parse_json(kv->value));
+    BLANKET_TRY(VmRecord record, parse_vm(value));
+    return Versioned<VmRecord>{std::move(record), kv->mod_revision};
+}
+
+// Done, or lost. When an earlier attempt's answer was lost, the first operation's key tells whether that attempt did it: its value is ours.
+Result<std::uint64_t> EtcdRegistry::commit(const Write& write, const std::function<Error()>& lost) {
+    BLANKET_TRY(const EtcdTxnReply reply, client_->txn(write.compares, write.ops));
+    if (reply.succeeded) return reply.revision;
+    if (reply.retried) {
+        const EtcdOp& first = write.ops.front();
+        BLANKET_TRY(const auto now, client_->get(first.key));
+        if (first.value ? now && now->value == *first.value : !now) return now ? now->mod_revision : reply.revision;
+    }
+    return std::unexpected(lost());
+}
+
+Result<std::uint64_t> EtcdRegistry::create_vm(const VmRecord& vm) {
+    BLANKET_CHECK(check_uuid(vm.uuid));
+    BLANKET_CHECK(check_name(vm.name, "VM"));
+    return commit({{{vm_key(vm.uuid), 0}, {name_key(vm.name), 0}}, {{vm_key(vm.uuid), text_of(to_json(vm))}, {name_key(vm.name), vm.uuid}}}, [&] {
+        return Error{Kind::kConflict, std::format("a VM named '{}' or with UUID {} exists already", vm.name, vm.uuid),
+                     "choose another name, or delete that VM: blanket vm delete " + vm.name};
+    });
+}
+
+Result<std::uint64_t> EtcdRegistry::update_vm(const VmRecord& vm, std::uint64_t expected_revision) {
+    BLANKET_CHECK(check_uuid(vm.uuid));
+    return commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), text_of(to_json(vm))}}}, [&] {
+        const auto now = this->vm(vm.uuid);
+        if (now && *now)
+            return Error{Kind::kConflict,
+                         std::format("the record of VM '{}' changed meanwhile: owner '{}', epoch {}, {} (revision {}, expected {})", vm.name,
+                                     (*now)->value.owner, (*now)->value.epoch, to_string((*now)->value.phase), (*now)->revision, expected_revision),
+                         "look at it and try again: blanket vm show " + vm.name};
+        if (now) return Error{Kind::kConflict, std::format("VM '{}' has been deleted meanwhile", vm.name), {}};
+        return Error{Kind::kConflict, std::format("the record of VM '{}' changed meanwhile", vm.name), {}};
+    });
+}
+
+Result<void> EtcdRegistry::remove_vm(const VmRecord& vm, std::uint64_t expected_revision) {
+    BLANKET_CHECK(check_uuid(vm.uuid));
+    BLANKET_CHECK(commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), std::nullopt}, {name_key(vm.name), std::nullopt}}}, [&] {
+        return Error{Kind::kConflict, std::format("the record of VM '{}' changed meanwhile and was not deleted", vm.name), "try again"};
+    }));
+    return {};
+}
+
+Result<std::uint64_t> EtcdRegistry::put(const std::string& key, const Json& value, std::uint64_t expected_revision) {
+    BLANKET_CHECK(check_key(key));
+    return commit({{{full(key), expected_revision}}, {{full(key), text_of(value)}}}, [&] {
+        return Error{Kind::kConflict,
+                     expected_revision == 0 ? std::format("'{}' exists already", key) : std::format("'{}' changed meanwhile (expected revision {})", key, expected_revision),
+                     "look at it and try again"};
+    });
+}
+
+Result<std::optional<Versioned<Json>>> EtcdRegistry::get(const std::string& key) {
+    BLANKET_CHECK(check_key(key));
+    BLANKET_TRY(const auto kv, client_->get(full(key)));
+    if (!kv) return std::nullopt;
+    if (key.starts_with("names/")) return Versioned<Json>{Json(kv->value), kv->mod_revision};  // plain text
+    BLANKET_TRY(Json value, parse_json(kv->value));
+    return Versioned<Json>{std::move(value), kv->mod_revision};
+}
+
+Result<void> EtcdRegistry::remove(const std::string& key) {
+    BLANKET_CHECK(check_key(key));
+    BLANKET_TRY(const EtcdTxnReply reply, client_->txn({}, {{full(key), std::nullopt}}));
+    static_cast<void>(reply);
+    return {};
+}
+
+Result<std::uint64_t> next_number(Registry& registry, const std::string& name) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+        BLANKET_TRY(const auto now, registry.get("seq/" + name));
+        std::uint64_t value = 0;
+        if (now) {
+            BLANKET_TRY(value, json_number(now->value, "last"));
+        }
+        // The nonce tells our write from another's of the same number, should an answer be lost.
+        const auto done = registry.put("seq/" + name, {{"last", value + 1}, {"by", random_hex(8)}}, now ? now->revision : 0);
+        if (done) return value + 1;
+        if (done.error().kind != Kind::kConflict) return std::unexpected(done.error());
+    }
+    return fail(Kind::kConflict, "the counter '{}' changes too often", name);
+}
+
+}  // namespace blanket

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The Registry port over etcd: JSON values under /blanket/v1/ (core/records). Used by daemon/ and migrate/ through the port. Thread safe.
+//
+// kUnavailable from a change: no quorum or a lost answer, the outcome is unknown; it may even be applied later. Repeat it (the compare makes that
+// safe) or win another compare-and-swap on the same record before you act on "it did not happen".
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "toolstack/core/ports.hpp"
+#include "toolstack/registry/etcd_client.hpp"
+
+namespace blanket {
+
+inline constexpr std::string_view kRegistryPrefix = "/blanket/v1/";
+
+class EtcdRegistry final : public Registry {
+public:
+    explicit EtcdRegistry(std::shared_ptr<EtcdClient> client) : client_(std::move(client)) {}
+
+    Result<Snapshot> snapshot() override;  // a malformed record is left out and logged
+    Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override;
+    Result<std::uint64_t> create_vm(const VmRecord& vm) override;
+    Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) override;
+    Result<std::optional<Versioned<Json>>> get(const std::string& key) override;
+    Result<void> remove(const std::string& key) override;
+
+private:
+    struct Write {
+        std::vector<EtcdCompare> compares;
+        std::vector<EtcdOp> ops;
+    };
+    Result<std::uint64_t> commit(const Write& write, const std::function<Error()>& lost);
+    std::shared_ptr<EtcdClient> client_;
+};
+
+// Takes the next number of a counter ("site", "vni"): 1, 2, ... by compare-and-swap on seq/<name>.
+Result<std::uint64_t> next_number(Registry& registry, const std::string& name);
+
+// Calls back after any change below /blanket/v1/: once when the watch stands, once after changes (many at once = one call), and after each
+// reconnection. The callback runs on the watcher's thread, never twice at the same time.
+class Watcher final {
+public:
+    Watcher(std::shared_ptr<EtcdClient> client, std::function<void()> on_change);
+    ~Watcher();  // stops and joins; not from the callback
+
+private:
+    struct State;
+    std::shared_ptr<State> state_;
+    std::jthread reader_, caller_;
+};
+
+}  // namespace blanket
