@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Shell functions that image-builder/build and image-builder/domu/build share; sourced by both, inside the build root.
 cache=${BLANKET_CACHE_DIR:-/cache}
@@ -38,6 +39,18 @@ debootstrap_root() {
 prune() {
     local dir
     while read -r dir; do rm -rf --one-file-system "$dir"; done < <(
-        find "$cache" -maxdepth 1 -name "$1-*" -printf '%T@ %p\n' | sort -rn | tail -n +$(($2 + 1)) | cut -d' ' -f2- |
+        find "$cache" -maxdepth 1 -regextype posix-extended -regex ".*/$1-[0-9a-f]{16}(\.tar)?" -printf '%T@ %p\n' | sort -rn | tail -n +$(($2 + 1)) | cut -d' ' -f2- |
         while read -r dir; do find "$dir" -maxdepth 0 -mmin +720; done)
 }
+
+# run_steps FOLDER ROOT PATTERN: runs the scripts of FOLDER that match, in order, in the chroot ROOT.
+run_steps() {
+    local step name
+    for step in "$1"/$3; do
+        name=$(basename "$step"); say "step $name"
+        cp "$step" "$2/.step"; in_chroot "$2" /bin/bash /.step >&2 || die "$name failed"; rm "$2/.step"
+    done
+}
+
+# Ids follow from the content ($hash, set by the caller), so that the same input gives the same disk.
+uuid_of() { printf '%s %s' "${hash:?}" "$1" | sha256sum | sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-4\3-8\4-\5/'; }

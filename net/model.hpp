@@ -65,7 +65,7 @@ struct Endpoint {
     std::string uuid, name;
     std::uint64_t epoch = 0;
     bool local = false;                 // this site owns it
-    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when local and plugged
+    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when local, plugged and not redirected
     std::uint32_t owner = 0;            // tunnel address of the owner, 0 = unknown site
     std::uint32_t relay = 0;            // tunnel address that may relay frames to it (kIn, or migrating to this site)
     std::uint32_t redirect = 0;         // tunnel address that its frames go to (kOut)

@@ -3,6 +3,9 @@
 # Last layer, in the chroot: users and directories, and which units start.
 set -euo pipefail
 systemd-sysusers
+ldconfig
+systemd-hwdb update 2>/dev/null || true
+journalctl --update-catalog
 enable=(systemd-networkd systemd-resolved systemd-timesyncd ssh xen libvirtd openvswitch-switch
         blanket-firstboot blanket-sshkey blanketd cloud-init-main cloud-init-local cloud-init-network cloud-config cloud-final)
 for unit in "${enable[@]}"; do
@@ -16,6 +19,7 @@ mask=(libvirt-guests.service xendomains.service drbd.service lvm2-monitor.servic
       getty@tty1.service console-getty.service systemd-repart.service systemd-growfs-root.service systemd-pcrphase.service
       libvirtd-tcp.socket libvirtd-tls.socket libvirtd-admin.socket virtlogd-admin.socket polkit.service networking.service
       cloud-init-hotplugd.socket cloud-init-hotplugd.service dhcpcd.service systemd-binfmt.service sys-kernel-debug.mount sys-kernel-tracing.mount dev-mqueue.mount
+      user@.service grub-common.service modprobe@drm.service modprobe@fuse.service sys-fs-fuse-connections.mount
       keyboard-setup.service console-setup.service sshd-unix-local.socket sshd-keygen.service)
 systemctl --quiet mask "${mask[@]}"
 systemctl --quiet set-default multi-user.target

@@ -12,18 +12,19 @@ namespace blanket::lab {
 namespace {
 
 constexpr std::chrono::seconds kTrial{20};
+constexpr const char* kUserspace = "boot stage local";  // cloud-init in dom0 says so on the console
 
 // A plain Linux under KVM proves nothing for PV guests: the trial is our Xen starting its dom0.
 bool boots_under_kvm(const std::string& image, const std::string& dir) {
     MachineProfile profile = east_profile();
     profile.name = "kvm-trial";
     const auto machine = Machine::start(profile, {dir, image, "ssh-ed25519 none", Accelerator::kKvm});
-    return machine && (*machine)->wait_console("Debian GNU/Linux 13", kTrial).has_value();
+    return machine && (*machine)->wait_console(kUserspace, kTrial).has_value();
 }
 
 }  // namespace
 
-std::string_view to_string(Accelerator accelerator) { return accelerator == Accelerator::kKvm ? "kvm" : "tcg"; }
+std::string_view name_of(Accelerator accelerator) { return accelerator == Accelerator::kKvm ? "kvm" : "tcg"; }
 
 Result<Accelerator> choose_accelerator(const std::string& image, const std::string& scratch_dir, const std::string& memory_file) {
     const char* wish = std::getenv("BLANKET_ACCEL");
@@ -36,7 +37,7 @@ Result<Accelerator> choose_accelerator(const std::string& image, const std::stri
     const std::string boot(trim(boot_text));
     if (const auto memory = read_file(memory_file); memory && memory->starts_with(boot)) return memory->ends_with("kvm\n") ? Accelerator::kKvm : Accelerator::kTcg;
     const Accelerator found = boots_under_kvm(image, scratch_dir) ? Accelerator::kKvm : Accelerator::kTcg;
-    BLANKET_CHECK(write_file(memory_file, std::format("{} {}\n", boot, to_string(found))));
+    BLANKET_CHECK(write_file(memory_file, std::format("{} {}\n", boot, name_of(found))));
     return found;
 }
 

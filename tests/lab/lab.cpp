@@ -130,7 +130,7 @@ Json Lab::status() {
         machines[name] = {{"running", machine->pid() > 0 && ::kill(machine->pid(), 0) == 0}, {"pid", machine->pid()},
                           {"address", machine->profile().address}, {"chipset", machine->profile().chipset}, {"console", machine->paths().console()}};
     }
-    return {{"dir", dir()}, {"accelerator", to_string(accelerator_)}, {"machines", machines}, {"witness", witness_ ? Json(witness_->pid()) : Json()}};
+    return {{"dir", dir()}, {"accelerator", name_of(accelerator_)}, {"machines", machines}, {"witness", witness_ ? Json(witness_->pid()) : Json()}};
 }
 
 Result<std::vector<std::string>> Lab::alarms() {

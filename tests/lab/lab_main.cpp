@@ -71,13 +71,15 @@ Result<int> run_up(const Call& call) {
         ::kill(::getpid(), SIGTERM);
         return Json::object();
     }));
-    std::println("the clouds are starting ({}); state and logs: {}", to_string(lab->accelerator()), lab->dir());
+    std::println("the clouds are starting ({}); state and logs: {}", name_of(lab->accelerator()), lab->dir());
+    ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // until all is up, a signal ends us at once, and the machines with us
     for (const auto& profile : profiles) {
         const auto ready = lab->wait_ready(profile.name, std::chrono::minutes(6));
         if (!ready) std::println("{}: {} {}", profile.name, ready.error().what, ready.error().hint);
         else std::println("{} is up at {}: ./dev lab ssh {}", profile.name, profile.address, profile.name);
         std::fflush(stdout);
     }
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::println("running until Ctrl-C or ./dev lab down");
     std::fflush(stdout);
     int signal = 0;

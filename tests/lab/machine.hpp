@@ -52,6 +52,6 @@ private:
 // BLANKET_ACCEL: "tcg" and "kvm" say it; "auto" (default) means KVM only where the image's own Xen has been seen to boot under it: a trial boot of at most 20 s, remembered
 // in `memory_file` until the host boots again.
 Result<Accelerator> choose_accelerator(const std::string& image, const std::string& scratch_dir, const std::string& memory_file);
-std::string_view to_string(Accelerator accelerator);
+std::string_view name_of(Accelerator accelerator);
 
 }  // namespace blanket::lab

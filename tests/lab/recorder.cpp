@@ -52,6 +52,7 @@ void Recorder::work(const std::stop_token& stop) {
         }
         const std::scoped_lock lock(tools_lock_);
         for (const auto& item : batch) {
+            traffic_.add(*item.frame);
             if (search_) search_->add(*item.frame);
             if (!pcap_) continue;
             if (const auto added = pcap_->add(item.time, *item.frame); !added && failure_.empty()) failure_ = added.error().what;
@@ -68,7 +69,7 @@ Json Recorder::report() {
         missed = missed_ + queue_.size();
     }
     const std::scoped_lock lock(tools_lock_);
-    Json report{{"missed_frames", missed}, {"failure", failure_}};
+    Json report{{"missed_frames", missed}, {"failure", failure_}, {"traffic", traffic_.report()}};
     if (pcap_) {
         if (const auto flushed = pcap_->flush(); !flushed && failure_.empty()) report["failure"] = failure_ = flushed.error().what;
         report["capture"] = {{"file", path_}, {"frames", pcap_->frames()}, {"omitted", pcap_->omitted()}, {"bytes", pcap_->bytes()}};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Looks at copies of frames on a thread of its own, so that disk and search never delay the Shaper: capture file and plaintext search.
+// Looks at copies of frames on a thread of its own, so that disk and search never delay the Shaper: capture file, plaintext search, bytes by kind.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,7 @@
 
 #include "tests/lab/pcap_writer.hpp"
 #include "tests/lab/plaintext_search.hpp"
+#include "tests/lab/traffic_count.hpp"
 
 namespace blanket::lab {
 
@@ -49,6 +50,7 @@ private:
     std::mutex tools_lock_;
     std::optional<PcapWriter> pcap_;
     std::optional<PlaintextSearch> search_;
+    TrafficCount traffic_;
     std::string path_, failure_;
 
     std::jthread thread_;  // last: ends before the rest goes

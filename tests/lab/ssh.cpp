@@ -2,7 +2,9 @@
 // ssh as values; see ssh.hpp.
 #include "tests/lab/ssh.hpp"
 
+#include <array>
 #include <fcntl.h>
+#include <poll.h>
 #include <thread>
 #include <unistd.h>
 
@@ -14,6 +16,10 @@ namespace blanket::lab {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+namespace {
+constexpr std::size_t kMaxFollowed = 16u << 20;
+}
 
 Result<std::string> make_ssh_key(const std::string& dir) {
     const std::string key = dir + "/key";
@@ -39,9 +45,10 @@ Argv Ssh::base() const {
 Result<void> Ssh::wait_up(milliseconds deadline) {
     return wait_until(std::format("ssh to '{}' ({}) works", name_, address_), deadline, seconds(1), [&]() -> Result<bool> {
         if (!master_) {
+            const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));  // "connection refused" is no news while a machine boots
             Argv argv = base();
             argv.insert(argv.end() - 1, {"-M", "-N"});
-            BLANKET_TRY(Child child, Child::spawn(argv, {}));
+            BLANKET_TRY(Child child, Child::spawn(argv, {.in = -1, .out = nowhere.get(), .err = nowhere.get(), .pass = {}}));
             master_ = std::make_unique<Child>(std::move(child));
         }
         Argv check = base();
@@ -65,6 +72,46 @@ Result<Output> Ssh::run_any(const Argv& argv, milliseconds deadline, std::string
     Argv line = base();
     line.push_back(to_string(argv));
     BLANKET_TRY(Output output, blanket::run_any(line, {.deadline = scaled(deadline), .input = input, .max_output = 64u << 20, .env = {}}));
+    if (output.status == 255) return fail(Kind::kUnavailable, "ssh to '{}' failed: {}", name_, trim(output.err));
+    return output;
+}
+
+Result<Output> Ssh::follow(const Argv& argv, milliseconds deadline, const std::function<void(std::string_view)>& on_line) {
+    Argv line = base();
+    line.push_back(to_string(argv));
+    BLANKET_TRY(Pipe out, make_pipe());
+    BLANKET_TRY(Pipe err, make_pipe());
+    BLANKET_TRY(Child child, Child::spawn(line, {.in = -1, .out = out.write.get(), .err = err.write.get(), .pass = {}}));
+    out.write.reset();
+    err.write.reset();
+    Output output;
+    std::string unfinished;
+    std::vector<std::byte> chunk(16 * 1024);
+    const auto until = std::chrono::steady_clock::now() + scaled(deadline);
+    while (out.read || err.read) {
+        if (std::chrono::steady_clock::now() >= until) return fail(Kind::kTimeout, "at '{}', '{}' did not end within {} s", name_, to_string(argv), scaled(deadline).count() / 1000);
+        std::array<pollfd, 2> polls{pollfd{out.read.get(), POLLIN, 0}, pollfd{err.read.get(), POLLIN, 0}};
+        if (::poll(polls.data(), polls.size(), 500) <= 0) continue;
+        for (std::size_t i = 0; i < 2; ++i) {
+            if (polls[i].revents == 0) continue;
+            UniqueFd& fd = i == 0 ? out.read : err.read;
+            const auto got = read_some(fd.get(), chunk);
+            if (!got || *got == 0) {
+                fd.reset();
+                continue;
+            }
+            std::string& text = i == 0 ? output.out : unfinished;
+            text.append(reinterpret_cast<const char*>(chunk.data()), *got);
+            if (text.size() > kMaxFollowed) return fail(Kind::kIo, "at '{}', '{}' prints without end", name_, to_string(argv));
+        }
+        for (auto end = unfinished.find('\n'); end != std::string::npos; end = unfinished.find('\n')) {
+            on_line(std::string_view(unfinished).substr(0, end));
+            output.err += unfinished.substr(0, end + 1);
+            unfinished.erase(0, end + 1);
+        }
+    }
+    output.err += unfinished;
+    BLANKET_TRY(output.status, child.wait(scaled(seconds(10))));
     if (output.status == 255) return fail(Kind::kUnavailable, "ssh to '{}' failed: {}", name_, trim(output.err));
     return output;
 }

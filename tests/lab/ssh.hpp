@@ -3,6 +3,7 @@
 // Used by Lab, the demo and the VM tests. One object per thread that uses it at a time.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,8 @@ public:
     // argv is quoted for the far shell. Deadlines are scaled. run_any: status 255 (ssh itself failed) is kUnavailable; run: any status but 0 is an error.
     Result<Output> run_any(const Argv& argv, std::chrono::milliseconds deadline = std::chrono::seconds(60), std::string_view input = {});
     Result<std::string> run(const Argv& argv, std::chrono::milliseconds deadline = std::chrono::seconds(60), std::string_view input = {});
+    // Like run_any, but each line that the command writes to its standard error is handed over as it comes.
+    Result<Output> follow(const Argv& argv, std::chrono::milliseconds deadline, const std::function<void(std::string_view)>& on_line);
     // A script for bash, given on standard input.
     Result<std::string> script(std::string_view text, std::chrono::milliseconds deadline = std::chrono::seconds(60));
     Result<void> put_file(const std::string& local, const std::string& remote, std::chrono::milliseconds deadline);

@@ -5,20 +5,27 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <memory>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 
 #include "toolstack/base/process.hpp"
 
 namespace blanket::lab {
 
 Result<void> require_own_network() {
-    struct stat mine{}, first{};
-    if (::stat("/proc/self/ns/net", &mine) != 0 || ::stat("/proc/1/ns/net", &first) != 0) return fail_errno("stat", "/proc/self/ns/net");
-    if (mine.st_ino == first.st_ino && mine.st_dev == first.st_dev)
-        return fail_hint(Kind::kPrecondition, "this process is in the host's own network namespace", "start it as: ./dev root unshare -n PROGRAM ...");
+    const std::unique_ptr<struct if_nameindex, decltype(&::if_freenameindex)> list(::if_nameindex(), &::if_freenameindex);
+    const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!list || !fd) return fail_errno("if_nameindex", "interfaces");
+    for (const auto* item = list.get(); item->if_index != 0; ++item) {
+        ifreq request{};
+        std::strncpy(request.ifr_name, item->if_name, IFNAMSIZ - 1);
+        if (::ioctl(fd.get(), SIOCGIFFLAGS, &request) != 0) return fail_errno("SIOCGIFFLAGS", item->if_name);
+        if ((request.ifr_flags & IFF_LOOPBACK) != 0 || (request.ifr_flags & IFF_UP) == 0) continue;
+        return fail_hint(Kind::kPrecondition, std::format("this network namespace is in use: '{}' is up", item->if_name), "start it as: ./dev root unshare -n PROGRAM ...");
+    }
     return {};
 }
 

@@ -8,7 +8,7 @@
 
 namespace blanket::lab {
 
-// Fails (kPrecondition) when this process sits in the network namespace of process 1: the lab must not touch the host's network.
+// Fails (kPrecondition) when this network namespace has an interface that is up besides loopback: the lab must not touch the host's network.
 Result<void> require_own_network();
 // Joins the network namespace of a process, for a second terminal.
 Result<void> enter_network_of(int pid);

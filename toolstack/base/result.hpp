@@ -70,5 +70,7 @@ template <typename... Args>
     decl = std::move(*tmp)
 // BLANKET_CHECK(f()): for Result<void>.
 #define BLANKET_CHECK(expr) BLANKET_CHECK_IMPL(BLANKET_CONCAT(check_result_, __LINE__), expr)
-#define BLANKET_CHECK_IMPL(tmp, expr) \
-    if (auto tmp = (expr); !tmp) return std::unexpected(std::move(tmp).error())
+#define BLANKET_CHECK_IMPL(tmp, expr) /* complete if-else, so that an else after it belongs to the if before it */ \
+    if (auto tmp = (expr); tmp) {                                                                               \
+    } else                                                                                                      \
+        return std::unexpected(std::move(tmp).error())

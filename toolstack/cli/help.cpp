@@ -83,6 +83,13 @@ std::vector<OptionSpec> own_options(const VerbSpec& verb) {
     return options;
 }
 
+// For the lists: without the required options, which would widen the column of all.
+std::string short_usage(const VerbSpec& verb) {
+    std::string usage = command_of(verb);
+    for (const auto& arg : verb.args) usage += arg.required ? std::format(" {}", arg.name) : std::format(" [{}]", arg.name);
+    return usage;
+}
+
 std::string roff(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -110,7 +117,7 @@ std::string program_help() {
         out += std::format("\n{}\n", noun_summary(noun));
         Rows rows;
         for (const auto& verb : verbs())
-            if (verb.noun == noun) rows.emplace_back(usage_of(verb), verb.summary);
+            if (verb.noun == noun) rows.emplace_back(short_usage(verb), verb.summary);
         out += two_columns(rows);
     }
     return out + "\nOptions of every verb\n" + two_columns(option_rows(common_options())) +
@@ -121,7 +128,7 @@ std::string noun_help(std::string_view noun) {
     std::string out = std::format("Usage: blanket {} VERB [arguments] [options]\n\n{}\n", noun, noun_summary(noun));
     Rows rows;
     for (const auto& verb : verbs())
-        if (verb.noun == noun) rows.emplace_back(usage_of(verb), verb.summary);
+        if (verb.noun == noun) rows.emplace_back(short_usage(verb), verb.summary);
     return out + two_columns(rows);
 }
 

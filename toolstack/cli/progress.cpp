@@ -32,6 +32,8 @@ std::string Progress::news(const Json& job) {
     std::string out;
     const Json& phases = list(job, "phases");
     const bool ended = json_string_or(job, "state", "running") != "running";
+    phases_begun_ = std::min(phases_begun_, phases.size());  // a list that shrank is another daemon's
+    phases_ended_ = std::min(phases_ended_, phases_begun_);
     for (; phases_begun_ < phases.size() || phases_ended_ < phases_begun_;) {
         // Phases follow one another: end the open one before the next begins.
         if (phases_ended_ < phases_begun_) {

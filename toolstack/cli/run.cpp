@@ -26,6 +26,10 @@ void to_stderr(std::string_view text) {
     std::fflush(stderr);
 }
 
+std::unexpected<Error> left_job(const std::string& id) {
+    return fail_hint(Kind::kCancelled, std::format("no longer watching job {}, which goes on", id), std::format("blanket job watch {0}, or to end it: blanket job cancel {0}", id));
+}
+
 std::string job_path(const std::string& id) { return "/1.0/jobs/" + percent_encode(id); }
 
 struct NameList {
@@ -71,7 +75,7 @@ Result<Json> watch_job(const Context& context, const std::string& id) {
             }
             context.note(progress.clear());
             if (error.kind == Kind::kCancelled)
-                return fail_hint(Kind::kCancelled, std::format("left job {}, which goes on", id), std::format("blanket job watch {}", id));
+                return left_job(id);
             return std::unexpected(std::move(error));
         }
         last_answer = Clock::now();
@@ -84,7 +88,7 @@ Result<Json> watch_job(const Context& context, const std::string& id) {
         // A daemon that answers long polls at once must not make us spin.
         if (auto slept = context.client.pause(std::chrono::milliseconds(50)); !slept) {
             context.note(progress.clear());
-            return fail_hint(Kind::kCancelled, std::format("left job {}, which goes on", id), std::format("blanket job watch {}", id));
+            return left_job(id);
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket job list|show|watch.
+// blanket job list|show|watch|cancel.
 #include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
 #include "toolstack/cli/verb_lists.hpp"
@@ -31,6 +31,12 @@ Result<int> run_watch(Context& context, const Invocation& call) {
     return finish_job(context, last);  // an error is then one of the job's verb, not of watching
 }
 
+Result<int> run_cancel(Context& context, const Invocation& call) {
+    BLANKET_TRY(const Json reply, context.client.call({.method = "DELETE", .path = "/1.0/jobs/" + percent_encode(call.arg(0))}));
+    show(context, reply, [&](const Json&) { return std::format("asked job {} to end\n", call.arg(0)); });
+    return 0;
+}
+
 }  // namespace
 
 std::vector<VerbSpec> job_verbs() {
@@ -56,7 +62,15 @@ std::vector<VerbSpec> job_verbs() {
              .action = "watch job {ID}",
              .args = {{"ID", "the job's id", ArgKind::kJob}},
              .example = "blanket job watch 7f3a",
-             .run = run_watch}};
+             .run = run_watch},
+            {.noun = "job",
+             .verb = "cancel",
+             .summary = "ask a running job to end",
+             .details = "Asks the job to give up at its next safe point and to undo what it began. A migration that has been committed goes on to its end. `job watch` shows how it ends.",
+             .action = "cancel job {ID}",
+             .args = {{"ID", "the job's id", ArgKind::kJob}},
+             .example = "blanket job cancel 7f3a",
+             .run = run_cancel}};
 }
 
 }  // namespace blanket::cli

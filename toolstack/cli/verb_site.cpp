@@ -24,7 +24,7 @@ Result<int> run_token(Context& context, const Invocation& call) {
     }
     BLANKET_TRY(const std::string token, json_string(reply, "token"));
     show(context, reply, [&](const Json&) { return printable(token) + "\n"; });
-    const std::string where = witness ? "on the machine that is to be the witness, run: blanket-witness join -\n" : "on the new site, run: blanket site join -\n";
+    const std::string where = witness ? "on the machine that is to be the witness, run: blanket-witness join - --dir DIR --address ITS-ADDRESS\n" : "on the new site, run: blanket site join -\n";
     context.note(std::format("This token is a secret, and good for one {} during {}.\n{}and give it this line on standard input.\n", witness ? "witness" : "site",
                              call.option("ttl"), where));
     return 0;

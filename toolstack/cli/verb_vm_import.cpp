@@ -2,8 +2,6 @@
 // blanket vm import: takes over a definition in libvirt's or xl's form.
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <memory>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
@@ -26,18 +24,7 @@ bool xl_line(std::string_view line) {
 Result<int> run_import(Context& context, const Invocation& call) {
     BLANKET_TRY(const std::string text, read_file(call.arg(0), kMaxDefinition));
     BLANKET_TRY(const std::string format, detect_definition(text));
-    Json disks = Json::object();
-    if (const auto given = call.options.find("disk"); given != call.options.end())
-        for (const auto& pair : given->second) {
-            const auto equals = pair.find('=');
-            if (equals == std::string::npos || equals == 0 || equals + 1 == pair.size())
-                return fail_hint(Kind::kInvalid, std::format("--disk '{}' is not TARGET=FILE", pair.substr(0, 80)), "as in --disk xvda=/root/web.raw");
-            const std::string file = pair.substr(equals + 1);
-            const std::unique_ptr<char, decltype(&std::free)> path(::realpath(file.c_str(), nullptr), &std::free);
-            if (!path) return fail_errno("open", file);
-            disks[pair.substr(0, equals)] = path.get();
-        }
-    return mutate(context, {.request = {.method = "POST", .path = "/1.0/import", .body = {{"format", format}, {"text", text}, {"disks", disks}}}});
+    return mutate(context, {.request = {.method = "POST", .path = "/1.0/import", .body = {{"format", format}, {"text", text}, {"net", call.option("net")}}}});
 }
 
 }  // namespace
@@ -59,14 +46,14 @@ VerbSpec vm_import_verb() {
     return {.noun = "vm",
             .verb = "import",
             .summary = "take over a VM from libvirt XML or an xl.cfg",
-            .details = "Reads a libvirt domain XML or an xl.cfg (told apart by content), makes a record and a definition from it, and copies its disks into volumes. What cannot be taken over is "
-                       "named and refused.",
+            .details = "Reads a libvirt domain XML or an xl.cfg (told apart by content). The content of its one disk, which must be on this host, becomes a base image and a volume; the "
+                       "original stays as it was. Its network card joins the given net. What cannot be taken over is named and refused.",
             .action = "import {FILE}",
             .args = {{"FILE", "the definition", ArgKind::kFile}},
-            .options = {{.name = "disk", .value = "TARGET=FILE", .help = "the raw file or device that holds the disk's content, where it is not at the place that the definition names", .repeats = true}},
+            .options = {{.name = "net", .value = "NET", .help = "the network of its card", .kind = ArgKind::kNet, .required = true}},
             .mutates = true,
             .job = true,
-            .example = "blanket vm import web.cfg --disk xvda=/root/web.raw",
+            .example = "blanket vm import web.cfg --net lan",
             .run = run_import};
 }
 

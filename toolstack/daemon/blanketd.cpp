@@ -88,8 +88,8 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     BLANKET_CHECK(make_dirs(set.run, 0755));
 
     BLANKET_TRY(const Uplink uplink, insist("the uplink's address", nullptr, [&]() -> Result<Uplink> {
-        BLANKET_TRY(const std::string addresses, run({"ip", "-json", "-4", "address", "show"}));
-        BLANKET_TRY(const std::string routes, run({"ip", "-json", "-4", "route", "show", "default"}));
+        BLANKET_TRY(const std::string addresses, blanket::run({"ip", "-json", "-4", "address", "show"}));
+        BLANKET_TRY(const std::string routes, blanket::run({"ip", "-json", "-4", "route", "show", "default"}));
         return choose_uplink(addresses, routes, set.uplink);
     }));
     parts->uplink_interface = uplink.interface;
@@ -115,7 +115,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
-    parts->app = std::make_unique<App>(App{set, set.site, kVersion, *parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves,
+    parts->app = std::unique_ptr<App>(new App{set, set.site, kVersion, *parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves,
                                            *parts->overlay, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }

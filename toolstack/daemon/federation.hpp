@@ -30,6 +30,7 @@ struct FederationOptions {
     std::string listen;         // address for etcd to bind, empty = address
     std::uint16_t client_port = 2379, peer_port = 2380, rest_port = 7443;
     bool loopback = true;       // etcd serves 127.0.0.1 too
+    std::uint32_t heartbeat_ms = 500, election_ms = 5000;  // of etcd; the same at all sites
     std::chrono::seconds join_deadline{240};  // for a newcomer's etcd to become a voter
 };
 
@@ -69,11 +70,11 @@ public:
 private:
     Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner);
     Result<void> make_local(const Progress& progress);
+    Result<void> move_address(const Progress& progress);
     Result<void> write_site();
-    Result<void> adopt(LocalState state);
-    Result<Token> take_token(const std::string& id, const std::string& secret);
-    Result<std::vector<EtcdMember>> voters();
-    void finish_join(std::stop_token stop, std::uint64_t member, std::string name);
+    void use(const LocalState& state);
+    Result<Versioned<Token>> check_token(const std::string& id, const std::string& secret);
+    void finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name);
     [[nodiscard]] Newcomer self() const;
 
     FederationOptions options_;
@@ -83,8 +84,10 @@ private:
     std::atomic<bool> federated_ = false;
     std::mutex change_;          // init, join, handle_join
     mutable std::mutex state_mutex_;
-    LocalState state_;
-    std::jthread promoter_;
+    LocalState state_;          // under state_mutex_
+    std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
+    std::atomic<bool> admitting_ = false;
+    std::jthread promoter_;     // last: ends before what it uses
 };
 
 }  // namespace blanket

@@ -36,10 +36,18 @@ struct Newcomer {
     std::string listen;  // as in EtcdConfig
     std::uint16_t client_port = 2379, peer_port = 2380;
     bool loopback = true;
+    std::uint32_t heartbeat_ms = 500, election_ms = 5000;  // as in EtcdConfig
     std::chrono::seconds deadline{240};
 };
 
+// The file below root/state; kNotFound at the first start.
+Result<LocalState> load_local_state(const std::string& root);
+Result<void> save_local_state(const std::string& root, const LocalState& state);
+EtcdTls etcd_tls(const std::string& root);
 EtcdConfig etcd_config(const Newcomer& self, const LocalState& state);
+
+// {role, name, address, version, time, csr, ...}: what the founder's handle_join() reads.
+Json join_request(const Newcomer& self, const JoinToken& token, const std::string& csr);
 
 // Asks the signing site for admission, replaces the local PKI and etcd by those of the federation, starts etcd and waits until it votes. On any error
 // the old identity and data are back, our member is removed again, and the old etcd runs (if there was one). The token stays used: the error says so.

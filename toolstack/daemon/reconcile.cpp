@@ -9,7 +9,9 @@
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
 #include "toolstack/daemon/world.hpp"
+#include "toolstack/base/text.hpp"
 #include "toolstack/hypervisor/domain_xml.hpp"
+#include "toolstack/hypervisor/import.hpp"
 #include "toolstack/migrate/outcome.hpp"
 
 namespace blanket {
@@ -120,10 +122,32 @@ Result<void> Reconciler::apply(Action action, const std::string& uuid, const std
     return {};
 }
 
+// The record of a domain that somebody else made; an error says why it cannot be one of ours.
+Result<VmRecord> Reconciler::record_of(const DomainInfo& domain, const std::string& xml) {
+    BLANKET_TRY(const ImportedVm imported, parse_libvirt_xml(xml));
+    BLANKET_CHECK(check_adoptable(imported));
+    BLANKET_CHECK(check_name(imported.name, "VM"));
+    if (app_.world.vm(imported.name)) return fail(Kind::kConflict, "a VM named '{}' exists already", imported.name);
+    // Its disks are volumes of ours; one that a recorded VM uses is not free for another.
+    VmRecord record;
+    record.uuid = domain.uuid;
+    record.name = imported.name;
+    record.memory_mib = imported.memory_mib;
+    record.vcpus = imported.vcpus;
+    record.definition = xml;
+    for (const auto& disk : imported.disks) {
+        const Snapshot now = app_.world.snapshot();
+        for (const auto& vm : now.vms)
+            for (const auto& volume : vm.value.volumes)
+                if (top_device(volume.id) == disk.path) return fail(Kind::kConflict, "its disk {} belongs to VM '{}'", disk.path, vm.value.name);
+        return fail(Kind::kPrecondition, "its disk {} is a volume without a record of its base image", disk.path);
+    }
+    return record;
+}
+
 Result<void> Reconciler::adopt(const DomainInfo& domain) {
     BLANKET_TRY(const std::string xml, app_.hypervisor.definition(domain.uuid));
-    auto record = adoptable(xml);
-    if (record && app_.world.vm(record->name)) record = fail(Kind::kConflict, "a VM with this name exists already");
+    auto record = record_of(domain, xml);
     if (!record) {
         if (std::ranges::contains(refused_, domain.uuid)) return {};
         refused_.push_back(domain.uuid);

@@ -80,6 +80,7 @@ private:
     void loop(const std::stop_token& stop);
     void look_now(const std::string& uuid, Cause cause);
     Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
+    Result<VmRecord> record_of(const DomainInfo& domain, const std::string& xml);
     Result<void> adopt(const DomainInfo& domain);
     Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);

@@ -7,6 +7,10 @@
 #include <set>
 #include <unistd.h>
 
+// Compiled in here: the packaged library only has the variant that throws.
+#undef TOML_SHARED_LIB
+#undef TOML_HEADER_ONLY
+#define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.hpp>
 

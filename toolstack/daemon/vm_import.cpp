@@ -8,8 +8,7 @@
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
 #include "toolstack/daemon/world.hpp"
-#include "toolstack/hypervisor/domain_xml.hpp"
-#include "toolstack/hypervisor/xl_config.hpp"
+#include "toolstack/hypervisor/import.hpp"
 
 namespace blanket {
 
@@ -18,7 +17,7 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
     BLANKET_TRY(const std::string text, json_string(body, "text"));
     ImportedVm imported;
     if (format == "libvirt-xml") {
-        BLANKET_TRY(imported, parse_domain_xml(text));
+        BLANKET_TRY(imported, parse_libvirt_xml(text));
     } else if (format == "xl-cfg") {
         BLANKET_TRY(imported, parse_xl_config(text));
     } else {
@@ -27,7 +26,7 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
     BLANKET_CHECK(check_name(imported.name, "VM"));
     if (imported.disks.size() != 1)
         return fail_hint(Kind::kInvalid, std::format("VM '{}' has {} disks; exactly one can be imported", imported.name, imported.disks.size()), "remove the others from the definition");
-    const std::string path = imported.disks.front().source;
+    const std::string path = imported.disks.front().path;
     const std::string net = json_string_or(body, "net", "");
     if (net.empty()) return fail_hint(Kind::kInvalid, "no network named for the imported VM", "add --net NAME (blanket net list)");
     BLANKET_CHECK(app.world.net(net));

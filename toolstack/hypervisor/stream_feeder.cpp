@@ -155,7 +155,7 @@ std::chrono::steady_clock::time_point StreamFeeder::last_byte() const { return C
 Result<std::uint64_t> StreamFeeder::finish() {
     if (state_->thread.joinable()) {
         const std::uint64_t one = 1;
-        (void)::write(state_->stop.get(), &one, sizeof one);
+        [[maybe_unused]] const ssize_t woken = ::write(state_->stop.get(), &one, sizeof one);  // an eventfd takes it always
         state_->thread.join();
     }
     ::unlink(state_->path.c_str());

@@ -250,6 +250,11 @@ Result<void> EtcdClient::member_remove(std::uint64_t id) {
     return std::unexpected(reply.error());
 }
 
+Result<void> EtcdClient::member_update(std::uint64_t id, const std::string& peer_url) {
+    BLANKET_CHECK(state_->call("/v3/cluster/member/update", {{"ID", std::to_string(id)}, {"peerURLs", {peer_url}}}));
+    return {};
+}
+
 Result<EtcdStatus> EtcdClient::status(const std::string& endpoint) {
     const auto now = state_->view();
     BLANKET_TRY(const EtcdReply reply, now.http->post(endpoint, "/v3/maintenance/status", "{}", std::min<std::chrono::milliseconds>(state_->deadline, std::chrono::seconds(5))));

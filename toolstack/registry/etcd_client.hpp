@@ -83,6 +83,7 @@ public:
     Result<std::uint64_t> member_add(const std::string& peer_url, bool learner);  // the new member's id; kConflict when it is one already
     Result<void> member_promote(std::uint64_t id);  // kPrecondition: not in sync yet, try again
     Result<void> member_remove(std::uint64_t id);   // absent is fine
+    Result<void> member_update(std::uint64_t id, const std::string& peer_url);  // its address changed
     Result<EtcdStatus> status(const std::string& endpoint);  // of one endpoint, without quorum
     Result<void> move_leader(std::uint64_t member);  // fine when it leads already
 

@@ -13,23 +13,26 @@ namespace blanket {
 namespace {
 
 // YAML accepts JSON strings: quoting without a YAML library.
-std::string quoted(const std::string& text) { return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace); }
+std::string yaml_text(const std::string& text) { return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace); }
 
 constexpr std::string_view kUnit = "blanket-etcd.service";
 
+// Neither waits for etcd to be ready (a member without quorum never is): wait_for_etcd() does that, with its own deadline.
 class UnitRunner final : public EtcdRunner {
 public:
-    Result<void> start(const EtcdConfig&) override {
-        BLANKET_CHECK(run({"systemctl", "restart", std::string(kUnit)}, {.deadline = std::chrono::seconds(150)}));
-        return {};
-    }
-    Result<void> stop() override {
-        BLANKET_CHECK(run({"systemctl", "stop", std::string(kUnit)}, {.deadline = std::chrono::seconds(60)}));
-        return {};
-    }
+    Result<void> start(const EtcdConfig&) override { return control({"systemctl", "restart", "--no-block", std::string(kUnit)}); }
+    Result<void> stop() override { return control({"systemctl", "stop", std::string(kUnit)}); }
     Result<bool> running() override {
-        BLANKET_TRY(const Output output, run_any({"systemctl", "is-active", "--quiet", std::string(kUnit)}));
-        return output.status == 0;
+        BLANKET_TRY(const std::string state, run({"systemctl", "show", "--property=ActiveState", "--value", std::string(kUnit)}));
+        return state.starts_with("active") || state.starts_with("activating") || state.starts_with("reloading");
+    }
+
+private:
+    static Result<void> control(const Argv& argv) {
+        RunOptions options;
+        options.deadline = std::chrono::seconds(100);
+        BLANKET_CHECK(run(argv, options));
+        return {};
     }
 };
 
@@ -79,34 +82,34 @@ std::string render_etcd_config(const EtcdConfig& config) {
     const std::string cluster = config.initial_cluster.empty() ? std::format("{}={}", config.name, config.peer_url()) : config.initial_cluster;
     std::string text = "# Written by Blanket at each start of this member; changes here are lost.\n";
     const auto add = [&text](std::string_view key, const std::string& value) { text += std::format("{}: {}\n", key, value); };
-    add("name", quoted(config.name));
-    add("data-dir", quoted(config.data()));
-    add("listen-peer-urls", quoted(std::format("https://{}:{}", listen, config.peer_port)));
-    add("initial-advertise-peer-urls", quoted(config.peer_url()));
-    add("listen-client-urls", quoted(clients));
-    add("advertise-client-urls", quoted(std::format("https://{}", config.endpoint())));
-    add("initial-cluster", quoted(cluster));
-    add("initial-cluster-state", quoted(config.existing ? "existing" : "new"));
-    add("initial-cluster-token", quoted("blanket"));
+    add("name", yaml_text(config.name));
+    add("data-dir", yaml_text(config.data()));
+    add("listen-peer-urls", yaml_text(std::format("https://{}:{}", listen, config.peer_port)));
+    add("initial-advertise-peer-urls", yaml_text(config.peer_url()));
+    add("listen-client-urls", yaml_text(clients));
+    add("advertise-client-urls", yaml_text(std::format("https://{}", config.endpoint())));
+    add("initial-cluster", yaml_text(cluster));
+    add("initial-cluster-state", yaml_text(config.existing ? "existing" : "new"));
+    add("initial-cluster-token", yaml_text("blanket"));
     add("heartbeat-interval", std::to_string(config.heartbeat_ms));
     add("election-timeout", std::to_string(config.election_ms));
     add("pre-vote", "true");
     add("strict-reconfig-check", "true");
-    add("auto-compaction-mode", quoted("periodic"));
-    add("auto-compaction-retention", quoted("1h"));
+    add("auto-compaction-mode", yaml_text("periodic"));
+    add("auto-compaction-retention", yaml_text("1h"));
     add("quota-backend-bytes", std::to_string(512u << 20));
     add("snapshot-count", "5000");
-    add("experimental-watch-progress-notify-interval", "10s");
-    add("log-level", quoted("warn"));
+    add("experimental-watch-progress-notify-interval", "10000000000");  // ns; etcd_http.cpp counts on it
+    add("log-level", yaml_text("warn"));
     add("log-outputs", "[stderr]");
     for (const std::string_view section : {"client-transport-security", "peer-transport-security"}) {
         text += std::format("{}:\n", section);
-        add("  cert-file", quoted(config.tls.cert));
-        add("  key-file", quoted(config.tls.key));
-        add("  trusted-ca-file", quoted(config.tls.ca_cert));
+        add("  cert-file", yaml_text(config.tls.cert));
+        add("  key-file", yaml_text(config.tls.key));
+        add("  trusted-ca-file", yaml_text(config.tls.ca_cert));
         add("  client-cert-auth", "true");
     }
-    add("tls-min-version", quoted("TLS1.3"));
+    add("tls-min-version", yaml_text("TLS1.3"));
     return text;
 }
 

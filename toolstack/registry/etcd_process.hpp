@@ -46,7 +46,7 @@ public:
 std::unique_ptr<EtcdRunner> make_unit_runner();   // systemctl ... blanket-etcd.service
 std::unique_ptr<EtcdRunner> make_child_runner();  // `etcd --config-file` as our child, its log in <dir>/etcd.log; ends with the object
 
-// Waits until the member answers; `learner` also accepts a learner. kTimeout otherwise.
+// Waits until the member answers and knows a leader (or is a learner); kTimeout otherwise.
 Result<EtcdStatus> wait_for_etcd(EtcdClient& client, const std::string& endpoint, std::chrono::milliseconds deadline);
 
 }  // namespace blanket

@@ -10,15 +10,11 @@
 #include <unistd.h>
 
 #include "toolstack/base/fd.hpp"
+#include "toolstack/core/content_hash.hpp"
 
 namespace blanket::storage {
 namespace {
 constexpr std::size_t kBounce = 256 * 1024;
-}
-
-bool all_zero(std::span<const std::byte> data) {
-    if (data.empty()) return true;
-    return data[0] == std::byte{0} && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0;
 }
 
 Result<void> write_range(int fd, std::uint64_t offset, std::span<const std::byte> data) {
@@ -53,7 +49,7 @@ Result<void> zero_range(int fd, std::uint64_t offset, std::uint64_t length) {
         bool zero = true;
         for (const auto at : {offset, offset + length - sample.size()}) {
             BLANKET_CHECK(read_range(fd, at, sample));
-            zero = zero && all_zero(sample);
+            zero = zero && is_zero(sample);
         }
         if (zero) return {};
     }

@@ -26,7 +26,6 @@ private:
     std::size_t size_;
 };
 
-bool all_zero(std::span<const std::byte> data);
 // Offset, length multiples of 4096; `data` of any alignment (it goes through a bounce buffer).
 Result<void> write_range(int fd, std::uint64_t offset, std::span<const std::byte> data);
 Result<void> read_range(int fd, std::uint64_t offset, std::span<std::byte> out);

@@ -86,6 +86,11 @@ Result<void> suspend_or_resume(const std::string& name, bool suspend) {
     return call(DM_DEV_SUSPEND, request, suspend ? "suspend" : "resume");
 }
 
+Result<void> clear_inactive(const std::string& name) {
+    Request request(name);
+    return call(DM_TABLE_CLEAR, request, "clear");
+}
+
 std::string node_path(const std::string& name) { return "/dev/mapper/" + name; }
 
 // udev makes the same link, later; libvirt and blkback open the device by this name at once.
@@ -188,6 +193,7 @@ Result<std::string> dmsetup(const Argv& argv) {
     if (verb == "load" && !table.empty()) return plain(load_table(name, table, readonly));
     if (verb == "suspend") return plain(suspend_or_resume(name, true));
     if (verb == "resume") return plain(suspend_or_resume(name, false));
+    if (verb == "clear") return plain(clear_inactive(name));
     if (verb == "remove") return plain(remove(name));
     if (verb == "message" && rest.size() == 2 && rest[0] == "0") return plain(message(name, rest[1]));
     if (verb == "status") return status(name, false);

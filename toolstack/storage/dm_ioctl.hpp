@@ -4,7 +4,7 @@
 //
 //   dmsetup create NAME --uuid UUID [--readonly] --table "0 SECTORS TYPE ARGS"   (make, load, resume; the node in /dev/mapper is there at the return)
 //   dmsetup load NAME [--readonly] --table TABLE                                 (into the inactive slot; resume swaps it in)
-//   dmsetup suspend --nolockfs NAME | resume NAME | remove NAME | message NAME 0 TEXT
+//   dmsetup suspend --nolockfs NAME | resume NAME | clear NAME | remove NAME | message NAME 0 TEXT
 //   dmsetup status NAME | table NAME | info NAME    (info: one line "MAJOR:MINOR LIVE|NONE|SUSPENDED OPENS UUID"; kNotFound when absent)
 #pragma once
 

@@ -26,9 +26,10 @@ Plan plan_mirror_up(const std::string& id, std::uint64_t size, const MirrorFacts
         {kDrbdsetup, "new-resource", resource},
         {kDrbdsetup, "new-minor", resource, minor, "0"},
         // The metadata need not survive a crash (a crash ends the move): no flushes and no activity log for it. Data flushes stay on: they make the
-        // peer's barriers durable, which drain() relies on. A local disk error goes up as it would without DRBD.
+        // peer's barriers durable, which drain() relies on. A local disk error goes up as it would without DRBD. The rate is for the resync after a break of
+        // the link and for verify: 10 MiB/s, no controller (it starts at 250 KiB/s and a move is too short for it to learn).
         {kDrbdsetup, "attach", minor, mapper(under), mapper(meta_device(id)), "flexible", "--on-io-error=pass_on", "--disk-barrier=no", "--disk-flushes=yes",
-         "--md-flushes=no", "--al-updates=no", "--c-plan-ahead=10", "--c-fill-target=1024", "--c-max-rate=102400", "--c-min-rate=4096"},
+         "--md-flushes=no", "--al-updates=no", "--c-plan-ahead=0", "--resync-rate=10240", "--c-min-rate=0"},
         // For round trips up to 150 ms: a dead peer is noticed within about 7 s (ping-int + ping-timeout) and a write that hangs within 8 s (timeout x ko-count);
         // the send buffer holds two of the largest bandwidth-delay products (100 Mbit/s x 150 ms = 1.9 MB).
         {kDrbdsetup, "connect", resource, address(facts.local, facts.port), address(facts.peer, facts.port), "--protocol=A", "--timeout=40", "--connect-int=5",

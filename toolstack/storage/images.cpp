@@ -42,7 +42,7 @@ Result<void> ThinStore::import_image(const std::string& sha256, std::uint64_t si
             BLANKET_TRY(const UniqueFd out, thin_->system().open_device(device, true));
             BLANKET_TRY(const auto found, copy_sparse(fd, size, out.get()));
             if (found != sha256)
-                return fail_hint(Kind::kInvalid, std::format("the content has SHA-256 {}, not {}", found, sha256), "the file or the transfer is damaged: get it again");
+                return fail_hint(Kind::kInvalid, std::format("the content has the hash {}, not {}", found, sha256), "the file or the transfer is damaged: get it again");
             BLANKET_CHECK(flush_device(out.get()));
         }
         BLANKET_CHECK(thin_->remove_device(device));

@@ -13,8 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto kStep = 15s;       // one drbdsetup call that talks to the local kernel only
-constexpr auto kPoll = 10ms;
-constexpr auto kSettle = 5s;      // the resync after a short break of the link may still have to end
+constexpr auto kPoll = 10ms;      // also the unit in which waiting is counted, so that a fake clock needs no more than sleep()
+constexpr std::chrono::milliseconds kSettle = 5s;      // the resync after a short break of the link may still have to end
+constexpr std::chrono::milliseconds kReconnect = 1s;   // a link that is down for longer is given up: the guest stands still meanwhile
 
 }  // namespace
 
@@ -78,11 +79,10 @@ Result<void> Mirror::connect(const std::string& local, const std::string& peer, 
 }
 
 Result<void> Mirror::wait_connected(std::chrono::milliseconds deadline) {
-    const auto until = std::chrono::steady_clock::now() + deadline;
-    for (;;) {
+    for (auto waited = 0ms;; waited += kPoll) {
         BLANKET_TRY(const auto now, status());
         if (now.connected()) return {};
-        if (std::chrono::steady_clock::now() >= until || now.connection == "StandAlone") {
+        if (waited >= deadline || now.connection == "StandAlone") {
             BLANKET_TRY(const auto mine, facts());
             return fail_hint(Kind::kTimeout, std::format("the mirror of volume '{}' is not connected to {} after {} ms ({})", id_, mine.peer, deadline.count(), describe(now)),
                              std::format("check that TCP port {} passes between {} and {} inside WireGuard", mine.port, mine.local, mine.peer));
@@ -104,11 +104,11 @@ Result<void> Mirror::settle() {
     const auto lost = [&](std::string_view why) {
         return fail_hint(Kind::kUnavailable, std::format("the mirror of volume '{}' is not in step with {}: {}", id_, mine.peer, why), "the VM stays here; check the link between the sites and move it again");
     };
-    const auto until = std::chrono::steady_clock::now() + kSettle;
-    for (;;) {
+    for (auto waited = 0ms;; waited += kPoll) {
         BLANKET_TRY(const auto now, status());
         if (now.in_step() && now.role == "Primary") break;
-        if (std::chrono::steady_clock::now() >= until || now.connection == "StandAlone") return lost(describe(now));
+        const bool linked = now.peer_disk != "DUnknown";
+        if (waited >= (linked ? kSettle : kReconnect) || now.connection == "StandAlone") return lost(describe(now));
         thin_.system().sleep(kPoll);
     }
     // Protocol A completes a write when it is in the send buffer. Under C a write completes when the peer's disk has it, and the peer finishes (and flushes)
@@ -163,12 +163,11 @@ Result<void> Mirror::down() {
 Result<std::uint64_t> Mirror::verify(std::chrono::milliseconds deadline) {
     BLANKET_TRY(const auto mine, facts());
     BLANKET_CHECK(thin_.system().run(plan_mirror_verify(mine), kStep));
-    const auto until = std::chrono::steady_clock::now() + deadline;
-    for (;;) {
+    for (auto waited = 0ms;; waited += 50ms) {
         thin_.system().sleep(50ms);
         BLANKET_TRY(const auto now, status());
         if (now.connected()) return now.out_of_sync_kib / 4;
-        if (!now.connection.starts_with("Verify") || std::chrono::steady_clock::now() >= until)
+        if (!now.connection.starts_with("Verify") || waited >= deadline)
             return fail(Kind::kTimeout, "the comparison of volume '{}' did not end: {}", id_, describe(now));
     }
 }

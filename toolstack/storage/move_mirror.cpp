@@ -54,6 +54,7 @@ Result<void> ThinMove::put_top_back(bool open) {
     BLANKET_TRY(const auto lower, thin_.lower_of(top));
     const bool swap = lower != std::format("{}:{}", volume->major, volume->minor);
     if (!state->suspended && (swap || !open)) BLANKET_CHECK(thin_.system().run(suspend(top)));
+    BLANKET_CHECK(thin_.system().run(clear(top)));
     if (swap) {
         BLANKET_CHECK(thin_.system().run(plan_load_top(id_, size_, mapper(volume_device(id_)))));
         // The new table takes effect at a resume. At the loser that lets through what was queued: into a copy that nobody will ever read.

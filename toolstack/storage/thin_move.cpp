@@ -19,9 +19,6 @@ Result<std::unique_ptr<ThinMove>> ThinMove::create(ThinStore& store, const Volum
 Result<std::unique_ptr<ThinMove>> ThinMove::source(ThinStore& store, const Volume& volume) { return create(store, volume, true); }
 Result<std::unique_ptr<ThinMove>> ThinMove::target(ThinStore& store, const Volume& volume) { return create(store, volume, false); }
 
-Result<std::unique_ptr<DiskMove>> ThinMoves::source(const Volume& volume) { return ThinMove::source(store_, volume); }
-Result<std::unique_ptr<DiskMove>> ThinMoves::target(const Volume& volume) { return ThinMove::target(store_, volume); }
-
 Result<void> ThinMove::check_extent(const Extent& extent) const {
     if (extent.length == 0 || extent.length > kMaxExtent || extent.offset % kBlock != 0 || extent.length % 4096 != 0 || extent.offset >= size_ ||
         extent.length > size_ - extent.offset)

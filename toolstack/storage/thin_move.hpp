@@ -31,13 +31,13 @@ public:
     Result<void> write(const Extent& extent, std::span<const std::byte> data) override;
     Result<std::vector<Extent>> next_round() override;
     Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) override;
+    Result<void> prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) override;
     Result<std::vector<Extent>> last_round() override;
     Result<void> attach_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port, bool source) override;
     Result<void> wait_connected(std::chrono::seconds deadline) override;
     Result<void> drain() override;
     Result<void> finish(bool keep, std::uint64_t epoch) override;
 
-    Result<void> prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) override;
     // Tests: compares both ends while the mirror is on; number of 4 KiB blocks that differ.
     Result<std::uint64_t> verify(std::chrono::milliseconds deadline);
 
@@ -63,16 +63,6 @@ private:
     std::optional<std::uint32_t> previous_;  // thin id of the last round's snapshot, at first of the base image
     bool begun_ = false;
     UniqueFd reader_, writer_;
-};
-
-class ThinMoves final : public DiskMoves {
-public:
-    explicit ThinMoves(ThinStore& store) : store_(store) {}
-    Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override;
-    Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override;
-
-private:
-    ThinStore& store_;
 };
 
 }  // namespace blanket::storage

@@ -112,6 +112,7 @@ Plan plan_create_top(const std::string& id, std::uint64_t size) {
 Argv suspend(const std::string& device) { return {"dmsetup", "suspend", "--nolockfs", device}; }
 Argv resume(const std::string& device) { return {"dmsetup", "resume", device}; }
 Argv remove(const std::string& device) { return {"dmsetup", "remove", device}; }
+Argv clear(const std::string& device) { return {"dmsetup", "clear", device}; }
 
 Argv plan_load_top(const std::string& id, std::uint64_t size, std::string_view lower_path) {
     return {"dmsetup", "load", top_device(id), "--table", linear_table(size, lower_path)};

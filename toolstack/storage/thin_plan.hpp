@@ -46,6 +46,7 @@ Plan plan_create_top(const std::string& id, std::uint64_t size);   // over -vol,
 Argv suspend(const std::string& device);
 Argv resume(const std::string& device);
 Argv remove(const std::string& device);
+Argv clear(const std::string& device);  // forgets a table that was loaded and not yet resumed into
 Argv plan_load_top(const std::string& id, std::uint64_t size, std::string_view lower_path);  // into the inactive slot
 // The suspend window of a round: top, then the thin device below it, then the snapshot. `stay` leaves top suspended.
 Plan plan_snapshot_window(const PoolName& pool, const std::string& id, std::uint32_t origin, std::uint32_t snapshot, bool stay);

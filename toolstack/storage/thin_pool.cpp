@@ -100,10 +100,13 @@ Result<std::string> ThinPool::lower_of(const std::string& device) {
 
 Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader) {
     const std::lock_guard one_at_a_time(metadata_snapshot_);
-    BLANKET_CHECK(system_->run(pool_message(name_, "reserve_metadata_snap")));
+    if (auto reserved = system_->run(pool_message(name_, "reserve_metadata_snap")); !reserved) {
+        if (reserved.error().kind != Kind::kConflict) return reserved;
+        BLANKET_CHECK(apply(*system_, {pool_message(name_, "release_metadata_snap"), pool_message(name_, "reserve_metadata_snap")}));  // one that a failed release left
+    }
     auto text = system_->run(reader, std::chrono::minutes(5));
     auto released = system_->run(pool_message(name_, "release_metadata_snap"));
-    if (!released) log::warning("storage", "the pool's metadata snapshot stays until the next start: {}", released.error().what);
+    if (!released) log::warning("storage", "the pool's metadata snapshot stays until the next use: {}", released.error().what);
     return text;
 }
 

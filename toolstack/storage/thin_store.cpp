@@ -98,7 +98,8 @@ Result<void> ThinStore::open_volume(const std::string& id, std::uint64_t epoch) 
     BLANKET_CHECK(raise_epoch(id, epoch));
     BLANKET_TRY(const auto state, thin_->info(top));
     if (state && !state->suspended) return {};
-    BLANKET_CHECK(thin_->system().run(resume(top)));
+    // A move that died may have left DRBD's table in the inactive slot: a resume would swap it in.
+    BLANKET_CHECK(apply(thin_->system(), {clear(top), resume(top)}));
     return {};
 }
 

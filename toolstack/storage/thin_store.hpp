@@ -47,7 +47,7 @@ private:
     std::unique_ptr<ThinPool> thin_;
 };
 
-// Reads `size` bytes from fd, writes the blocks that are not zero to `device`, returns the SHA-256 in hex.
+// Reads `size` bytes from fd, writes the blocks that are not zero to `device`, returns the content's identity (content_hash.hpp).
 Result<std::string> copy_sparse(int fd, std::uint64_t size, int device);
 
 }  // namespace blanket::storage

@@ -56,9 +56,9 @@ void Guest::step(int fd, std::byte* block) {
             failed = errno != EOPNOTSUPP;
         }
     } else {
-        // Half of the writes go to a small hot part, as a file system's journal does.
+        // Most writes go to a small hot part, as a file system's journal does.
         const std::uint64_t pages = content_.size() / kPage;
-        const std::uint64_t page = random_() % 2 == 0 ? random_() % std::max<std::uint64_t>(pages / 16, 1) : random_() % pages;
+        const std::uint64_t page = random_() % 8 != 0 ? random_() % std::max<std::uint64_t>(pages / 16, 1) : random_() % pages;
         for (std::size_t at = 0; at < kPage; at += 16) {
             const std::array<std::uint64_t, 2> stamp{++serial_, page};
             std::memcpy(block + at, stamp.data(), 16);

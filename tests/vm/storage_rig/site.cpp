@@ -12,6 +12,7 @@
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/core/content_hash.hpp"
 #include "toolstack/storage/device_io.hpp"
 
 namespace blanket::rig {
@@ -47,7 +48,12 @@ std::vector<std::byte> image_content() {
 std::string hash_of(const std::vector<std::byte>& content) { return sha256_hex({reinterpret_cast<const char*>(content.data()), content.size()}); }
 
 std::string image_hash() {
-    static const std::string hash = hash_of(image_content());
+    static const std::string hash = [] {
+        const auto content = image_content();
+        ContentHasher hasher;
+        for (std::size_t at = 0; at < content.size(); at += kBlockSize) hasher.add(std::span(content).subspan(at, std::min(kBlockSize, content.size() - at)));
+        return hasher.finish();
+    }();
     return hash;
 }
 

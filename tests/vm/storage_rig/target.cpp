@@ -32,8 +32,11 @@ public:
         }
         const auto move = moves_.find(id);
         if (move == moves_.end()) return fail(Kind::kNotFound, "no volume '{}'", id);
-        if (op == "write") {
-            BLANKET_CHECK(move->second->write({json_number_or(request, "offset", 0), json_number_or(request, "length", 0), json_bool_or(request, "zero", false)}, data));
+        if (op == "write") {  // not answered one by one: "written" answers for all since the last one
+            auto done = move->second->write({json_number_or(request, "offset", 0), json_number_or(request, "length", 0), json_bool_or(request, "zero", false)}, data);
+            if (written_ && !done) written_ = done;
+        } else if (op == "written") {
+            BLANKET_CHECK(std::exchange(written_, Result<void>{}));
         } else if (op == "attach") {
             BLANKET_CHECK(move->second->attach_mirror(kTargetIp, kSourceIp, static_cast<std::uint16_t>(json_number_or(request, "port", 0)), false));
         } else if (op == "finish") {
@@ -53,6 +56,7 @@ public:
 private:
     std::unique_ptr<storage::ThinStore> store_;
     std::map<std::string, std::unique_ptr<storage::ThinMove>> moves_;
+    Result<void> written_;
 };
 
 Result<void> serve() {
@@ -65,6 +69,7 @@ Result<void> serve() {
         BLANKET_TRY(const auto request, receive_frame(peer.get()));
         if (json_string_or(request.head, "op", "") == "stop") return send_frame(peer.get(), Json::object());
         const auto answer = target.handle(request.head, request.data);
+        if (json_string_or(request.head, "op", "") == "write" && answer) continue;
         BLANKET_CHECK(send_frame(peer.get(), answer ? *answer : to_json(answer.error())));
     }
 }

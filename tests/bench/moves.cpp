@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// bench-moves: ten moves in a row in one running lab, between two sites, under a client's eyes. Writes DESIGN.md section 6's JSON and a plot; exits 0 when it could measure.
+//   bench-moves --image FILE --domu FILE [--report FILE] [--moves N]
+#include <algorithm>
+#include <cstdio>
+#include <print>
+#include <thread>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/demo_checks.hpp"
+#include "tests/lab/machine_facts.hpp"
+#include "tests/lab/report_plot.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::lab {
+namespace {
+
+// Stock `xl migrate` of a 128 MiB VM between two dom0s without any WAN, on the machine of DESIGN.md section 5: 3.6-6.9 s.
+constexpr double kStockBestMs = 3600, kStockWorstMs = 6900;
+
+struct Options {
+    LabOptions lab;
+    std::string domu, report;
+    std::uint64_t moves = 10;
+};
+
+Result<Options> parse_options(const std::vector<std::string>& args) {
+    Options options;
+    options.lab.name = "bench-moves";
+    for (std::size_t i = 0; i + 1 < args.size(); i += 2) {
+        if (args[i] == "--image") options.lab.image = args[i + 1];
+        else if (args[i] == "--domu") options.domu = args[i + 1];
+        else if (args[i] == "--report") options.report = args[i + 1];
+        else if (args[i] == "--witness") options.lab.witness_program = args[i + 1];
+        else if (args[i] == "--moves") {
+            BLANKET_TRY(options.moves, parse_number(args[i + 1], 1, 1000, "number of moves"));
+        } else return fail(Kind::kInvalid, "unknown option '{}'", args[i]);
+    }
+    return options;
+}
+
+struct Series {
+    std::vector<double> values;
+    void add(double value) { values.push_back(value); }
+    [[nodiscard]] double worst() const { return values.empty() ? 0 : std::ranges::max(values); }
+    [[nodiscard]] double median() const {
+        if (values.empty()) return 0;
+        auto sorted = values;
+        std::ranges::sort(sorted);
+        return sorted[sorted.size() / 2];
+    }
+};
+
+Json metric(const char* name, double value, const char* unit, Json goal, bool met, Json peers = Json::object()) {
+    return {{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", std::move(peers)}};
+}
+
+Json report_of(const DemoResult& result, std::uint64_t wanted) {
+    Series stall, down, total, memory, disk;
+    std::uint64_t done = 0, reconnects = 0, lost = 0;
+    for (const auto& move : result.migrations) {
+        done += move.ok ? 1 : 0;
+        reconnects += move.tcp_reconnects;
+        lost += move.lost_writes;
+        stall.add(move.client_stall_ms);
+        down.add(move.downtime_ms);
+        total.add(move.total_s);
+        memory.add(static_cast<double>(move.memory_wire_bytes));
+        disk.add(static_cast<double>(move.disk_wire_bytes));
+    }
+    const auto whole = [](std::uint64_t value) { return static_cast<double>(value); };
+    Json metrics = Json::array();
+    metrics.push_back(metric("moves_done", whole(done), "moves", wanted, done == wanted));
+    metrics.push_back(metric("client_stall_worst", stall.worst(), "ms", "<= 5000", done > 0 && stall.worst() <= 5000, {{"stock xl migrate, no WAN, best", kStockBestMs}, {"stock xl migrate, no WAN, worst", kStockWorstMs}}));
+    metrics.push_back(metric("client_stall_median", stall.median(), "ms", nullptr, true));
+    metrics.push_back(metric("tcp_reconnects", whole(reconnects), "connections", 0, reconnects == 0));
+    metrics.push_back(metric("lost_writes", whole(lost), "records", 0, lost == 0));
+    metrics.push_back(metric("downtime_median", down.median(), "ms", nullptr, true));
+    metrics.push_back(metric("downtime_worst", down.worst(), "ms", nullptr, true));
+    metrics.push_back(metric("total_median", total.median(), "s", nullptr, true));
+    metrics.push_back(metric("memory_wire_median", memory.median(), "bytes", nullptr, true));
+    metrics.push_back(metric("disk_wire_median", disk.median(), "bytes", nullptr, true));
+    return {{"bench", "moves"}, {"commit", result.commit}, {"machine", result.machine}, {"metrics", metrics}, {"failure", result.failure},
+            {"migrations", report_json(result)["migrations"]}};
+}
+
+Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options) {
+    BLANKET_CHECK(boot_site(clouds, east_profile()));
+    BLANKET_CHECK(boot_site(clouds, west_profile()));
+    for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
+    BLANKET_CHECK(federate(clouds));
+    BLANKET_CHECK(add_image(clouds, options.domu));
+    BLANKET_CHECK(create_vms(clouds));
+    BLANKET_CHECK(start_traffic(clouds));
+    std::string here = "east", there = "west";
+    for (std::uint64_t i = 1; i <= options.moves; ++i) {
+        clouds.story.chapter("move {} of {}: {} -> {}", i, options.moves, here, there);
+        BLANKET_TRY(MigrationResult move, move_web(clouds, here, there));
+        result.migrations.push_back(move);
+        if (!move.ok) return fail(Kind::kIo, "move {} failed: {}", i, move.error);
+        clouds.story.say("{:.1f} s, down {:.0f} ms, stall {:.0f} ms, {} reconnects, {} lost writes", move.total_s, move.downtime_ms, move.client_stall_ms, move.tcp_reconnects, move.lost_writes);
+        std::swap(here, there);
+        std::this_thread::sleep_for(scaled(std::chrono::seconds(3)));
+    }
+    return {};
+}
+
+Result<int> run_bench(const Options& options) {
+    Story story;
+    LabOptions lab_options = options.lab;
+    lab_options.forbidden = forbidden_plaintext();
+    lab_options.capture_bytes = 0;
+    BLANKET_TRY(const auto lab, Lab::create(lab_options));
+    Clouds clouds{*lab, story};
+    DemoResult result;
+    result.machine = machine_facts(lab->accelerator());
+    result.commit = commit_of_tree();
+    if (const auto measured = measure(clouds, result, options); !measured) {
+        result.failure = measured.error().what;
+        story.say("ended early: {}", result.failure);
+        lab->collect_logs();
+    }
+    result.client = clouds.client.samples();
+    const Json report = report_of(result, options.moves);
+    std::println("{}", report["metrics"].dump(2));
+    if (!options.report.empty()) {
+        BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));
+        BLANKET_CHECK(write_file(html_path(options.report), std::format("<!doctype html><meta charset=utf-8><title>Blanket: moves</title><style>:root{{--line:#ccc;--accent:#06c;--band:#06c2}}"
+                                                                        "text{{font:11px sans-serif}}</style>{}{}",
+                                                                        latency_plot(result), phases_plot(result))));
+    }
+    return result.migrations.empty() ? 1 : 0;  // whatever the goals say: it could measure
+}
+
+}  // namespace
+}  // namespace blanket::lab
+
+int main(int argc, char** argv) {
+    using namespace blanket;
+    auto options = lab::parse_options({argv + 1, argv + argc});
+    if (options && options->lab.witness_program.empty()) {
+        const std::string self = argv[0];
+        options->lab.witness_program = self.substr(0, self.rfind('/') + 1) + "blanket-witness";
+    }
+    const auto done = options ? lab::run_bench(*options) : std::unexpected(options.error());
+    if (done) return *done;
+    std::println(stderr, "bench-moves: {} {}", done.error().what, done.error().hint);
+    return exit_code(done.error().kind);
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One move, measured by the job, the client, the records and the shaper; see clouds.hpp.
+#include <algorithm>
+
+#include "tests/lab/clouds.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::lab {
+namespace {
+
+using std::chrono::minutes;
+
+struct WireCount {
+    std::uint64_t both = 0, wireguard = 0;
+};
+
+WireCount wire_count(Shaper& shaper) {
+    const Json stats = shaper.stats();
+    const auto bytes = [&](const char* link) { return json_number_or(stats["links"][link], "bytes", 0); };
+    return {bytes("east>west") + bytes("west>east"), json_number_or(stats["recorder"]["traffic"], "wireguard", 0)};
+}
+
+void read_job(const Json& answer, MigrationResult& move) {
+    const Json& job = answer.contains("job") ? answer["job"] : answer;
+    if (!job.is_object()) return;
+    move.job = json_string_or(job, "id", "");
+    for (const auto& phase : job.value("phases", Json::array())) {
+        const auto start = static_cast<std::int64_t>(json_number_or(phase, "start_ms", 0));
+        move.phases.push_back({json_string_or(phase, "name", "?"), start, static_cast<std::int64_t>(json_number_or(phase, "end_ms", static_cast<std::uint64_t>(start)))});
+    }
+    const Json result = job.value("result", Json::object());
+    move.rounds = json_number_or(result, "rounds", 0);
+    move.memory_wire_bytes = json_number_or(result, "memory_wire_bytes", 0);
+    move.disk_wire_bytes = json_number_or(result, "disk_wire_bytes", 0);
+    move.downtime_ms = static_cast<double>(json_number_or(result, "downtime_ms", 0));
+    if (result.is_object() && result.contains("total_s") && result["total_s"].is_number()) move.total_s = result["total_s"].get<double>();
+    if (const Json error = job.value("error", Json()); error.is_object()) move.error = json_string_or(error, "what", "");
+}
+
+}  // namespace
+
+Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to) {
+    MigrationResult move;
+    move.from = from;
+    move.to = to;
+    BLANKET_TRY(BlanketCli blanket, clouds.at(from));
+    BLANKET_CHECK(read_client_log(clouds));
+    const std::uint64_t reconnects = clouds.client.reconnects() + clouds.client.errors();
+    const WireCount before = wire_count(clouds.lab.shaper());
+    BLANKET_CHECK(clouds.lab.shaper().mark(std::format("move to {} begins", to)));
+
+    move.begin_s = clouds.story.now_s();
+    BLANKET_TRY(const CommandResult command, blanket.follow({"vm", "migrate", "web", to}, minutes(10), [&](std::string_view line) { clouds.story.say("  {}", trim(line)); }));
+    move.end_s = clouds.story.now_s();
+    BLANKET_CHECK(clouds.lab.shaper().mark(std::format("move to {} ended", to)));
+    const WireCount after = wire_count(clouds.lab.shaper());
+
+    move.total_s = move.end_s - move.begin_s;
+    read_job(command.answer, move);
+    move.ok = command.status == 0;
+    if (!move.ok && move.error.empty()) move.error = command.errors;
+    move.disk_wire_bytes += after.wireguard - before.wireguard;
+    move.wan_bytes = after.both - before.both;
+
+    // What the world outside saw: the client, and the records that had been acknowledged to it.
+    BLANKET_CHECK(read_client_log(clouds));
+    move.client_stall_ms = clouds.client.stall_ms(move.begin_s, move.end_s + 1);
+    move.median_ms = clouds.client.median_ms(move.begin_s, move.end_s);
+    move.tcp_reconnects = clouds.client.reconnects() + clouds.client.errors() - reconnects;
+    const std::uint64_t acked = std::max(clouds.client.highest_acked(), clouds.driver_acked);
+    auto check = clouds.guest(move.ok ? to : from, clouds.web, "GET", "/check");
+    if (!check) {
+        move.ok = false;
+        move.error = "the VM does not answer after the move: " + check.error().what;
+        return move;
+    }
+    const std::uint64_t good = json_number_or(*check, "records", 0);
+    move.lost_writes = acked > good ? acked - good : 0;
+    move.lost_writes += json_number_or(*check, "damaged", 0) + json_number_or(*check, "gaps", 0);
+    clouds.driver_acked = std::max(acked, json_number_or(*check, "acked", 0));
+    return move;
+}
+
+}  // namespace blanket::lab

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// doctor: gathering from fake roots and commands, judging of good and bad facts.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/daemon/doctor.hpp"
+
+namespace blanket {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FakeRoot {
+public:
+    FakeRoot() {
+        std::string name = fs::temp_directory_path() / "doctor.XXXXXX";
+        if (::mkdtemp(name.data()) == nullptr) std::abort();
+        path_ = name;
+    }
+    ~FakeRoot() { fs::remove_all(path_); }
+    void file(const std::string& at, const std::string& text) const {
+        fs::create_directories(fs::path(path_ + at).parent_path());
+        ASSERT_TRUE(write_file(path_ + at, text));
+    }
+    void link(const std::string& at, const std::string& to) const {
+        fs::create_directories(fs::path(path_ + at).parent_path());
+        fs::create_symlink(to, path_ + at);
+    }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+private:
+    std::string path_;
+};
+
+const Check& check(const std::vector<Check>& checks, const std::string& name) {
+    static const Check kNone{"none", CheckStatus::kFail, "no such check", ""};
+    const auto at = std::ranges::find(checks, name, &Check::name);
+    return at == checks.end() ? kNone : *at;
+}
+
+DoctorInputs healthy() {
+    DoctorInputs in;
+    in.host = HostFacts{.memory_mib = 2048, .free_mib = 1200, .cpus = 2, .cpu_features = {}, .cpu_model = "EPYC", .xen_version = "4.20", .libvirt_version = "11.3", .log_dirty = true};
+    in.pool = PoolFacts{.size = 10u << 20, .used = 1u << 20, .metadata_percent = 3};
+    in.registry = RegistryFacts{.running = true, .quorum = true, .voters = 3, .healthy = 3, .leader = "east", .error = ""};
+    in.federated = true;
+    in.hypervisor_type = "xen";
+    in.hypervisor_version = "4.20.3-blanket";
+    in.control_domain = true;
+    in.units = {{"ovs-vswitchd.service", "active"}, {"openvswitch-switch.service", "active"}};
+    in.modules = {{"openvswitch", {true, true, ""}}, {"drbd", {true, true, "8.4.11"}}, {"wireguard", {false, true, ""}}};
+    in.clock_synchronised = true;
+    in.uplink = {"ens3", "virtio_net"};
+    in.uplink_address = "10.0.0.2";
+    in.uplink_mtu = 1500;
+    in.root_disk = {"vda", "virtio_blk"};
+    in.wireguard = WireguardFacts{.present = true, .peers = 1, .alive = 1};
+    in.dmi_vendor = "QEMU";
+    return in;
+}
+
+TEST(Doctor, AHealthyHostIsAllOk) {
+    for (const auto& one : run_doctor(healthy())) {
+        EXPECT_EQ(one.status, CheckStatus::kOk) << one.name << ": " << one.detail;
+        EXPECT_TRUE(one.hint.empty()) << one.name;
+    }
+}
+
+TEST(Doctor, KnowingNothingSaysSoAndHelps) {
+    const auto checks = run_doctor({});
+    EXPECT_EQ(checks.size(), run_doctor(healthy()).size());
+    for (const auto& one : checks) {
+        EXPECT_FALSE(one.detail.empty()) << one.name;
+        if (one.status != CheckStatus::kOk) EXPECT_FALSE(one.hint.empty()) << one.name;
+    }
+    EXPECT_EQ(check(checks, "xen").status, CheckStatus::kFail);
+    EXPECT_EQ(check(checks, "clock").status, CheckStatus::kWarning);
+}
+
+TEST(Doctor, EachFaultIsFoundAlone) {
+    struct Fault {
+        std::string name;
+        CheckStatus status;
+        void (*make)(DoctorInputs&);
+        std::string text;
+    };
+    const std::vector<Fault> faults{
+        {"xen", CheckStatus::kFail, [](DoctorInputs& in) { in.hypervisor_type = "kvm"; }, "'kvm'"},
+        {"xen", CheckStatus::kFail, [](DoctorInputs& in) { in.control_domain = false; }, "control domain"},
+        {"xen", CheckStatus::kWarning, [](DoctorInputs& in) { in.hypervisor_version = "4.20.3"; }, "not Blanket's own"},
+        {"log-dirty", CheckStatus::kFail, [](DoctorInputs& in) { in.host->log_dirty = false; }, "shadow"},
+        {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.units["ovs-vswitchd.service"] = "failed"; }, "failed"},
+        {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["openvswitch"].loaded = false; }, "not loaded"},
+        {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
+        {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
+        {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
+        {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules.erase("drbd"); }, "no module 'drbd'"},
+        {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["drbd"].version = "9.2.1"; }, "9.2.1"},
+        {"wireguard", CheckStatus::kFail, [](DoctorInputs& in) { in.wireguard->present = false; }, "missing"},
+        {"wireguard", CheckStatus::kWarning, [](DoctorInputs& in) { in.wireguard->alive = 0; }, "0 of 1"},
+        {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry->quorum = false, in.registry->healthy = 1; }, "1 of 3"},
+        {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry.reset(); }, "does not answer"},
+        {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->healthy = 2; }, "2 of 3"},
+        {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->voters = in.registry->healthy = 2; }, "two voters"},
+        {"clock", CheckStatus::kWarning, [](DoctorInputs& in) { in.clock_synchronised = false; }, "not synchronised"},
+        {"uplink", CheckStatus::kFail, [](DoctorInputs& in) { in.uplink_address.clear(); }, "no address"},
+        {"uplink", CheckStatus::kWarning, [](DoctorInputs& in) { in.uplink_mtu = 1450; }, "1450"},
+        {"memory", CheckStatus::kWarning, [](DoctorInputs& in) { in.host->free_mib = 60; }, "60 MiB"},
+    };
+    for (const auto& fault : faults) {
+        DoctorInputs in = healthy();
+        fault.make(in);
+        for (const auto& one : run_doctor(in)) {
+            if (one.name != fault.name) {
+                EXPECT_EQ(one.status, CheckStatus::kOk) << fault.text << " also hit " << one.name;
+                continue;
+            }
+            EXPECT_EQ(one.status, fault.status) << fault.text << ": " << one.detail;
+            EXPECT_NE(one.detail.find(fault.text), std::string::npos) << one.detail;
+            EXPECT_FALSE(one.hint.empty()) << fault.text;
+        }
+    }
+}
+
+TEST(Doctor, JsonHasTheApiForm) {
+    const Json json = to_json(run_doctor(healthy()));
+    ASSERT_TRUE(json["checks"].is_array());
+    EXPECT_EQ(json["checks"][0]["name"], "xen");
+    EXPECT_EQ(json["checks"][0]["status"], "ok");
+    EXPECT_TRUE(json["checks"][0].contains("detail") && json["checks"][0].contains("hint"));
+}
+
+TEST(Doctor, GathersAVirtioCloud) {
+    const FakeRoot root;
+    root.file("/sys/hypervisor/type", "xen\n");
+    root.file("/sys/hypervisor/version/major", "4\n");
+    root.file("/sys/hypervisor/version/minor", "20\n");
+    root.file("/sys/hypervisor/version/extra", ".3-blanket\n");
+    root.file("/proc/xen/capabilities", "control_d\n");
+    root.file("/proc/sys/kernel/osrelease", "6.12.1-amd64\n");
+    root.file("/lib/modules/6.12.1-amd64/modules.dep", "kernel/drivers/net/wireguard/wireguard.ko.xz: kernel/x.ko\nkernel/drivers/md/dm-thin-pool.ko.xz:\n");
+    root.file("/sys/module/drbd/version", "8.4.11\n");
+    root.file("/proc/net/route",
+              "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+              "ens4\t00000000\t0102000A\t0003\t0\t0\t200\t00000000\t0\t0\t0\n"
+              "ens3\t00000000\t0102000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"
+              "ens3\t0002000A\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n");
+    root.file("/sys/devices/pci0/0000:00:03.0/virtio1/net/ens3/mtu", "1500\n");
+    root.link("/sys/devices/pci0/0000:00:03.0/virtio1/net/ens3/device", "../../../virtio1");
+    root.link("/sys/devices/pci0/0000:00:03.0/virtio1/driver", "../../../../bus/virtio/drivers/virtio_net");
+    root.link("/sys/class/net/ens3", "../../devices/pci0/0000:00:03.0/virtio1/net/ens3");
+    root.file("/proc/self/mountinfo", "22 1 252:1 / / rw,relatime - ext4 /dev/vda1 rw\n23 22 0:5 / /dev rw - devtmpfs udev rw\n");
+    root.file("/sys/devices/pci0/0000:00:04.0/virtio2/block/vda/vda1/partition", "1\n");
+    root.link("/sys/devices/pci0/0000:00:04.0/virtio2/driver", "../../../../bus/virtio/drivers/virtio_blk");
+    root.link("/sys/dev/block/252:1", "../../devices/pci0/0000:00:04.0/virtio2/block/vda/vda1");
+    root.file("/sys/class/dmi/id/sys_vendor", "QEMU\n");
+    root.file("/sys/class/net/wg-blanket/mtu", "1420\n");
+    std::vector<std::string> commands;
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    const DoctorProbe probe{.root = root.path(),
+                            .run = [&](const Argv& argv) -> Result<Output> {
+                                commands.push_back(argv[0]);
+                                if (argv[0] == "systemctl") return Output{3, "active\nfailed\nactive\ninactive\nactive\n", ""};
+                                if (argv[0] == "ip") return Output{0, R"([{"ifname":"ens3","addr_info":[{"local":"127.0.0.5","scope":"host"},{"local":"10.0.2.15","scope":"global"}]}])", ""};
+                                if (argv[0] == "wg") return Output{0, std::format("k1=\t{}\nk2=\t0\n", now - 20), ""};
+                                return fail(Kind::kNotFound, "no {}", argv[0]);
+                            },
+                            .clock = [] { return std::optional(true); },
+                            .uplink = ""};
+    const DoctorInputs in = gather_doctor(probe);
+    EXPECT_EQ(in.hypervisor_type, "xen");
+    EXPECT_EQ(in.hypervisor_version, "4.20.3-blanket");
+    EXPECT_TRUE(in.control_domain);
+    EXPECT_EQ(in.units.at("openvswitch-switch.service"), "active");
+    EXPECT_EQ(in.units.at("ovs-vswitchd.service"), "failed");
+    EXPECT_EQ(in.units.count("xenstored.service"), 0u);
+    EXPECT_TRUE(in.modules.at("wireguard").available && !in.modules.at("wireguard").loaded);
+    EXPECT_TRUE(in.modules.at("dm_thin_pool").available);
+    EXPECT_TRUE(in.modules.at("drbd").loaded);
+    EXPECT_EQ(in.modules.at("drbd").version, "8.4.11");
+    EXPECT_FALSE(in.modules.at("openvswitch").available);
+    EXPECT_EQ(in.uplink.name, "ens3");
+    EXPECT_EQ(in.uplink.driver, "virtio_net");
+    EXPECT_EQ(in.uplink_address, "10.0.2.15");
+    EXPECT_EQ(in.uplink_mtu, 1500u);
+    EXPECT_EQ(in.root_disk.name, "vda");
+    EXPECT_EQ(in.root_disk.driver, "virtio_blk");
+    EXPECT_FALSE(in.uefi);
+    ASSERT_TRUE(in.wireguard);
+    EXPECT_EQ(in.wireguard->peers, 2u);
+    EXPECT_EQ(in.wireguard->alive, 1u);
+    EXPECT_EQ(commands, (std::vector<std::string>{"systemctl", "ip", "wg"}));
+}
+
+TEST(Doctor, GathersAnNvmeCloudWithoutADefaultRoute) {
+    const FakeRoot root;
+    root.file("/sys/firmware/efi/x", "");
+    root.file("/sys/devices/pci0/0000:00:02.0/net/enp0s2/mtu", "9001\n");
+    root.link("/sys/devices/pci0/0000:00:02.0/net/enp0s2/device", "../../../0000:00:02.0");
+    root.link("/sys/devices/pci0/0000:00:02.0/driver", "../../../bus/pci/drivers/e1000e");
+    root.link("/sys/class/net/enp0s2", "../../devices/pci0/0000:00:02.0/net/enp0s2");
+    root.file("/sys/class/net/br-int/mtu", "1500\n");
+    root.file("/proc/self/mountinfo", "22 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n");
+    root.file("/sys/devices/pci0/0000:00:05.0/nvme/nvme0/nvme0n1/nvme0n1p2/partition", "2\n");
+    root.link("/sys/devices/pci0/0000:00:05.0/driver", "../../../bus/pci/drivers/nvme");
+    root.link("/sys/dev/block/259:2", "../../devices/pci0/0000:00:05.0/nvme/nvme0/nvme0n1/nvme0n1p2");
+    const DoctorProbe probe{.root = root.path(), .run = [](const Argv&) -> Result<Output> { return Output{1, "garbage", ""}; }, .clock = [] { return std::optional<bool>(); }, .uplink = ""};
+    const DoctorInputs in = gather_doctor(probe);
+    EXPECT_EQ(in.uplink.name, "enp0s2");
+    EXPECT_EQ(in.uplink.driver, "e1000e");
+    EXPECT_EQ(in.uplink_mtu, 9001u);
+    EXPECT_EQ(in.uplink_address, "");
+    EXPECT_EQ(in.root_disk.name, "nvme0n1");
+    EXPECT_EQ(in.root_disk.driver, "nvme");
+    EXPECT_TRUE(in.uefi);
+    EXPECT_TRUE(in.hypervisor_type.empty());
+    ASSERT_TRUE(in.wireguard);
+    EXPECT_FALSE(in.wireguard->present);
+}
+
+TEST(Doctor, GathersNothingFromAnEmptyRoot) {
+    const FakeRoot root;
+    const DoctorInputs in = gather_doctor({.root = root.path(), .run = [](const Argv&) -> Result<Output> { return fail(Kind::kNotFound, "none"); }, .clock = {}, .uplink = "../x"});
+    EXPECT_TRUE(in.uplink.name.empty());
+    EXPECT_FALSE(run_doctor(in).empty());
+}
+
+TEST(Doctor, GuessesProviders) {
+    EXPECT_EQ(guess_provider("Amazon EC2", "m5.large", "1.0", ""), "Amazon EC2 (Nitro)");
+    EXPECT_EQ(guess_provider("Xen", "HVM domU", "4.11.amazon", ""), "Amazon EC2 (Xen)");
+    EXPECT_EQ(guess_provider("Xen", "HVM domU", "4.17", ""), "Xen (HVM)");
+    EXPECT_EQ(guess_provider("Google", "Google Compute Engine", "", ""), "Google Compute Engine");
+    EXPECT_EQ(guess_provider("Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77"), "Microsoft Azure");
+    EXPECT_EQ(guess_provider("Microsoft Corporation", "Virtual Machine", "", ""), "Hyper-V");
+    EXPECT_EQ(guess_provider("QEMU", "Standard PC", "", ""), "QEMU or KVM");
+    EXPECT_EQ(guess_provider("Dell Inc.", "PowerEdge R640", "", ""), "bare metal or unknown: Dell Inc. PowerEdge R640");
+    EXPECT_EQ(guess_provider("", "", "", ""), "unknown: the firmware does not name itself");
+}
+
+}  // namespace
+}  // namespace blanket

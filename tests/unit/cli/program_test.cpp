@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The real program against a fake daemon: golden texts, requests sent, exit codes, jobs, Ctrl-C. BLANKET_UPDATE_GOLDEN=1 writes the golden files anew.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <poll.h>
+
+#include "tests/unit/cli/fake_daemon.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/process.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/cli/spec.hpp"
+
+namespace blanket::cli {
+namespace {
+
+void expect_golden(const std::string& name, const std::string& text) {
+    const std::string path = std::string(BLANKET_SOURCE_DIR "/tests/golden/cli/") + name;
+    if (std::getenv("BLANKET_UPDATE_GOLDEN") != nullptr) {
+        ASSERT_TRUE(write_file(path, text));
+        return;
+    }
+    const auto want = read_file(path);
+    ASSERT_TRUE(want) << want.error().what;
+    EXPECT_EQ(text, *want) << name;
+}
+
+class Program : public ::testing::Test {
+protected:
+    Output blanket(Argv words, std::string_view input = {}) {
+        words.insert(words.begin(), BLANKET_PROGRAM);
+        words.insert(words.end(), {"--socket", daemon.socket()});
+        auto output = run_any(words, {.deadline = std::chrono::seconds(30), .input = input});
+        EXPECT_TRUE(output) << output.error().what;
+        return output.value_or(Output{});
+    }
+    // stdout, stderr and status in one text, for the golden files.
+    std::string all(const Argv& words) {
+        const Output output = blanket(words);
+        std::string text = std::format("$ {}\n{}", to_string(words), output.out);
+        if (!output.err.empty()) text += "--- stderr\n" + output.err;
+        if (output.status != 0) text += std::format("--- exit {}\n", output.status);
+        return text + "\n";
+    }
+    FakeDaemon daemon;
+};
+
+constexpr const char* kVm = R"({"uuid":"6f1b2a3c-0000-4000-8000-000000000001","name":"web","owner":"east","epoch":3,"phase":"running","memory_mib":256,"vcpus":1,
+    "definition":"<domain type='xen'>\n  <name>web</name>\n</domain>\n","cpu_features":["aes","sse2"],"nics":[{"net":"lan","mac":"02:00:00:00:00:01","ip":"10.1.0.2"}],
+    "volumes":[{"id":"v1","image":"0123456789abcdef0123456789abcdef","size":2147483648,"target":"xvda"}],"policy":"keep-running-no-failover",
+    "created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
+
+void fill(FakeDaemon& daemon) {
+    daemon.on("GET /1.0", 200, R"({"api":"1.0","version":"0.1.0","site":"east","federation":"mycloud"})");
+    daemon.on("GET /1.0/vms", 200, std::format(R"({{"vms":[{},{{"uuid":"u2","name":"database","owner":"west","phase":"migrating","state":"running","memory_mib":1024,"vcpus":2,
+        "nics":[{{"net":"lan","ip":"10.1.0.3"}},{{"net":"dmz","ip":"10.2.0.3"}}]}}]}})", kVm));
+    daemon.on("GET /1.0/vms/web", 200, kVm);
+    daemon.on("GET /1.0/sites", 200, R"({"sites":[{"name":"east","index":1,"address":"192.0.2.1","wireguard_key":"k1","role":"voter","version":"0.1.0","member":1,"state":"joined"},
+        {"name":"west","index":2,"address":"198.51.100.7","wireguard_key":"k2","role":"voter","version":"0.1.0","member":2,"state":"joined"}]})");
+    daemon.on("GET /1.0/images", 200, R"({"images":[{"name":"debian","sha256":"0123456789abcdef0123456789abcdef","size":1073741824,"sites":["east","west"]}]})");
+    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390}]})");
+    daemon.on("GET /1.0/federation", 200, R"({"federation":{"name":"mycloud","id":"f00d","sites":["east","west"],"members":[{"name":"east","role":"voter","healthy":true},
+        {"name":"witness","role":"voter","healthy":false}]}})");
+    daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
+    daemon.on("GET /1.0/events", 200, R"({"events":[{"seq":7,"time":"2026-01-02T03:04:05Z","type":"vm","subject":"web","text":"moved to west"}],"last":7})");
+    daemon.on("GET /1.0/doctor", 200, R"({"checks":[{"name":"xen","status":"ok","detail":"Xen 4.20.3-blanket","hint":""},
+        {"name":"clock","status":"warning","detail":"the clock is not synchronised","hint":"timedatectl set-ntp true"}]})");
+}
+
+constexpr const char* kDone = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","seq":9,"created":"2026-01-02T03:04:05Z","ended":"2026-01-02T03:04:36Z",
+    "progress":{"phase":"clean","percent":100},
+    "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":20000},{"name":"memory","start_ms":20000,"end_ms":31200}],
+    "messages":[{"ms":21000,"text":"memory round 1: 40.0 MiB sent"}],
+    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
+constexpr const char* kRunning = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"running","seq":2,"progress":{"phase":"disk","percent":40},
+    "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":null}],"messages":[],"result":null,"error":null}})";
+
+TEST_F(Program, HelpOfEveryVerb) {
+    std::string text = blanket({"--help"}).out;
+    for (const auto& verb : verbs()) {
+        Argv words = split(command_of(verb), ' ');
+        words.push_back("--help");
+        const Output by_option = blanket(words);
+        EXPECT_EQ(by_option.status, 0);
+        text += std::format("\n==== blanket {} --help\n{}", command_of(verb), by_option.out);
+        words.pop_back();
+        words.insert(words.begin(), "help");
+        EXPECT_EQ(blanket(words).out, by_option.out);
+    }
+    expect_golden("help.txt", text);
+}
+
+TEST_F(Program, Tables) {
+    fill(daemon);
+    daemon.on("GET /1.0/jobs/j1", 200, kDone);
+    std::string text;
+    for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"},
+                                               {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"vm", "show", "web", "-o", "yaml"}})
+        text += all(words);
+    expect_golden("tables.txt", text);
+}
+
+TEST_F(Program, JsonIsTheApisObject) {
+    fill(daemon);
+    EXPECT_EQ(Json::parse(blanket({"vm", "show", "web", "--output", "json"}).out), Json::parse(kVm));
+    EXPECT_EQ(Json::parse(blanket({"doctor", "-o", "json"}).out)["checks"].size(), 2u);
+}
+
+TEST_F(Program, Errors) {
+    fill(daemon);
+    daemon.on("POST /1.0/vms/web/migrate", 412, R"({"error":{"kind":"precondition","what":"west has 120 MiB free, web needs 256 MiB","hint":"blanket site show west; free memory there or choose another site"}})");
+    daemon.on("GET /1.0/vms/wbe", 404, R"({"error":{"kind":"not-found","what":"there is no VM 'wbe'","hint":"blanket vm list"}})");
+    daemon.on("POST /1.0/vms", 404, R"({"error":{"kind":"not-found","what":"there is no image 'debain'","hint":""}})");
+    daemon.on("POST /1.0/federation", 409, R"({"error":{"kind":"conflict","what":"this site belongs to the federation 'mycloud' already","hint":"blanket federation show"}})");
+    daemon.on_raw("GET /1.0/nets?broken", "");
+    std::string text;
+    for (const Argv& words : std::vector<Argv>{{"vm", "migrate", "web", "west"}, {"vm", "show", "wbe"}, {"vm", "create", "x", "--image", "debain", "--memory", "256M", "--disk", "2G", "--net", "lan"},
+                                               {"federation", "init", "again"}, {"site", "show", "wets"}, {"vm", "start", "ghost"}, {"vm", "create", "x", "--image", "debian", "--memory", "12Q", "--disk", "2G", "--net", "lan"},
+                                               {"vm", "lst"}, {"image", "add", "debian", "/nonexistent.raw"}, {"site", "join", "nonsense"}, {"vm", "import", "/nonexistent", "--net", "lan"}})
+        text += all(words);
+    expect_golden("errors.txt", text);
+}
+
+TEST_F(Program, DaemonsThatDoNotAnswerProperly) {
+    daemon.on_raw("GET /1.0/vms", "");
+    EXPECT_EQ(blanket({"vm", "list"}).status, 8);
+    daemon.on_raw("GET /1.0/nets", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"nets\":[");
+    EXPECT_EQ(blanket({"net", "list"}).status, 8);
+    daemon.on("GET /1.0/sites", 200, "<html>");
+    EXPECT_EQ(blanket({"site", "list"}).status, 1);
+    daemon.on("GET /1.0/images", 500, "oops");
+    const Output oops = blanket({"image", "list"});
+    EXPECT_EQ(oops.status, 1);
+    EXPECT_NE(oops.err.find("blanketd answered 500"), std::string::npos) << oops.err;
+    daemon.on_raw("GET /1.0/federation", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
+    EXPECT_EQ(blanket({"federation", "show"}).out, "no federation\n");
+    const auto none = run_any({BLANKET_PROGRAM, "vm", "list", "--socket", daemon.folder() + "/none"});
+    ASSERT_TRUE(none);
+    EXPECT_EQ(none->status, 8);
+    EXPECT_NE(none->err.find("systemctl status blanketd"), std::string::npos);
+}
+
+TEST_F(Program, MigrationIsWatchedToItsEnd) {
+    daemon.on("POST /1.0/vms/web/migrate", 202, kRunning);
+    daemon.on("GET /1.0/jobs/j1", 200, kRunning);
+    daemon.on("GET /1.0/jobs/j1", 200, kDone);
+    const Output output = blanket({"vm", "migrate", "web", "west"});
+    EXPECT_EQ(output.status, 0);
+    EXPECT_EQ(output.out, "web moved from east to west in 31.2 s: stopped for 412 ms, 5 rounds, 63.0 MiB of memory and 12.0 MiB of disk sent, epoch 4\n");
+    EXPECT_EQ(output.err,
+              "     0.0 s  prepare ...\n     0.8 s  prepare took 800 ms\n     0.8 s  disk ...\n    20.0 s  disk took 19.2 s\n    20.0 s  memory ...\n    31.2 s  memory took 11.2 s\n"
+              "    21.0 s  memory round 1: 40.0 MiB sent\n");
+    const auto asked = daemon.asked();
+    EXPECT_EQ(asked[0].body, (Json{{"target", "west"}}));
+    EXPECT_EQ(asked[1].path, "/1.0/jobs/j1");
+    EXPECT_TRUE(asked[2].path.starts_with("/1.0/jobs/j1?after=2&wait_s=")) << asked[2].path;
+    EXPECT_EQ(Json::parse(blanket({"vm", "migrate", "web", "west", "-q", "-o", "json"}).out), Json::parse(kDone));
+    EXPECT_EQ(blanket({"job", "watch", "j1", "-q"}).err, "");
+}
+
+TEST_F(Program, NoWaitPrintsOnlyTheId) {
+    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j7","state":"running","seq":1}})");
+    const Output output = blanket({"vm", "start", "web", "--no-wait"});
+    EXPECT_EQ(output.out, "j7\n");
+    EXPECT_NE(output.err.find("blanket job watch j7"), std::string::npos);
+    EXPECT_EQ(daemon.asked().size(), 1u);
+}
+
+TEST_F(Program, FailedJobIsTheVerbsError) {
+    daemon.on("POST /1.0/vms/web/migrate", 202, R"({"job":{"id":"j1","verb":"migrate","state":"running","seq":1}})");
+    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"failed","seq":4,"error":{"kind":"timeout","what":"memory: west did not answer for 30 s","hint":"web runs on at east"}}})");
+    const Output output = blanket({"vm", "migrate", "web", "west"});
+    EXPECT_EQ(output.status, 6);
+    EXPECT_EQ(output.out, "");
+    EXPECT_EQ(output.err, "blanket: cannot migrate web to west: memory: west did not answer for 30 s\n  next: web runs on at east\n");
+    const Output watched = blanket({"job", "watch", "j1"});
+    EXPECT_EQ(watched.status, 6);
+    EXPECT_TRUE(watched.err.starts_with("blanket: cannot migrate web: memory")) << watched.err;
+}
+
+TEST_F(Program, TheDaemonMayRestartWhileAJobIsWatched) {
+    daemon.on("GET /1.0/jobs/j1", 200, kRunning);
+    daemon.on_raw("GET /1.0/jobs/j1", "");
+    daemon.on("GET /1.0/jobs/j1", 200, kDone);
+    const Output output = blanket({"job", "watch", "j1"});
+    EXPECT_EQ(output.status, 0) << output.err;
+    EXPECT_NE(output.err.find("blanketd does not answer"), std::string::npos);
+}
+
+TEST_F(Program, CtrlCLeavesAndSaysHowToComeBack) {
+    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j7","state":"running","seq":1}})");
+    daemon.hang("GET /1.0/jobs/j7");
+    const std::string errors = daemon.folder() + "/err";
+    const UniqueFd file(::open(errors.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    auto child = Child::spawn({BLANKET_PROGRAM, "vm", "start", "web", "--socket", daemon.socket()}, {.in = -1, .out = -1, .err = file.get(), .pass = {}});
+    ASSERT_TRUE(child);
+    for (int i = 0; i < 500 && daemon.asked().size() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    child->kill(SIGINT);
+    const auto status = child->wait(std::chrono::seconds(10));
+    ASSERT_TRUE(status) << status.error().what;
+    EXPECT_EQ(*status, 9);
+    EXPECT_EQ(read_file(errors).value_or(""), "blanket: cannot start web: no longer watching job j7, which goes on\n  next: blanket job watch j7, or to end it: blanket job cancel j7\n");
+}
+
+TEST_F(Program, DryRunShowsStepsAndChangesNothing) {
+    const char* const steps = R"({"steps":["make a thin snapshot of debian","define web"]})";
+    daemon.on("POST /1.0/vms?dry_run=1", 200, steps);
+    const Output output = blanket({"vm", "create", "web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan", "--start", "--dry-run"});
+    EXPECT_EQ(output.out, " 1. make a thin snapshot of debian\n 2. define web\n 3. start web\n");
+    ASSERT_EQ(daemon.asked().size(), 1u);
+    EXPECT_EQ(daemon.asked()[0].body,
+              (Json{{"name", "web"}, {"image", "debian"}, {"memory_mib", 256u}, {"vcpus", 1u}, {"disk_bytes", 2147483648u}, {"net", "lan"}}));
+    daemon.on("DELETE /1.0/vms/web?dry_run=1", 200, steps);
+    EXPECT_EQ(Json::parse(blanket({"vm", "destroy", "web", "--delete", "--dry-run", "-o", "json"}).out), Json::parse(steps));
+}
+
+TEST_F(Program, CreateWithStartIsTwoJobs) {
+    daemon.on("POST /1.0/vms", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
+    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","state":"done","seq":2}})");
+    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j2","state":"running","seq":1}})");
+    daemon.on("GET /1.0/jobs/j2", 200, R"({"job":{"id":"j2","verb":"start","subject":"vm/web","state":"done","seq":2}})");
+    const Argv words{"vm", "create", "web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan", "--start"};
+    const Output output = blanket(words);
+    EXPECT_EQ(output.status, 0) << output.err;
+    EXPECT_EQ(output.out, "done: start web\n");
+    EXPECT_EQ(output.err, "created web\n");
+}
+
+TEST_F(Program, TokenAloneOnStdout) {
+    daemon.on("POST /1.0/tokens", 200, R"({"token":"blanket1.abc"})");
+    const Output output = blanket({"site", "token", "--name", "west", "--ttl", "30m"});
+    EXPECT_EQ(output.out, "blanket1.abc\n");
+    EXPECT_NE(output.err.find("blanket site join -"), std::string::npos);
+    EXPECT_EQ(daemon.asked()[0].body, (Json{{"role", "site"}, {"name", "west"}, {"ttl_s", 1800u}}));
+    EXPECT_EQ(blanket({"site", "token", "-q", "--witness"}).err, "");
+    EXPECT_EQ(daemon.asked()[1].body["role"], "witness");
+}
+
+TEST_F(Program, JoinReadsTheTokenFromStandardInput) {
+    daemon.on("POST /1.0/join", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
+    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","state":"done","seq":2}})");
+    EXPECT_EQ(blanket({"site", "join", "-"}, "blanket1.abc\n").out, "done: join the federation\n");
+    EXPECT_EQ(daemon.asked()[0].body, (Json{{"token", "blanket1.abc"}}));
+}
+
+TEST_F(Program, ImportSendsTheTextAndItsForm) {
+    const std::string file = daemon.folder() + "/web.cfg", text = "name = \"web\"\nmemory = 256\n";
+    ASSERT_TRUE(write_file(file, text));
+    daemon.on("POST /1.0/import", 200, R"({"steps":["define web"]})");
+    EXPECT_EQ(blanket({"vm", "import", file, "--net", "lan", "--dry-run"}).out, " 1. define web\n");
+    EXPECT_EQ(daemon.asked()[0].body, (Json{{"format", "xl-cfg"}, {"text", text}, {"net", "lan"}}));
+}
+
+TEST_F(Program, ConsoleRunsVirshHereAndPointsElsewhere) {
+    fill(daemon);
+    const std::string virsh = daemon.folder() + "/virsh";
+    ASSERT_TRUE(write_file(virsh, "#!/bin/sh\necho \"$@\"\n", 0755));
+    const auto here = run_any({"env", "PATH=" + daemon.folder() + ":/bin", BLANKET_PROGRAM, "vm", "console", "web", "--socket", daemon.socket()});
+    ASSERT_TRUE(here);
+    EXPECT_EQ(here->out, "-c xen:///system console --domain 6f1b2a3c-0000-4000-8000-000000000001\n") << here->err;
+    daemon.on("GET /1.0/vms/database", 200, R"({"name":"database","uuid":"u2","owner":"west","state":"running"})");
+    const Output there = blanket({"vm", "console", "database"});
+    EXPECT_EQ(there.status, 5);
+    EXPECT_EQ(there.err, "blanket: cannot open the console of database: database is at site west, and this is east\n"
+                         "  next: log in to site west (198.51.100.7) and run: blanket vm console database\n");
+    daemon.on("GET /1.0/vms/off", 200, R"({"name":"off","uuid":"u3","owner":"east","state":"shutoff"})");
+    EXPECT_EQ(blanket({"vm", "console", "off"}).status, 4);
+}
+
+TEST_F(Program, DoctorsExitCode) {
+    daemon.on("GET /1.0/doctor", 200, R"({"checks":[{"name":"xen","status":"ok","detail":"x"},{"name":"storage","status":"fail","detail":"no pool","hint":"lvs"}]})");
+    const Output output = blanket({"doctor"});
+    EXPECT_EQ(output.status, 5);
+    EXPECT_TRUE(output.out.ends_with("1 ok, 0 warnings, 1 failed\n"));
+}
+
+TEST_F(Program, EventsFollowFromTheLastOne) {
+    daemon.on("GET /1.0/events?after=0&wait_s=0", 200, R"({"events":[{"seq":1,"time":"t","type":"vm","subject":"web","text":"a"}],"last":1})");
+    daemon.on("GET /1.0/events?after=1&wait_s=20", 503, R"({"error":{"kind":"unavailable","what":"stopping","hint":""}})");
+    const Output output = blanket({"events", "--follow", "-o", "json"});
+    EXPECT_EQ(output.out, "{\"seq\":1,\"subject\":\"web\",\"text\":\"a\",\"time\":\"t\",\"type\":\"vm\"}\n");
+    EXPECT_EQ(output.status, 8);
+}
+
+TEST_F(Program, VersionAndFullDisk) {
+    EXPECT_TRUE(blanket({"--version"}).out.starts_with("blanket "));
+    EXPECT_TRUE(Json::parse(blanket({"--version", "--output", "json"}).out).contains("version"));
+    const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+    auto child = Child::spawn({BLANKET_PROGRAM, "--help"}, {.in = -1, .out = full.get(), .err = -1, .pass = {}});
+    ASSERT_TRUE(child);
+    EXPECT_EQ(child->wait(std::chrono::seconds(10)).value_or(-1), 1);
+}
+
+// Names for completion, and a bar with colours only on a real terminal.
+TEST_F(Program, CompletionNamesAndTerminal) {
+    fill(daemon);
+    EXPECT_EQ(blanket({"completion", "names", "--of", "vm"}).out, "web\ndatabase\n");
+    daemon.on("GET /1.0/jobs/j1", 200, kRunning);
+    daemon.on("GET /1.0/jobs/j1", 200, kDone);
+    const UniqueFd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    ASSERT_TRUE(master);
+    ASSERT_EQ(::grantpt(master.get()), 0);
+    ASSERT_EQ(::unlockpt(master.get()), 0);
+    UniqueFd slave(::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    ASSERT_TRUE(slave);
+    auto child = Child::spawn({"env", "TERM=xterm", "LC_ALL=C.UTF-8", BLANKET_PROGRAM, "job", "watch", "j1", "--socket", daemon.socket()},
+                              {.in = -1, .out = slave.get(), .err = slave.get(), .pass = {}});
+    ASSERT_TRUE(child);
+    EXPECT_EQ(child->wait(std::chrono::seconds(10)).value_or(-1), 0);
+    std::array<std::byte, 8192> buffer;
+    const auto got = read_some(master.get(), buffer);
+    ASSERT_TRUE(got);
+    const std::string text(reinterpret_cast<const char*>(buffer.data()), *got);
+    EXPECT_NE(text.find("\r\033[Kmigrate web  █████████░"), std::string::npos) << text;
+    EXPECT_NE(text.find("web moved from east to west"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace blanket::cli

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Walks the reconciliation table: complete, safe, and the same as in ARCHITECTURE.md.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/daemon/reconcile.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kStopped, Claim::kRunning, Claim::kMigrating, Claim::kDeleting};
+constexpr std::array kSeen{Seen::kAbsent, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
+constexpr std::array kCauses{Cause::kEvent, Cause::kRestart, Cause::kRecord};
+
+TEST(Reconcile, EveryCombinationHasExactlyOneRule) {
+    std::set<std::pair<Claim, Seen>> all;
+    for (const auto& rule : rules()) EXPECT_TRUE(all.emplace(rule.claim, rule.seen).second) << to_string(rule.claim) << " " << to_string(rule.seen);
+    EXPECT_EQ(all.size(), kClaims.size() * kSeen.size());
+}
+
+TEST(Reconcile, ACopyThatIsNotOursNeverRunsAndNeverStarts) {
+    for (const Claim claim : {Claim::kForeign, Claim::kIncoming})
+        for (const Seen seen : kSeen)
+            for (const Cause cause : kCauses) {
+                const Action action = decide(claim, seen, cause, false);
+                EXPECT_TRUE(action == Action::kNone || action == Action::kRemoveCopy);
+                if (claim == Claim::kForeign && seen == Seen::kUp) EXPECT_EQ(action, Action::kRemoveCopy);
+            }
+}
+
+TEST(Reconcile, NothingOfOursIsEverRemovedButByDeletion) {
+    for (const Claim claim : {Claim::kStopped, Claim::kRunning, Claim::kMigrating})
+        for (const Seen seen : kSeen)
+            for (const Cause cause : kCauses) {
+                const Action action = decide(claim, seen, cause, false);
+                EXPECT_NE(action, Action::kRemoveCopy);
+                EXPECT_NE(action, Action::kFinishDelete);
+            }
+}
+
+TEST(Reconcile, ARunningJobAnswersForItsVm) {
+    for (const Claim claim : kClaims)
+        for (const Seen seen : kSeen)
+            for (const Cause cause : kCauses) EXPECT_EQ(decide(claim, seen, cause, true), Action::kNone);
+}
+
+TEST(Reconcile, TheEventsThatOperatorsKnow) {
+    EXPECT_EQ(decide(Claim::kNone, Seen::kOff, Cause::kEvent, false), Action::kAdopt);                // virsh define
+    EXPECT_EQ(decide(Claim::kStopped, Seen::kUp, Cause::kEvent, false), Action::kMarkRunning);        // virsh start
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kEvent, false), Action::kMarkStopped);       // virsh destroy, poweroff in the guest
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kUp, Cause::kEvent, false), Action::kNone);               // reboot in the guest
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kCrashed, Cause::kEvent, false), Action::kStart);         // the guest crashed
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kRestart, false), Action::kStart);           // the host was restarted
+    EXPECT_EQ(decide(Claim::kStopped, Seen::kAbsent, Cause::kEvent, false), Action::kDefine);         // virsh undefine
+    EXPECT_EQ(decide(Claim::kMigrating, Seen::kHeld, Cause::kRestart, false), Action::kTakeBack);     // blanketd died in a move
+    EXPECT_EQ(decide(Claim::kForeign, Seen::kHeld, Cause::kRecord, false), Action::kRemoveCopy);      // a move was committed without us
+}
+
+TEST(Reconcile, ClaimsFollowTheRecord) {
+    VmRecord vm;
+    vm.owner = "east";
+    vm.phase = Phase::kRunning;
+    EXPECT_EQ(claim_of(std::nullopt, "east"), Claim::kNone);
+    EXPECT_EQ(claim_of(vm, "east"), Claim::kRunning);
+    EXPECT_EQ(claim_of(vm, "west"), Claim::kForeign);
+    vm.phase = Phase::kMigrating;
+    vm.migration = Migration{"1", "west"};
+    EXPECT_EQ(claim_of(vm, "east"), Claim::kMigrating);
+    EXPECT_EQ(claim_of(vm, "west"), Claim::kIncoming);
+    EXPECT_EQ(claim_of(vm, "south"), Claim::kForeign);
+}
+
+TEST(Reconcile, TheTableIsTheOneInTheArchitecture) {
+    const auto text = read_file(BLANKET_SOURCE_DIR "/ARCHITECTURE.md");
+    ASSERT_TRUE(text);
+    for (const auto& rule : rules()) {
+        const std::string row = std::format("| {} | {} | {} | {} | {} | {} |", to_string(rule.claim), to_string(rule.seen), to_string(rule.on_event),
+                                            to_string(rule.on_restart), to_string(rule.on_record), rule.why);
+        EXPECT_NE(text->find(row), std::string::npos) << row;
+    }
+}
+
+}  // namespace
+}  // namespace blanket

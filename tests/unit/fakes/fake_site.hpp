@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// One site in memory for the migration's tests: domains whose memory and disk are bytes, with the rules that the real parts have (a suspended top takes
+// no I/O, a guest that runs twice is counted, a mirror copies writes until it is drained). Any step can be made to fail.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "toolstack/core/content_hash.hpp"
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::fakes {
+
+struct Disk {
+    std::string data;              // content, small
+    bool open = false;             // top runs
+    std::uint64_t epoch = 0;
+    std::string* mirror = nullptr;  // the other end's content while DRBD is on
+};
+
+class FakeSite final : public Hypervisor, public MigrationEnds, public BlockStore, public DiskMoves {
+public:
+    explicit FakeSite(std::string site_name) : name(std::move(site_name)) {}
+    std::string name;
+    HostFacts host{.memory_mib = 2048, .free_mib = 1024, .cpus = 2, .cpu_features = {"avx", "sse2"}, .cpu_model = "fake", .xen_version = "4.20", .libvirt_version = "11", .log_dirty = true};
+    std::map<std::string, DomainInfo> domains;
+    std::map<std::string, std::string> memory;  // by uuid
+    std::map<std::string, Disk> disks;
+    std::set<std::string> images, fail_at;      // fail_at: names of steps
+    std::string writes_during_move;             // appended to every open disk before each round and at the suspend
+
+    Result<void> step(const std::string& what) const {
+        if (fail_at.contains(what)) return fail(Kind::kIo, "injected failure of {}", what);
+        return {};
+    }
+    bool runs(const std::string& uuid) const {
+        const auto it = domains.find(uuid);
+        return it != domains.end() && it->second.state == DomainState::kRunning;
+    }
+    void guest_writes() {
+        for (auto& [id, disk] : disks)
+            if (disk.open && !writes_during_move.empty()) {
+                disk.data += writes_during_move;
+                if (disk.mirror != nullptr) *disk.mirror += writes_during_move;
+            }
+    }
+
+    // Hypervisor
+    Result<HostFacts> facts() override { return host; }
+    Result<std::vector<DomainInfo>> list() override {
+        std::vector<DomainInfo> all;
+        for (const auto& [uuid, domain] : domains) all.push_back(domain);
+        return all;
+    }
+    Result<void> define(const std::string&) override { return {}; }
+    Result<void> undefine(const std::string& uuid) override { domains.erase(uuid); return {}; }
+    Result<void> start(const std::string& uuid) override { domains[uuid].state = DomainState::kRunning; return {}; }
+    Result<void> stop(const std::string& uuid, StopMode, std::chrono::seconds) override { domains[uuid].state = DomainState::kShutoff; return {}; }
+    Result<std::string> definition(const std::string&) override { return "<domain/>"; }
+
+    // MigrationEnds
+    Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) override {
+        if (!runs(uuid)) return fail(Kind::kConflict, "domain does not run");
+        const std::string& image = memory[uuid];
+        const auto half = image.size() / 2;
+        BLANKET_CHECK(write_all(fd, as_bytes(image).first(half)));
+        if (!on_progress({.round = 1, .bytes = half, .suspended = false})) return fail(Kind::kCancelled, "given up");
+        BLANKET_CHECK(step("save"));
+        guest_writes();
+        domains[uuid].state = DomainState::kSuspended;
+        on_progress({.round = 2, .bytes = half, .suspended = true});
+        if (auto rest = write_all(fd, as_bytes(image).subspan(half)); !rest) {
+            domains[uuid].state = DomainState::kRunning;
+            return rest;
+        }
+        return {};
+    }
+    Result<void> resume_source(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
+    Result<void> destroy_source(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
+    Result<void> restore_paused(const std::string& uuid, const std::string&, int fd) override {
+        std::string image(4u << 20, '\0');
+        std::size_t filled = 0;
+        for (;;) {
+            BLANKET_TRY(const std::size_t got, read_some(fd, std::as_writable_bytes(std::span(image)).subspan(filled)));
+            if (got == 0) break;
+            filled += got;
+        }
+        BLANKET_CHECK(step("restore"));
+        image.resize(filled);
+        if (!image.ends_with("END")) return fail(Kind::kIo, "the stream ends early");
+        memory[uuid] = image;
+        domains[uuid] = DomainInfo{uuid, "web", 7, DomainState::kPaused, 256, 1};
+        return {};
+    }
+    Result<void> resume_target(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
+    Result<void> discard_target(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
+
+    // BlockStore
+    Result<PoolFacts> pool() override { return PoolFacts{1u << 30, 1u << 20, 1}; }
+    Result<bool> has_image(const std::string& sha256) override { return images.contains(sha256); }
+    Result<void> import_image(const std::string& sha256, std::uint64_t size, int fd) override {
+        std::vector<std::byte> all(size);
+        BLANKET_CHECK(read_all(fd, all));
+        ContentHasher hasher;
+        for (std::size_t at = 0; at < all.size(); at += kBlockSize) hasher.add(std::span(all).subspan(at, std::min(kBlockSize, all.size() - at)));
+        if (hasher.finish() != sha256) return fail(Kind::kIo, "hash differs");
+        images.insert(sha256);
+        return {};
+    }
+    Result<std::vector<Extent>> image_extents(const std::string&) override { return std::vector<Extent>{{0, kBlockSize, false}}; }
+    Result<UniqueFd> open_image(const std::string&) override { return fail(Kind::kNotFound, "no file"); }
+    Result<void> create_volume(const Volume& volume) override {
+        BLANKET_CHECK(step("create"));
+        disks[volume.id] = {};
+        return {};
+    }
+    Result<void> open_volume(const std::string& id, std::uint64_t epoch) override {
+        if (epoch < disks[id].epoch) return fail(Kind::kConflict, "stale epoch {}", epoch);
+        disks[id].open = true;
+        disks[id].epoch = epoch;
+        return {};
+    }
+    Result<void> close_volume(const std::string& id) override { disks[id].open = false; return {}; }
+    Result<void> remove_volume(const std::string& id) override { disks.erase(id); return {}; }
+
+    // DiskMoves; `other` is where a mirror writes to.
+    FakeSite* other = nullptr;
+    Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
+    Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
+
+private:
+    // The whole content travels in each round, padded to 64 KiB with zeros; good enough to see an order that loses writes.
+    class Move final : public DiskMove {
+    public:
+        Move(FakeSite& site, std::string id) : site_(site), id_(std::move(id)) {}
+        Disk& disk() { return site_.disks.at(id_); }
+        Result<std::vector<Extent>> next_round() override {
+            site_.guest_writes();
+            snapshot_ = disk().data;
+            return std::vector<Extent>{{0, kBlockSize, false}};
+        }
+        Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) override {
+            out.assign(extent.length, std::byte{0});
+            for (std::size_t i = 0; i < snapshot_.size() && extent.offset + i < extent.length; ++i) out[i] = static_cast<std::byte>(snapshot_[i]);
+            return {};
+        }
+        Result<std::vector<Extent>> last_round() override {
+            site_.guest_writes();
+            disk().open = false;
+            snapshot_ = disk().data;
+            return std::vector<Extent>{{0, kBlockSize, false}};
+        }
+        Result<void> write(const Extent& extent, std::span<const std::byte> data) override {
+            if (disk().open) return fail(Kind::kInternal, "a write from outside into an open volume");
+            std::string text(reinterpret_cast<const char*>(data.data()), data.size());
+            text.resize(text.find_last_not_of('\0') + 1);
+            if (extent.offset == 0) disk().data = text;
+            return {};
+        }
+        Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t) override { return site_.step("mirror"); }
+        Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t, bool source) override {
+            BLANKET_CHECK(site_.step("mirror"));
+            if (!source) return {};
+            if (disk().data != site_.other->disks.at(id_).data) return fail(Kind::kInternal, "the two sides differ when the mirror begins");
+            disk().mirror = &site_.other->disks.at(id_).data;
+            disk().open = true;
+            return {};
+        }
+        Result<void> wait_connected(std::chrono::seconds) override { return {}; }
+        Result<void> drain() override {
+            BLANKET_CHECK(site_.step("drain"));
+            disk().open = false;
+            return {};
+        }
+        Result<void> finish(bool keep, std::uint64_t epoch) override {
+            if (!site_.disks.contains(id_)) return {};
+            disk().mirror = nullptr;
+            disk().open = false;
+            return keep ? site_.open_volume(id_, epoch) : Result<void>{};
+        }
+
+    private:
+        FakeSite& site_;
+        std::string id_, snapshot_;
+    };
+};
+
+}  // namespace blanket::fakes

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// OvsOverlay against the stateful fake: a host from nothing, a move at both ends, stale records, lost flows, failures.
+#include "fake_host.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include "net/overlay_ovs.hpp"
+#include "toolstack/base/file.hpp"
+
+namespace blanket::net::test {
+namespace {
+
+constexpr const char* kWeb = "00000000-0000-4000-8000-000000000001";
+constexpr const char* kClient = "00000000-0000-4000-8000-000000000002";
+
+class OverlayTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        folder_ = (std::filesystem::temp_directory_path() / ("blanket-net-" + random_hex(6))).string();
+        make("east");
+        sites_ = {site("east", 1), site("west", 2), site("north", 3)};
+        nets_ = {{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}};
+        vms_ = {vm(kWeb, "web", "02:00:00:00:00:11", "10.1.0.2"), vm(kClient, "client", "02:00:00:00:00:12", "10.1.0.3")};
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+    void make(const std::string& name) {
+        overlay_ = OvsOverlay::create({.site = name, .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp",
+                                       .port_deadline = std::chrono::milliseconds(300)}, &host_).value();
+    }
+    static Site site(const std::string& name, std::uint32_t index) {
+        Site out;
+        out.name = name;
+        out.index = index;
+        out.address = std::format("192.0.2.{}", index);
+        std::string key(32, '\0');
+        key[0] = static_cast<char>(index);
+        out.wireguard_key = base64_encode(key);
+        return out;
+    }
+    static VmRecord vm(const std::string& uuid, const std::string& name, const std::string& mac, const std::string& ip) {
+        VmRecord out;
+        out.uuid = uuid;
+        out.name = name;
+        out.owner = "east";
+        out.epoch = 3;
+        out.phase = Phase::kRunning;
+        out.nics = {{"lan", mac, ip}};
+        return out;
+    }
+    static VmRecord moving(VmRecord record, const std::string& target) {
+        record.phase = Phase::kMigrating;
+        record.migration = Migration{"m", target};
+        return record;
+    }
+    static VmRecord moved(VmRecord record, const std::string& owner) {
+        record.phase = Phase::kRunning;
+        record.migration.reset();
+        record.owner = owner;
+        ++record.epoch;
+        return record;
+    }
+    Result<void> apply() { return overlay_->apply(nets_, vms_, sites_); }
+    bool has(std::string_view part, std::string_view part2 = {}) const {
+        return std::ranges::any_of(host_.flows, [&](const auto& entry) { return entry.second.contains(part) && entry.second.contains(part2); });
+    }
+
+    FakeHost host_;
+    std::string folder_;
+    std::unique_ptr<OvsOverlay> overlay_;
+    std::vector<Net> nets_;
+    std::vector<VmRecord> vms_;
+    std::vector<Site> sites_;
+};
+
+constexpr std::string_view kToWest = "set_field:10.213.2.1->tun_dst";
+constexpr std::string_view kWebDst = "dl_dst=02:00:00:00:00:11";
+
+TEST_F(OverlayTest, MakesAHostFromNothingAndThenRests) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    const auto done = apply();
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_EQ(host_.bridge_columns["fail_mode"], "secure");
+    EXPECT_EQ(host_.ports["vxlan0"].options["local_ip"], "10.213.1.1");
+    EXPECT_EQ(host_.ports["gw101"].columns["mac"], "02:00:5e:00:00:65");
+    EXPECT_EQ(host_.links["gw101"].second, std::vector<std::string>{"10.1.0.1/24"});
+    EXPECT_EQ(host_.links["wg-blanket"].first, 1440u);
+    EXPECT_TRUE(host_.wireguard.contains("AllowedIPs = 10.213.2.0/24\nEndpoint = 192.0.2.2:51820"));
+    EXPECT_TRUE(host_.firewall.contains("udp dport 4789"));
+    EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"});
+    EXPECT_EQ(*read_file(folder_ + "/dhcp/101.hosts"), "02:00:00:00:00:11,10.1.0.2,web\n02:00:00:00:00:12,10.1.0.3,client\n");
+    EXPECT_TRUE(has("table=6", kWebDst));
+    const auto flows = host_.flows;
+    host_.log.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.log.size(), 4u);  // read switch twice, addresses, flows: nothing is changed
+    EXPECT_EQ(host_.flows, flows);
+    // The key is in no command line, and the file is private.
+    const auto key = read_file(folder_ + "/pki/wg.key");
+    for (const auto& line : host_.log) EXPECT_FALSE(line.contains(std::string(trim(*key))));
+}
+
+TEST_F(OverlayTest, RepairsAfterARestartOfTheSwitch) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    ASSERT_TRUE(apply());
+    const auto flows = host_.flows;
+    host_.flows.clear();
+    host_.links["gw101"].second.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows);
+    EXPECT_EQ(host_.links["gw101"].second, std::vector<std::string>{"10.1.0.1/24"});
+}
+
+TEST_F(OverlayTest, AloneThereIsNoTunnel) {
+    sites_.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(host_.ports.contains("vxlan0"));
+    EXPECT_TRUE(host_.wireguard.empty());
+    const auto refused = overlay_->redirect(vms_[0], site("west", 2));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+}
+
+TEST_F(OverlayTest, SourceRedirectsAndTakesItBack) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    host_.plug("vif2.0", kClient, "02:00:00:00:00:12");
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    const auto before = host_.flows;
+    host_.log.clear();
+    ASSERT_TRUE(overlay_->redirect(vms_[0], sites_[1]));
+    EXPECT_EQ(host_.log.size(), 1u);  // one ovs-ofctl
+    const auto redirected = host_.flows;
+    EXPECT_FALSE(has("in_port=1 "));  // the suspended guest is not heard here any more
+    EXPECT_TRUE(has("priority=200,ip,metadata=0x65,dl_dst=02:00:00:00:00:11", kToWest));
+    ASSERT_TRUE(apply());  // a record of somebody else changed meanwhile: the redirect stays
+    EXPECT_EQ(host_.flows, redirected);
+    host_.log.clear();
+    ASSERT_TRUE(overlay_->undo_redirect(vms_[0]));
+    EXPECT_EQ(host_.log.size(), 1u);
+    EXPECT_EQ(host_.flows, before);
+}
+
+TEST_F(OverlayTest, SourceAfterTheCommitSendsDirect) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    ASSERT_TRUE(overlay_->redirect(vms_[0], sites_[1]));
+    const auto old = vms_;
+    vms_[0] = moved(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(has("table=5", kToWest));
+    EXPECT_TRUE(has("priority=200", kToWest));  // for third sites that are late
+    EXPECT_FALSE(has("table=1", "02:00:00:00:00:11"));  // whatever the old copy says goes nowhere
+    const auto flows = host_.flows;
+    vms_ = old;  // a stale snapshot does not turn anything back
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows);
+    EXPECT_EQ(overlay_->redirect(old[0], sites_[1]).error().kind, Kind::kConflict);
+    EXPECT_EQ(overlay_->activate(old[0]).error().kind, Kind::kConflict);
+}
+
+TEST_F(OverlayTest, TargetActivates) {
+    make("west");
+    host_.plug("vif5.0", "00000000-0000-4000-8000-000000000009", "02:00:00:00:00:19");
+    auto neighbour = vm("00000000-0000-4000-8000-000000000009", "near", "02:00:00:00:00:19", "10.1.0.9");
+    neighbour.owner = "west";
+    vms_.push_back(neighbour);
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(has("table=5", kWebDst));
+    EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // east relays already
+    EXPECT_FALSE(has("table=6", kWebDst));
+    host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(has("table=6", kWebDst));  // the vif alone changes nothing: the record decides
+    const VmRecord now = moved(vms_[0], "west");
+    host_.log.clear();
+    const auto done = overlay_->activate(now);
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_EQ(host_.count("ovs-vsctl"), 1u);
+    EXPECT_EQ(host_.count("ovs-ofctl"), 1u);
+    EXPECT_TRUE(has("table=6", kWebDst));
+    EXPECT_FALSE(has("table=5", kWebDst));
+    EXPECT_FALSE(has("table=2", "dl_src=02:00:00:00:00:11"));  // east no longer speaks for it
+    EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));
+    ASSERT_EQ(host_.packets.size(), 1u);
+    EXPECT_TRUE(host_.packets[0].contains("ffffffffffff02000000001108060001080006040001020000000011" "0a010002" "000000000000" "0a010002"));
+    const auto flows = host_.flows;
+    ASSERT_TRUE(apply());  // with the record from before the commit: ignored
+    EXPECT_EQ(host_.flows, flows);
+    vms_[0] = now;
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows);
+    // And on to the north at once: the relay ends, the redirect begins.
+    ASSERT_TRUE(overlay_->redirect(moving(now, "north"), sites_[2]));
+    EXPECT_FALSE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));
+    EXPECT_TRUE(has("priority=200", "set_field:10.213.3.1->tun_dst"));
+}
+
+TEST_F(OverlayTest, ThereAndBackLeavesNoRedirect) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    ASSERT_TRUE(overlay_->redirect(vms_[0], sites_[1]));
+    vms_[0] = moved(vms_[0], "west");
+    host_.unplug("vif1.0");
+    ASSERT_TRUE(apply());
+    vms_[0] = moving(vms_[0], "east");
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(has("priority=200", kToWest));
+    host_.plug("vif4.0", kWeb, "02:00:00:00:00:11");
+    vms_[0] = moved(vms_[0], "east");
+    ASSERT_TRUE(overlay_->activate(vms_[0]));
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(has("priority=200", kToWest));
+    EXPECT_TRUE(has("table=6", kWebDst));
+}
+
+TEST_F(OverlayTest, ActivateWaitsForTheVif) {
+    ASSERT_TRUE(apply());
+    const auto late = overlay_->activate(vms_[0]);
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().kind, Kind::kTimeout);
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    EXPECT_TRUE(overlay_->activate(vms_[0]));
+    EXPECT_TRUE(has("table=6", kWebDst));
+}
+
+TEST_F(OverlayTest, AFailureIsToldAndTheNextRoundRepairs) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    for (const char* part : {"ovs-vsctl", "nft", "wg syncconf", "ovs-ofctl", "bundle", "-batch", "systemctl"}) {
+        host_.fail_on = part;
+        const auto failed = apply();
+        ASSERT_FALSE(failed) << part;
+        EXPECT_TRUE(failed.error().what.contains("told to")) << failed.error().what;
+        host_.fail_on.clear();
+        ASSERT_TRUE(apply()) << part;
+        EXPECT_TRUE(has("table=6", kWebDst));
+        host_ = FakeHost();
+        host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+        std::filesystem::remove_all(folder_);
+        make("east");
+    }
+}
+
+TEST_F(OverlayTest, NetsAndVmsGoAway) {
+    ASSERT_TRUE(apply());
+    host_.units.clear();
+    vms_.pop_back();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"});
+    host_.units.clear();
+    nets_.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.units, std::vector<std::string>{"stop blanket-dhcp@101.service"});
+    EXPECT_FALSE(host_.ports.contains("gw101"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/dhcp/101.conf"));
+}
+
+}  // namespace
+}  // namespace blanket::net::test

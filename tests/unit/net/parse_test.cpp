@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Parsers of what Open vSwitch and iproute2 print, with true samples, broken ones and random damage; and the diff of flow tables.
+#include <gtest/gtest.h>
+#include <random>
+
+#include "net/dhcp.hpp"
+#include "net/host.hpp"
+#include "net/ovs.hpp"
+#include "net/wireguard.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+#include <filesystem>
+#include <sys/stat.h>
+
+namespace blanket::net::test {
+namespace {
+
+constexpr std::string_view kSwitch =
+    R"json({"data":[[["uuid","b"],"br-int",["set",[["uuid","p1"],["uuid","p2"],["uuid","p3"],["uuid","p4"],["uuid","p5"]]],"system","secure"]],"headings":["_uuid","name","ports","datapath_type","fail_mode"]}
+{"data":[[["uuid","p1"],"vxlan0",["uuid","i1"]],[["uuid","p2"],"gw101",["uuid","i2"]],[["uuid","p3"],"vif3.0",["uuid","i3"]],[["uuid","p4"],"vif12.0",["uuid","i4"]],[["uuid","p5"],"vif7.0",["uuid","i5"]],[["uuid","p9"],"vif9.0",["uuid","i9"]]],"headings":["_uuid","name","interfaces"]}
+{"data":[[["uuid","i1"],"vxlan0","vxlan",2,["map",[]],["map",[["key","flow"],["local_ip","10.213.1.1"],["remote_ip","flow"]]],["set",[]],["set",[]],["set",[]]],[["uuid","i2"],"gw101","internal",1,["map",[["blanket-gateway","101"]]],["map",[]],"02:00:5e:00:00:65",1390,["set",[]]],[["uuid","i3"],"vif3.0","",4,["map",[["vm-mac","02:00:00:00:00:11"],["vm-uuid","00000000-0000-4000-8000-000000000001"]]],["map",[]],["set",[]],1390,["set",[]]],[["uuid","i4"],"vif12.0","",3,["map",[["vm-mac","02:00:00:00:00:11"],["vm-uuid","00000000-0000-4000-8000-000000000001"]]],["map",[]],["set",[]],1390,["set",[]]],[["uuid","i5"],"vif7.0","",-1,["map",[["vm-mac","02:00:00:00:00:12"],["vm-uuid","00000000-0000-4000-8000-000000000002"]]],["map",[]],["set",[]],1390,"could not open network device vif7.0 (No such device)"],[["uuid","i9"],"vif9.0","",5,["map",[["vm-mac","02:00:00:00:00:13"],["vm-uuid","00000000-0000-4000-8000-000000000003"]]],["map",[]],["set",[]],1390,["set",[]]]],"headings":["_uuid","name","type","ofport","external_ids","options","mac","mtu_request","error"]}
+)json";
+
+constexpr std::string_view kDump =
+    "OFPST_FLOW reply (OF1.4) (xid=0x2):\n"
+    " cookie=0xb1a7000000000007, duration=0.008s, table=0, n_packets=0, n_bytes=0, priority=6,in_port=2 actions=set_field:0x65->metadata,goto_table:1\n"
+    " cookie=0xb1a7000000000007, table=6, hard_timeout=30, priority=9,ip,metadata=0x65,dl_dst=02:00:00:00:00:01 actions=set_field:0->in_port,output:1\n";
+
+TEST(Parse, SwitchAndItsPorts) {
+    const auto state = parse_switch(kSwitch);
+    ASSERT_TRUE(state) << state.error().what;
+    EXPECT_TRUE(state->bridge);
+    const LocalPorts ports = local_ports(*state);
+    EXPECT_EQ(ports.tunnel, 2u);
+    EXPECT_EQ(ports.gateways, (std::map<std::uint32_t, std::uint32_t>{{101, 1}}));
+    ASSERT_EQ(ports.vms.size(), 1u);  // vif7.0 has no number, vif9.0 is on another bridge
+    EXPECT_EQ(ports.vms[0].port, 3u);  // of vif3 and vif12 the younger domain
+    std::vector<std::string> warnings;
+    const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
+    EXPECT_TRUE(plan_switch(*state, gateways, 0x0ad50101, "system").empty());
+    EXPECT_EQ(plan_switch(*state, {}, 0x0ad50101, "system"), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "gw101"}}));
+    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50201, "system").size(), 2u);  // another local_ip
+}
+
+TEST(Parse, RefusedPortIsAnError) {
+    SwitchState state{.bridge = true, .datapath = "system", .fail_mode = "secure", .interfaces = {}};
+    state.interfaces.push_back({.name = "vxlan0", .type = "vxlan", .mac = {}, .error = "could not add network device", .port = -1, .ids = {}, .options = {}});
+    const auto checked = check_switch(state);
+    ASSERT_FALSE(checked);
+    EXPECT_TRUE(checked.error().what.contains("could not add network device"));
+}
+
+TEST(Parse, NoBridge) {
+    const auto state = parse_switch("{\"data\":[],\"headings\":[\"_uuid\",\"name\"]}\n{\"data\":[],\"headings\":[]}\n{\"data\":[],\"headings\":[]}\n");
+    ASSERT_TRUE(state);
+    EXPECT_FALSE(state->bridge);
+    EXPECT_FALSE(parse_switch(""));
+    EXPECT_FALSE(parse_switch("ovs-vsctl: db.sock: database connection failed\n"));
+    EXPECT_FALSE(parse_switch("{\"data\":[[1]],\"headings\":[]}\n{}\n{}\n"));
+}
+
+TEST(Parse, Flows) {
+    const auto flows = parse_flow_dump(kDump);
+    ASSERT_TRUE(flows) << flows.error().what;
+    ASSERT_EQ(flows->size(), 2u);
+    EXPECT_EQ((*flows)[0].key(), "table=0,priority=6,in_port=2");
+    EXPECT_EQ((*flows)[1].key(), "table=6,priority=9,dl_dst=02:00:00:00:00:01,ip,metadata=0x65");
+    EXPECT_EQ((*flows)[1].epoch(), 7u);
+    EXPECT_FALSE(parse_flow_dump("ovs-ofctl: br-int is not a bridge or a socket\n"));
+    EXPECT_FALSE(parse_flow_line("priority=70000 actions=drop"));
+    EXPECT_FALSE(parse_flow_line("cookie=zz actions=drop"));
+}
+
+TEST(Parse, Links) {
+    const auto links = parse_links(R"([{},{"ifname":"gw101","mtu":1390,"flags":["BROADCAST","UP"],"addr_info":[{"family":"inet","local":"10.9.0.1","prefixlen":24},{"family":"inet6","local":"fe80::1","prefixlen":64}]}])");
+    ASSERT_TRUE(links);
+    std::vector<std::string> warnings;
+    const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
+    EXPECT_EQ(plan_gateway_links(*links, gateways), "address del 10.9.0.1/24 dev gw101\naddress add 10.1.0.1/24 dev gw101\n");
+    const Underlay underlay{.address = 0x0ad50101, .mtu = 1440, .peers = {}};
+    EXPECT_EQ(plan_wireguard_link(*links, underlay), "link add wg-blanket type wireguard\naddress add 10.213.1.1/16 dev wg-blanket\nlink set dev wg-blanket mtu 1440 up\n");
+    EXPECT_EQ(plan_wireguard_link({{"wg-blanket", {1440, true, {"10.213.1.1/16"}}}}, underlay), "");
+    EXPECT_FALSE(parse_links("{}"));
+}
+
+// Damaged answers are refused or read as something else, never a crash (run it under the sanitizers).
+TEST(Parse, SurvivesDamage) {
+    std::mt19937 random(7);
+    const auto damage = [&](std::string text) {
+        for (auto n = random() % 6; n > 0; --n) {
+            if (text.empty()) break;
+            const auto at = random() % text.size();
+            switch (random() % 4) {
+                case 0: text[at] = static_cast<char>(random() % 256); break;
+                case 1: text.erase(at, random() % 20); break;
+                case 2: text.insert(at, text.substr(random() % text.size(), random() % 30)); break;
+                default: text.resize(at); break;
+            }
+        }
+        return text;
+    };
+    unsigned good = 0;
+    for (unsigned i = 0; i < 3000; ++i) {
+        if (const auto state = parse_switch(damage(std::string(kSwitch)))) {
+            ++good;
+            (void)local_ports(*state);
+            (void)plan_switch(*state, {}, 1, "system");
+        }
+        if (const auto flows = parse_flow_dump(damage(std::string(kDump)))) (void)plan_bundle({}, *flows);
+        (void)parse_links(damage(R"([{"ifname":"gw101","mtu":1390,"flags":["UP"],"addr_info":[{"family":"inet","local":"10.9.0.1","prefixlen":24}]}])"));
+    }
+    EXPECT_GT(good, 0u);
+}
+
+Flow local_flow(std::uint64_t epoch, std::uint32_t port) {
+    Flow flow{.table = Table::kLocal, .priority = 100, .epoch = epoch, .match = {}, .actions = {{Action::Op::kOutput, port}}};
+    flow.match.metadata = 0x65;
+    flow.match.ether_type = EtherType::kIpv4;
+    flow.match.eth_dst = 0x0200'0000'0011;
+    return flow;
+}
+
+TEST(Bundle, TouchesOnlyWhatDiffersAndNeverGoesBack) {
+    const auto at = [](const Flow& flow) { return std::vector{to_flow_text(flow)}; };
+    EXPECT_TRUE(plan_bundle({local_flow(5, 9)}, at(local_flow(5, 9))).empty());
+    EXPECT_EQ(plan_bundle({local_flow(6, 9)}, at(local_flow(5, 9))).size(), 1u);   // the same entry under a newer epoch
+    EXPECT_TRUE(plan_bundle({local_flow(4, 8)}, at(local_flow(5, 9))).empty());    // a lower epoch does not replace
+    EXPECT_EQ(plan_bundle({}, at(local_flow(5, 9))), (std::vector<std::string>{"flow delete_strict table=6,priority=100,dl_dst=02:00:00:00:00:11,ip,metadata=0x65"}));
+    Flow remote = local_flow(4, 1);
+    remote.table = Table::kRemote;
+    EXPECT_TRUE(plan_bundle({remote}, at(local_flow(5, 9))).empty());  // nor does it put a rule in front of the newer one, nor delete that
+    remote.epoch = 6;
+    EXPECT_EQ(plan_bundle({remote}, at(local_flow(5, 9))).size(), 2u);
+}
+
+TEST(Records, NewestWins) {
+    VmRecord old_one, new_one;
+    old_one.uuid = new_one.uuid = "u";
+    old_one.epoch = 4;
+    new_one.epoch = 5;
+    new_one.owner = "west";
+    EXPECT_EQ(newest({new_one}, {old_one})[0].owner, "west");
+    EXPECT_EQ(newest({old_one}, {new_one})[0].owner, "west");
+    EXPECT_TRUE(newest({new_one}, {}).empty());
+}
+
+TEST(WireGuard, KeyIsMadeOnceAndPrivate) {
+    const std::string folder = (std::filesystem::temp_directory_path() / ("blanket-net-" + random_hex(6))).string();
+    const std::string path = folder + "/pki/wg.key";
+    const auto first = identity(path), second = identity(path);
+    ASSERT_TRUE(first && second) << first.error().what;
+    EXPECT_EQ(first->secret, second->secret);
+    EXPECT_EQ(first->pub, second->pub);
+    EXPECT_NE(first->pub, first->secret);
+    struct stat status{};
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    ASSERT_TRUE(write_file(path, "nonsense\n", 0600));
+    EXPECT_FALSE(identity(path));
+    // RFC 7748 section 6.1, Alice's pair.
+    ASSERT_TRUE(write_file(path, "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n", 0600));
+    EXPECT_EQ(identity(path)->pub, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+    std::filesystem::remove_all(folder);
+}
+
+TEST(Dhcp, VerbFollowsTheChange) {
+    const DhcpNet net{.vni = 1, .config = "c", .hosts = {"a,1", "b,2"}};
+    EXPECT_EQ(plan_dhcp_verb(net, {}), "restart");
+    EXPECT_EQ(plan_dhcp_verb(net, {"c", "a,1\nb,2\n"}), "");
+    EXPECT_EQ(plan_dhcp_verb(net, {"c", "a,1\n"}), "reload");
+    EXPECT_EQ(plan_dhcp_verb(net, {"c", ""}), "reload");
+    EXPECT_EQ(plan_dhcp_verb(net, {"c", "a,1\nz,2\n"}), "restart");  // z may hold the lease of address 2
+    EXPECT_EQ(plan_dhcp_verb(net, {"old", "a,1\nb,2\n"}), "restart");
+}
+
+}  // namespace
+}  // namespace blanket::net::test

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A whole federation of real etcd members over TLS on loopback addresses: registry and watch, tokens, join with learner and promotion, a failed join and
+// its undo, loss of the quorum and its return.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/unit/peer/identity.hpp"
+#include "toolstack/daemon/federation.hpp"
+#include "toolstack/peer/rest_client.hpp"
+#include "toolstack/peer/rest_server.hpp"
+
+namespace blanket {
+namespace {
+
+using namespace std::chrono_literals;
+
+// The tests of two build trees may run at the same time: each process has its own part of 127.0.0.0/8.
+std::string address_of(int host) { return std::format("127.{}.{}.{}", 32 + (::getpid() >> 8) % 200, ::getpid() & 0xff, host); }
+
+VmRecord sample_vm(const std::string& name) {
+    VmRecord vm;
+    vm.uuid = make_uuid();
+    vm.name = name;
+    vm.owner = "east";
+    vm.memory_mib = 128;
+    vm.definition = "<domain type='xen'/>";
+    vm.created = "2026-01-01T00:00:00Z";
+    return vm;
+}
+
+// A child that can be told to fail, and to stop from outside.
+class TestRunner final : public EtcdRunner {
+public:
+    explicit TestRunner(bool broken = false) : broken_(broken) {}
+    Result<void> start(const EtcdConfig& config) override {
+        if (broken_) return fail(Kind::kIo, "etcd does not start (test)");
+        return inner_->start(config);
+    }
+    Result<void> stop() override { return inner_->stop(); }
+    Result<bool> running() override { return inner_->running(); }
+
+private:
+    bool broken_;
+    std::unique_ptr<EtcdRunner> inner_ = make_child_runner();
+};
+
+struct TestSite {
+    TestRunner* runner = nullptr;
+    std::unique_ptr<Federation> federation;
+};
+
+TestSite make_site(const std::string& root, const std::string& name, int host) {
+    FederationOptions options;
+    options.site = name;
+    options.address = address_of(host);
+    options.version = "0.1.0";
+    options.root = root + "/" + name;
+    options.loopback = false;
+    options.join_deadline = 60s;
+    options.heartbeat_ms = 100;
+    options.election_ms = 1000;
+    auto runner = std::make_unique<TestRunner>();
+    TestSite site;
+    site.runner = runner.get();
+    site.federation = Federation::create(options, std::move(runner)).value();
+    return site;
+}
+
+const Progress kQuiet = [](const std::string&) {};
+
+void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry) {
+    std::atomic<int> calls = 0;
+    Watcher watcher(etcd, [&] { ++calls; });
+    for (int i = 0; calls < 1 && i < 500; ++i) std::this_thread::sleep_for(10ms);
+    ASSERT_GE(calls, 1);
+
+    VmRecord vm = sample_vm("web");
+    const auto created = registry.create_vm(vm);
+    ASSERT_TRUE(created) << created.error().what;
+    for (int i = 0; calls < 2 && i < 500; ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_GE(calls, 2);
+    EXPECT_EQ(registry.create_vm(sample_vm("web")).error().kind, Kind::kConflict);
+    EXPECT_EQ(registry.get("names/vm/web").value()->value, vm.uuid);
+    const auto read = registry.vm(vm.uuid);
+    ASSERT_TRUE(read && *read);
+    EXPECT_EQ((*read)->value, vm);
+    EXPECT_EQ((*read)->revision, *created);
+
+    vm.epoch = 2;
+    vm.phase = Phase::kRunning;
+    const auto updated = registry.update_vm(vm, *created);
+    ASSERT_TRUE(updated) << updated.error().what;
+    EXPECT_GT(*updated, *created);
+    const auto stale = registry.update_vm(vm, *created);
+    ASSERT_FALSE(stale);
+    EXPECT_EQ(stale.error().kind, Kind::kConflict);
+    EXPECT_NE(stale.error().what.find("epoch 2"), std::string::npos) << stale.error().what;
+    EXPECT_EQ(registry.remove_vm(vm, *created).error().kind, Kind::kConflict);
+    ASSERT_TRUE(registry.remove_vm(vm, *updated));
+    EXPECT_FALSE(registry.vm(vm.uuid).value());
+    EXPECT_FALSE(registry.get("names/vm/web").value());
+
+    EXPECT_EQ(next_number(registry, "vni").value(), 1u);
+    EXPECT_EQ(next_number(registry, "vni").value(), 2u);
+    EXPECT_EQ(registry.put("nets/../x", Json(1), 0).error().kind, Kind::kInvalid);
+    ASSERT_TRUE(registry.put("nets/broken", Json{{"name", 3}}, 0));
+    const auto snapshot = registry.snapshot();  // a malformed record is left out
+    ASSERT_TRUE(snapshot);
+    EXPECT_TRUE(snapshot->nets.empty());
+    EXPECT_EQ(snapshot->sites.size(), 1u);
+    ASSERT_TRUE(registry.remove("nets/broken"));
+    // Racing writers: each increment is counted once.
+    ASSERT_TRUE(registry.put("seq/race", Json{{"n", 0}}, 0));
+    {
+        std::vector<std::jthread> writers;
+        for (int w = 0; w < 3; ++w)
+            writers.emplace_back([&] {
+                for (int done = 0; done < 8;) {
+                    const auto now = registry.get("seq/race").value();
+                    if (registry.put("seq/race", Json{{"n", now->value["n"].get<int>() + 1}, {"by", random_hex(4)}}, now->revision)) ++done;
+                }
+            });
+    }
+    EXPECT_EQ(registry.get("seq/race").value()->value["n"], 24);
+}
+
+TEST(Federation, FromOneSiteToThreeVotersAndBack) {
+    const test::TempDir dir;
+    TestSite east = make_site(dir.path(), "east", 1);
+    const auto started = east.federation->ensure_local(kQuiet);
+    ASSERT_TRUE(started) << started.error().what;
+    EXPECT_FALSE(east.federation->federated());
+    check_registry(east.federation->etcd(), *east.federation->registry());
+    if (HasFatalFailure()) return;
+
+    EXPECT_EQ(east.federation->make_token("site", "", 60s).error().kind, Kind::kPrecondition);
+    EXPECT_EQ(east.federation->show().error().kind, Kind::kNotFound);
+    const auto founded = east.federation->init("lab");
+    ASSERT_TRUE(founded) << founded.error().what;
+    EXPECT_EQ((*founded)["federation"]["name"], "lab");
+    EXPECT_EQ(east.federation->init("lab").error().kind, Kind::kConflict);
+    EXPECT_TRUE(east.federation->federated());
+
+    RestServer server;
+    server.route("POST", "/1.0/peer/join", [&](const RestRequest& request) {
+        const auto body = request.json();
+        const auto answer = body ? east.federation->handle_join(*body) : Result<Json>(std::unexpected(body.error()));
+        return answer ? RestResponse::of(*answer) : RestResponse::of(answer.error());
+    }, Access::kOpen);
+    const auto listening = server.listen_tls(east.federation->tls().value(), address_of(1), 7443);
+    ASSERT_TRUE(listening) << listening.error().what;
+
+    const auto token_text = [&](const std::string& role, std::chrono::seconds ttl, const std::string& name = "") {
+        return east.federation->make_token(role, name, ttl).value()["token"].get<std::string>();
+    };
+    const std::string short_lived = token_text("site", 1s);
+    const auto expired = std::chrono::steady_clock::now() + 1100ms;
+
+    // Refusals that leave the token usable: clock, version, role, name; and a wrong secret.
+    const std::string text = token_text("site", 300s, "west");
+    const JoinToken token = parse_token_text(text).value();
+    Newcomer stranger;
+    stranger.name = "west";
+    stranger.address = address_of(2);
+    stranger.role = "site";
+    stranger.version = "0.1.9";
+    const std::string csr = make_csr({"west", address_of(2)}).value().csr;
+    const auto refusal = [&](const auto& change) {
+        Json body = join_request(stranger, token, csr);
+        change(body);
+        const auto answer = east.federation->handle_join(body);
+        return answer ? Kind::kInternal : answer.error().kind;
+    };
+    EXPECT_EQ(refusal([](Json& body) { body["time"] = body["time"].get<std::uint64_t>() - 3600; }), Kind::kPrecondition);
+    EXPECT_EQ(refusal([](Json& body) { body["version"] = "0.2.0"; }), Kind::kPrecondition);
+    EXPECT_EQ(refusal([](Json& body) { body["role"] = "witness"; }), Kind::kConflict);
+    EXPECT_EQ(refusal([](Json& body) { body["name"] = "north"; }), Kind::kConflict);
+    EXPECT_EQ(refusal([](Json& body) { body["secret"] = std::string(64, '0'); }), Kind::kDenied);
+    EXPECT_EQ(refusal([](Json& body) { body["id"] = std::string(16, '0'); }), Kind::kDenied);
+    EXPECT_EQ(refusal([](Json& body) { body["address"] = "10.0.0.1,x"; }), Kind::kInvalid);
+    EXPECT_EQ(refusal([](Json& body) { body.erase("csr"); }), Kind::kInvalid);
+
+    // A newcomer whose etcd does not start: its member is gone again, the token is used up.
+    Newcomer broken = stranger;
+    broken.name = "north";
+    broken.address = address_of(4);
+    broken.root = dir.path() + "/north";
+    broken.deadline = 5s;
+    TestRunner never(true);
+    const JoinToken lost = parse_token_text(token_text("site", 300s)).value();
+    const auto failed = join_federation(broken, lost, never, kQuiet);
+    ASSERT_FALSE(failed);
+    EXPECT_NE(failed.error().hint.find("used up"), std::string::npos) << failed.error().hint;
+    EXPECT_EQ(load_local_state(broken.root).error().kind, Kind::kNotFound);
+    EXPECT_FALSE(std::filesystem::exists(broken.root + "/pki/site.key"));
+    EXPECT_EQ(east.federation->etcd()->members().value().size(), 1u);
+    EXPECT_FALSE(east.federation->registry()->get("sites/north").value());
+
+    // The second site, which had a registry of its own.
+    TestSite west = make_site(dir.path(), "west", 2);
+    ASSERT_TRUE(west.federation->ensure_local(kQuiet).has_value());
+    std::this_thread::sleep_until(expired);
+    const auto late = west.federation->join(short_lived, kQuiet);
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().kind, Kind::kDenied) << late.error().what;
+    VmRecord vm = sample_vm("old");
+    const std::uint64_t revision = west.federation->registry()->create_vm(vm).value();
+    EXPECT_EQ(west.federation->join(text, kQuiet).error().kind, Kind::kConflict);
+    ASSERT_TRUE(west.federation->registry()->remove_vm(vm, revision));
+    EXPECT_EQ(west.federation->join(text.substr(0, 60), kQuiet).error().kind, Kind::kInvalid);
+    std::vector<std::string> steps;
+    Result<void> joined = fail(Kind::kConflict, "not tried");
+    for (int i = 0; i < 20 && !joined && joined.error().kind == Kind::kConflict; ++i) {  // the broken one may still be in the way
+        if (i > 0) std::this_thread::sleep_for(300ms);
+        joined = west.federation->join(text, [&](const std::string& step) { steps.push_back(step); });
+    }
+    ASSERT_TRUE(joined) << joined.error().what;
+    EXPECT_GE(steps.size(), 4u);
+    EXPECT_TRUE(west.federation->federated());
+    EXPECT_EQ(west.federation->local().index, 3u);  // 2 went to the one that failed
+    EXPECT_EQ(west.federation->join(text, kQuiet).error().kind, Kind::kConflict);
+    const auto again = RestClient::pinned(token.ca_sha256, address_of(1), 7443);
+    Json reuse = join_request(stranger, token, csr);
+    const auto twice = again.call_ok("POST", "/1.0/peer/join", &reuse, 10s);
+    ASSERT_FALSE(twice);
+    EXPECT_EQ(twice.error().kind, Kind::kConflict);
+    EXPECT_NE(twice.error().what.find("used"), std::string::npos) << twice.error().what;
+
+    // The witness.
+    Newcomer witness = stranger;
+    witness.name = "witness";
+    witness.role = "witness";
+    witness.address = address_of(3);
+    witness.root = dir.path() + "/witness";
+    witness.loopback = false;
+    witness.deadline = 60s;
+    witness.heartbeat_ms = 100;
+    witness.election_ms = 1000;
+    auto third = make_child_runner();
+    const JoinToken witness_token = parse_token_text(token_text("witness", 300s)).value();
+    const auto voted = join_federation(witness, witness_token, *third, kQuiet);
+    ASSERT_TRUE(voted) << voted.error().what;
+    for (int i = 0; i < 50; ++i) {
+        const auto site = east.federation->registry()->get("sites/witness").value();
+        if (site && site->value["state"] == "joined") break;
+        std::this_thread::sleep_for(100ms);
+    }
+    const auto shown = west.federation->show();
+    ASSERT_TRUE(shown) << shown.error().what;
+    ASSERT_EQ((*shown)["federation"]["members"].size(), 3u) << shown->dump(1);
+    for (const auto& member : (*shown)["federation"]["members"]) {
+        EXPECT_EQ(member["role"], "voter");
+        EXPECT_EQ(member["healthy"], true);
+    }
+    EXPECT_EQ((*shown)["federation"]["sites"].size(), 3u);
+
+    const auto endpoints = [](TestSite& site) {
+        const auto snapshot = site.federation->registry()->snapshot();
+        static_cast<void>(site.federation->refresh_endpoints(snapshot.value().sites));
+        return site.federation->etcd()->endpoints().size();
+    };
+    EXPECT_EQ(endpoints(east), 3u);
+    EXPECT_EQ(endpoints(west), 3u);
+    vm = sample_vm("both");
+    const std::uint64_t first = east.federation->registry()->create_vm(vm).value();
+    EXPECT_EQ(west.federation->registry()->vm(vm.uuid).value()->value, vm);
+
+    // The leader moves to the target's side; the witness goes; commits go on.
+    const auto moved = east.federation->move_leader_to("west");
+    ASSERT_TRUE(moved) << moved.error().what;
+    const auto status = west.federation->etcd()->status(west.federation->local().endpoints.front());
+    ASSERT_TRUE(status);
+    EXPECT_EQ(status->leader, status->member);
+    ASSERT_TRUE(east.federation->move_leader_to("east"));
+    third->stop().value();
+    vm.epoch = 2;
+    vm.owner = "west";
+    const auto second = east.federation->registry()->update_vm(vm, first);
+    ASSERT_TRUE(second) << second.error().what;
+
+    // Without the witness and west there is no quorum and no commit.
+    west.runner->stop().value();
+    EtcdClient impatient({east.federation->local().endpoints.front()}, etcd_tls(dir.path() + "/east"), 2s);
+    const auto unknown = impatient.txn({}, {{"/blanket/v1/seq/lost", "1"}});
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().kind, Kind::kUnavailable);
+    EXPECT_FALSE(unknown.error().hint.empty());
+    // West returns, and with it the quorum.
+    const auto back = west.federation->ensure_local(kQuiet);
+    ASSERT_TRUE(back) << back.error().what;
+    vm.epoch = 3;
+    const auto third_epoch = east.federation->registry()->update_vm(vm, *second);
+    ASSERT_TRUE(third_epoch) << third_epoch.error().what;
+}
+
+}  // namespace
+}  // namespace blanket

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Two clouds on real (emulated) machines: both hardware profiles boot green, they federate, and a VM moves there and back under a client's eyes. One bring-up serves all tests
+// of this program; they run in the order written, and each needs those before it. Inputs: BLANKET_IMAGE and BLANKET_DOMU (./dev test vm sets them).
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <memory>
+#include <sched.h>
+#include <unistd.h>
+
+#include "tests/lab/demo_checks.hpp"
+#include "tests/lab/machine_facts.hpp"
+
+namespace blanket::lab {
+namespace {
+
+#define ASSERT_DONE(expr)                                                  \
+    do {                                                                   \
+        const auto done_ = (expr);                                         \
+        ASSERT_TRUE(done_) << done_.error().what << " " << done_.error().hint; \
+    } while (false)
+
+std::string setting(const char* name) {
+    const char* const value = std::getenv(name);
+    return value == nullptr ? std::string() : std::string(value);
+}
+
+class TwoClouds : public ::testing::Test {
+protected:
+    static void SetUpTestSuite() {
+        ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "needs root";
+        LabOptions options;
+        options.name = "vm-test";
+        options.image = setting("BLANKET_IMAGE");
+        options.witness_program = setting("BLANKET_WITNESS").empty() ? own_folder() + "blanket-witness" : setting("BLANKET_WITNESS");
+        options.capture_bytes = 256u << 20;
+        options.forbidden = forbidden_plaintext();
+        auto made = Lab::create(std::move(options));
+        ASSERT_TRUE(made) << made.error().what << " " << made.error().hint;
+        lab_ = std::move(*made);
+        clouds_.emplace(Clouds{*lab_, story_});
+    }
+    static void TearDownTestSuite() {
+        if (lab_ && ::testing::UnitTest::GetInstance()->failed_test_count() > 0) {
+            lab_->collect_logs();
+            std::printf("logs: %s\n", lab_->dir().c_str());
+        }
+        clouds_.reset();
+        lab_.reset();
+    }
+    void SetUp() override {
+        ASSERT_TRUE(clouds_) << "the lab did not start";
+        if (broken_) GTEST_SKIP() << "an earlier chapter failed";
+    }
+    void TearDown() override {
+        const auto consoles = check_consoles(*clouds_);
+        EXPECT_TRUE(consoles.ok) << consoles.detail;
+        broken_ = broken_ || HasFailure();
+    }
+    static std::string own_folder() {
+        char path[4096] = {};
+        const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path - 1);
+        const std::string self(path, length > 0 ? static_cast<std::size_t>(length) : 0);
+        return self.substr(0, self.rfind('/') + 1);
+    }
+    static void expect(const CheckResult& check) { EXPECT_TRUE(check.ok) << check.name << ": " << check.detail; }
+    static void move(const std::string& from, const std::string& to) {
+        const auto moved = move_web(*clouds_, from, to);
+        ASSERT_TRUE(moved) << moved.error().what;
+        ASSERT_TRUE(moved->ok) << moved->error;
+        EXPECT_EQ(moved->tcp_reconnects, 0u);
+        EXPECT_EQ(moved->lost_writes, 0u);
+        EXPECT_LE(moved->client_stall_ms, 5000);
+        EXPECT_GT(moved->memory_wire_bytes, 0u);
+        EXPECT_FALSE(moved->phases.empty());
+        expect(check_same_vm(*clouds_, to));
+        expect(check_no_trace(*clouds_, from));
+    }
+
+    static inline Story story_{false};
+    static inline std::unique_ptr<Lab> lab_;
+    static inline std::optional<Clouds> clouds_;
+    static inline bool broken_ = false;
+};
+
+TEST_F(TwoClouds, BothHardwareProfilesBootGreen) {
+    ASSERT_DONE(boot_site(*clouds_, east_profile()));
+    ASSERT_DONE(boot_site(*clouds_, west_profile()));
+    for (const char* site : {"east", "west"}) ASSERT_DONE(wait_green(*clouds_, site));
+    ASSERT_DONE(send_canary(*clouds_));
+}
+
+TEST_F(TwoClouds, FederateWithAWitness) {
+    ASSERT_DONE(federate(*clouds_));
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    const auto again = east->try_run({"federation", "init", "other"}, std::chrono::minutes(1));
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->status, exit_code(Kind::kConflict)) << again->errors;
+}
+
+TEST_F(TwoClouds, ATokenWorksOnce) {
+    auto east = clouds_->at("east");
+    auto west = clouds_->at("west");
+    ASSERT_TRUE(east && west);
+    const auto token = east->token("spare", false);
+    ASSERT_TRUE(token) << token.error().what;
+    const auto joined_again = west->try_run({"site", "join", "-"}, std::chrono::minutes(1), *token + "\n");
+    ASSERT_TRUE(joined_again);
+    EXPECT_NE(joined_again->status, 0) << "a site that has a federation must not join another";
+    const auto broken = west->try_run({"site", "join", "-"}, std::chrono::minutes(1), token->substr(0, token->size() / 2) + "\n");
+    ASSERT_TRUE(broken);
+    EXPECT_NE(broken->status, 0);
+}
+
+TEST_F(TwoClouds, VmsServe) {
+    ASSERT_DONE(add_image(*clouds_, setting("BLANKET_DOMU")));
+    ASSERT_DONE(create_vms(*clouds_));
+    ASSERT_DONE(start_traffic(*clouds_));
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    const auto twice = east->try_run({"vm", "create", "web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan"}, std::chrono::minutes(1));
+    ASSERT_TRUE(twice);
+    EXPECT_EQ(twice->status, exit_code(Kind::kConflict)) << twice->errors;
+    const auto nowhere = east->try_run({"vm", "migrate", "web", "atlantis"}, std::chrono::minutes(1));
+    ASSERT_TRUE(nowhere);
+    EXPECT_EQ(nowhere->status, exit_code(Kind::kNotFound)) << nowhere->errors;
+}
+
+TEST_F(TwoClouds, MovesToTheOtherCloud) { move("east", "west"); }
+TEST_F(TwoClouds, MovesBack) { move("west", "east"); }
+
+TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
+    expect(check_connection(*clouds_));
+    expect(check_acknowledged(*clouds_, "east"));
+    ASSERT_DONE(clouds_->guest("east", clouds_->web, "POST", "/load/stop"));
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    ASSERT_DONE(east->run({"vm", "stop", "web"}, std::chrono::minutes(4)));
+    for (const auto& check : check_volume(*clouds_, "east")) expect(check);
+    WanResult wan;
+    for (const auto& check : check_wan(*clouds_, wan)) expect(check);
+}
+
+}  // namespace
+}  // namespace blanket::lab

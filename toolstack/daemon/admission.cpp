@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The signing site's side of a join: tokens, the checks, the newcomer's certificate, index and etcd membership. Methods of Federation.
+//
+//   newcomer                         founder                                   etcd
+//     | POST /1.0/peer/join {secret, csr} |                                      |
+//     |---------------------------------->| token, clock, version, name; token used (CAS)
+//     |                                   | index (CAS), sign, add learner, record (state "joining")
+//     |<----------------------------------| {ca, cert, initial_cluster, endpoints, index, role, member}
+//     | starts etcd as learner ...........................................       |
+//     |                                   | promote until in sync -------------->|
+//     | sees that it votes                | record (state "joined")              |
+//
+// Version rule: both ends have the same major.minor version of blanketd.
+#include <algorithm>
+#include <chrono>
+#include <openssl/crypto.h>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/daemon/federation.hpp"
+#include "toolstack/peer/join_token.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::uint64_t kMaxSkew = 30;  // seconds
+
+std::uint64_t unix_now() {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+}
+
+std::string series(const std::string& version) {
+    const auto parts = split(version, '.');
+    return parts.size() < 2 ? version : parts[0] + "." + parts[1];
+}
+
+std::string without_scheme(const std::string& url) {
+    const auto at = url.find("://");
+    return at == std::string::npos ? url : url.substr(at + 3);
+}
+
+struct Asked {
+    std::string id, secret, name, address, role, version, csr, wireguard_key;
+    std::uint64_t time = 0;
+    std::uint16_t client_port = 0, peer_port = 0;
+};
+
+Result<Asked> parse_asked(const Json& body) {
+    Asked asked;
+    BLANKET_TRY(asked.id, json_string(body, "id"));
+    BLANKET_TRY(asked.secret, json_string(body, "secret"));
+    BLANKET_TRY(asked.name, json_string(body, "name"));
+    BLANKET_TRY(asked.address, json_string(body, "address"));
+    BLANKET_TRY(asked.role, json_string(body, "role"));
+    BLANKET_TRY(asked.version, json_string(body, "version"));
+    BLANKET_TRY(asked.csr, json_string(body, "csr"));
+    BLANKET_TRY(asked.time, json_number(body, "time"));
+    asked.wireguard_key = json_string_or(body, "wireguard_key", "");
+    BLANKET_CHECK(check_name(asked.name, "site"));
+    BLANKET_CHECK(check_name(asked.id, "token"));
+    BLANKET_CHECK(parse_ipv4(asked.address));
+    const std::uint64_t client = json_number_or(body, "client_port", 2379), peer = json_number_or(body, "peer_port", 2380);
+    if (client == 0 || client > 65535 || peer == 0 || peer > 65535) return fail(Kind::kInvalid, "an etcd port is out of range");
+    asked.client_port = static_cast<std::uint16_t>(client);
+    asked.peer_port = static_cast<std::uint16_t>(peer);
+    if (asked.secret.size() > 200 || asked.version.size() > 40) return fail(Kind::kInvalid, "a field of the join request is too long");
+    return asked;
+}
+
+Result<void> check_fit(const Asked& asked, const std::string& version) {
+    const std::uint64_t now = unix_now();
+    const std::uint64_t skew = now > asked.time ? now - asked.time : asked.time - now;
+    if (skew > kMaxSkew)
+        return fail_hint(Kind::kPrecondition, std::format("the clock of '{}' is off by {} s (at most {} s are allowed)", asked.name, skew, kMaxSkew),
+                         "set the clocks of both machines (timedatectl), then join again with the same token");
+    if (series(asked.version) != series(version))
+        return fail_hint(Kind::kPrecondition, std::format("'{}' runs version {}, this site runs {}", asked.name, asked.version, version),
+                         "bring both to the same version, then join again with the same token");
+    return {};
+}
+
+}  // namespace
+
+Result<Json> Federation::make_token(const std::string& role, const std::string& name, std::chrono::seconds ttl) {
+    if (role != "site" && role != "witness") return fail(Kind::kInvalid, "role '{}' is neither site nor witness", role.substr(0, 40));
+    if (!name.empty()) BLANKET_CHECK(check_name(name, role));
+    if (ttl.count() < 1 || ttl > std::chrono::hours(24 * 30)) return fail(Kind::kInvalid, "a token's life of {} s is not within 1 s and 30 days", ttl.count());
+    BLANKET_TRY(const auto federation, registry_->get("federation"));
+    if (!federation) return fail_hint(Kind::kPrecondition, "this site is in no federation yet, so nobody can join", "blanket federation init NAME");
+    const std::string founder = json_string_or(federation->value, "founder", options_.site);
+    BLANKET_TRY(const auto record, registry_->get("sites/" + founder));
+    if (!record) return fail(Kind::kNotFound, "site '{}', which holds the federation's CA key, has no record", founder);
+    BLANKET_TRY(const Site site, parse_site(record->value));
+    BLANKET_TRY(const std::string ca, read_file(PkiPaths::in(options_.root + "/pki").ca_cert, 65536));
+    JoinToken token;
+    BLANKET_TRY(token.ca_sha256, fingerprint(ca));
+    token.endpoints = {std::format("{}:{}", site.address, options_.rest_port)};
+    token.id = random_hex(8);
+    token.secret = random_hex(32);
+    const Token stored{token.id, sha256_hex(token.secret), role, name, unix_now() + static_cast<std::uint64_t>(ttl.count()), false};
+    BLANKET_CHECK(registry_->put("tokens/" + token.id, to_json(stored), 0));
+    return Json{{"token", format_token(token)}};
+}
+
+Result<Versioned<Token>> Federation::check_token(const std::string& id, const std::string& secret) {
+    const std::string hint = "make a new one: blanket site token";
+    BLANKET_TRY(const auto record, registry_->get("tokens/" + id));
+    if (!record) return fail_hint(Kind::kDenied, "this join token is not known to the federation", hint);
+    BLANKET_TRY(Token token, parse_token(record->value));
+    const std::string hash = sha256_hex(secret);
+    if (hash.size() != token.secret_sha256.size() || CRYPTO_memcmp(hash.data(), token.secret_sha256.data(), hash.size()) != 0)
+        return fail_hint(Kind::kDenied, "this join token's secret is wrong", hint);
+    if (token.used) return fail_hint(Kind::kConflict, "this join token has been used already", hint);
+    if (token.expires <= unix_now()) return fail_hint(Kind::kDenied, std::format("this join token expired {} s ago", unix_now() - token.expires), hint);
+    return Versioned<Token>{std::move(token), record->revision};
+}
+
+Result<Json> Federation::handle_join(const Json& body) {
+    BLANKET_TRY(const Asked asked, parse_asked(body));
+    const std::scoped_lock lock(change_);
+    const PkiPaths paths = PkiPaths::in(options_.root + "/pki");
+    BLANKET_TRY(const auto federation, registry_->get("federation"));
+    const auto ca_key = read_file(paths.ca_key, 65536);
+    if (!federation || !ca_key)
+        return fail_hint(Kind::kPrecondition, std::format("site '{}' cannot admit anybody: it does not hold the federation's CA key", options_.site), "make a new token");
+    BLANKET_TRY(const std::string ca_cert, read_file(paths.ca_cert, 65536));
+    BLANKET_TRY(Versioned<Token> token, check_token(asked.id, asked.secret));
+    if (token.value.role != asked.role)
+        return fail_hint(Kind::kConflict, std::format("this token is for a {}, not for a {}", token.value.role, asked.role), "make one for this role: blanket site token [--witness]");
+    if (!token.value.name.empty() && token.value.name != asked.name)
+        return fail_hint(Kind::kConflict, std::format("this token is for '{}', not for '{}'", token.value.name, asked.name), "name the newcomer so, or make another token");
+    BLANKET_CHECK(check_fit(asked, options_.version));
+    if (admitting_) return fail_hint(Kind::kConflict, "another newcomer is being admitted at this moment", "try again in a minute with the same token");
+
+    BLANKET_TRY(const Snapshot snapshot, registry_->snapshot());
+    std::size_t voters = 0;
+    for (const auto& site : snapshot.sites) {
+        if (site.value.name == asked.name) return fail_hint(Kind::kConflict, std::format("the federation has a site '{}' already", asked.name), "choose another name");
+        if (site.value.address == asked.address)
+            return fail_hint(Kind::kConflict, std::format("site '{}' has the address {} already", site.value.name, asked.address), "each site needs an address of its own");
+        if (site.value.role == "voter") ++voters;
+        if (site.value.role == "witness" && asked.role == "witness")
+            return fail_hint(Kind::kConflict, std::format("the federation has a witness already: '{}'", site.value.name), "one witness is enough");
+    }
+
+    // From here on the token is gone, whatever happens.
+    token.value.used = true;
+    if (auto used = registry_->put("tokens/" + asked.id, to_json(token.value), token.revision); !used) {
+        if (used.error().kind == Kind::kConflict) return fail_hint(Kind::kConflict, "this join token has been used already", "make a new one: blanket site token");
+        return std::unexpected(std::move(used).error());
+    }
+    Site site;
+    site.name = asked.name;
+    site.address = asked.address;
+    site.wireguard_key = asked.wireguard_key;
+    site.version = asked.version;
+    site.role = asked.role == "witness" ? "witness" : voters < 2 ? "voter" : "client";
+    BLANKET_TRY(const std::string cert, sign_csr({ca_cert, *ca_key}, asked.csr, {asked.name, asked.address}));
+    if (site.role != "witness") {
+        BLANKET_TRY(const std::uint64_t index, next_number(*registry_, "site"));
+        if (index > 254) return fail(Kind::kConflict, "all 254 site numbers have been given");
+        site.index = static_cast<std::uint32_t>(index);
+    }
+    std::string cluster;
+    if (site.role != "client") {
+        BLANKET_TRY(site.member, etcd_->member_add(std::format("https://{}:{}", asked.address, asked.peer_port), true));
+        site.state = "joining";
+    }
+    const auto rest = [&]() -> Result<Json> {
+        BLANKET_TRY(const auto members, etcd_->members());
+        Json endpoints = Json::array();
+        for (const auto& member : members) {
+            const std::string& name = member.id == site.member ? asked.name : member.name;
+            for (const auto& url : member.peer_urls) cluster += std::format("{}{}={}", cluster.empty() ? "" : ",", name, url);
+            if (!member.learner && !member.client_urls.empty()) endpoints.push_back(without_scheme(member.client_urls.front()));
+        }
+        BLANKET_CHECK(registry_->put("sites/" + site.name, to_json(site), 0));
+        return Json{{"ca", ca_cert}, {"cert", cert}, {"initial_cluster", cluster}, {"endpoints", endpoints}, {"index", site.index},
+                    {"role", site.role}, {"federation", snapshot.federation_name}, {"member", site.member}};
+    }();
+    if (!rest) {
+        if (site.member != 0) static_cast<void>(etcd_->member_remove(site.member));
+        return rest;
+    }
+    if (site.member != 0) {
+        admitting_ = true;
+        promoter_ = std::jthread([this, member = site.member, name = site.name](const std::stop_token& stop) {
+            finish_join(stop, member, name);
+            admitting_ = false;
+        });
+    }
+    log::info("federation", "'{}' at {} admitted as {}", site.name, site.address, site.role);
+    return rest;
+}
+
+// Promotes the learner when it has caught up. A newcomer that does not come is removed again, so that it does not block the next one.
+void Federation::finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name) {
+    const auto until = std::chrono::steady_clock::now() + options_.join_deadline;
+    Result<void> promoted = fail(Kind::kTimeout, "it did not start");
+    while (!stop.stop_requested() && std::chrono::steady_clock::now() < until) {
+        promoted = etcd_->member_promote(member);
+        if (promoted || promoted.error().kind == Kind::kNotFound) break;
+        for (int i = 0; i < 10 && !stop.stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    if (stop.stop_requested()) return;  // blanketd ends: the next start of a join cleans up
+    const auto record = registry_->get("sites/" + name);
+    if (!promoted) {
+        log::warning("federation", "'{}' did not become a voter and is removed again: {}", name, promoted.error().what);
+        static_cast<void>(etcd_->member_remove(member));
+        if (record && *record) static_cast<void>(registry_->remove("sites/" + name));
+        return;
+    }
+    for (int attempt = 0; attempt < 20 && !stop.stop_requested(); ++attempt) {
+        const auto now = registry_->get("sites/" + name);
+        if (now && !*now) return;
+        if (now) {
+            auto site = parse_site((*now)->value);
+            if (!site) break;
+            site->state = "joined";
+            if (registry_->put("sites/" + name, to_json(*site), (*now)->revision)) break;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+    log::info("federation", "'{}' votes now", name);
+}
+
+}  // namespace blanket

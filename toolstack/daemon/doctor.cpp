@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Judging: facts -> findings with the next step. Pure; gathering is in doctor_gather.cpp.
+#include "toolstack/daemon/doctor.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "toolstack/base/text.hpp"
+
+namespace blanket {
+namespace {
+
+Check ok(std::string name, std::string detail) { return {std::move(name), CheckStatus::kOk, std::move(detail), {}}; }
+Check warning(std::string name, std::string detail, std::string hint) { return {std::move(name), CheckStatus::kWarning, std::move(detail), std::move(hint)}; }
+Check failed(std::string name, std::string detail, std::string hint) { return {std::move(name), CheckStatus::kFail, std::move(detail), std::move(hint)}; }
+std::string or_unknown(const std::string& text) { return text.empty() ? "unknown" : text; }
+
+std::string unit_state(const DoctorInputs& in, const std::string& unit) {
+    const auto at = in.units.find(unit);
+    return at == in.units.end() ? "unknown" : at->second;
+}
+
+Check check_xen(const DoctorInputs& in) {
+    if (in.hypervisor_type != "xen")
+        return failed("xen", in.hypervisor_type.empty() ? "this Linux runs without Xen" : std::format("the hypervisor is '{}'", in.hypervisor_type),
+                      "reboot and choose the Blanket entry in the boot menu, not the plain Linux one");
+    const std::string version = in.hypervisor_version.empty() && in.host ? in.host->xen_version : in.hypervisor_version;
+    if (!in.control_domain) return failed("xen", std::format("Xen {} runs, but this is not its control domain", or_unknown(version)), "run the appliance's own Xen below this Linux");
+    if (!version.contains("blanket"))
+        return warning("xen", std::format("Xen {} is not Blanket's own build", or_unknown(version)), "boot the Blanket entry: a stock Xen cannot move running guests");
+    return ok("xen", std::format("Xen {}", version));
+}
+
+Check check_log_dirty(const DoctorInputs& in) {
+    if (!in.host) return failed("log-dirty", "not known: libvirt does not answer", "see the check 'libvirt'");
+    if (!in.host->log_dirty) return failed("log-dirty", "this Xen has no shadow paging: no guest can be moved while it runs", "boot Blanket's own Xen");
+    return ok("log-dirty", "shadow paging is there: guests can be moved while they run");
+}
+
+Check check_libvirt(const DoctorInputs& in) {
+    if (!in.host) return failed("libvirt", std::format("does not answer: {}", or_unknown(in.host_error)), "systemctl status libvirtd virtxend; journalctl -u libvirtd -u virtxend -e");
+    return ok("libvirt", std::format("libvirt {}, {} CPUs {}", or_unknown(in.host->libvirt_version), in.host->cpus, in.host->cpu_model));
+}
+
+Check check_openvswitch(const DoctorInputs& in) {
+    // ovs-vswitchd is the process; openvswitch-switch only its umbrella, which stays active when the process dies.
+    const std::string daemon = unit_state(in, "ovs-vswitchd.service"), umbrella = unit_state(in, "openvswitch-switch.service");
+    const std::string& state = daemon == "unknown" ? umbrella : daemon;
+    if (state != "active") return failed("openvswitch", std::format("ovs-vswitchd is {}", state), "systemctl restart openvswitch-switch; journalctl -u ovs-vswitchd -e");
+    const auto module = in.modules.find("openvswitch");
+    if (module == in.modules.end() || !module->second.loaded) return failed("openvswitch", "the kernel's data path is not loaded", "modprobe openvswitch");
+    return ok("openvswitch", "ovs-vswitchd is active, with the kernel's data path");
+}
+
+Check check_storage(const DoctorInputs& in) {
+    if (!in.pool) return failed("storage", std::format("no pool: {}", or_unknown(in.pool_error)), "systemctl status blanket-firstboot; lvs blanket");
+    const PoolFacts& pool = *in.pool;
+    const double percent = pool.size == 0 ? 100 : 100.0 * static_cast<double>(pool.used) / static_cast<double>(pool.size);
+    const std::string text = std::format("{} of {} used ({:.0f} %), metadata {:.0f} %", format_bytes(pool.used), format_bytes(pool.size), percent, pool.metadata_percent);
+    const double worst = std::max(percent, pool.metadata_percent);
+    constexpr std::string_view kHint = "delete VMs or images, or add a disk: vgextend blanket DEVICE; lvextend -l +100%FREE blanket/pool";
+    if (worst >= 95) return failed("storage", text, std::string(kHint));
+    if (worst >= 80) return warning("storage", text, std::string(kHint));
+    return ok("storage", text);
+}
+
+Check check_module(const DoctorInputs& in, const std::string& check, const std::string& module) {
+    const auto at = in.modules.find(module);
+    const ModuleFacts facts = at == in.modules.end() ? ModuleFacts{} : at->second;
+    if (facts.loaded) return ok(check, facts.version.empty() ? "the module is loaded" : std::format("the module is loaded, version {}", facts.version));
+    if (facts.available) return ok(check, "the module is there and is loaded at its first use");
+    return failed(check, std::format("the running kernel has no module '{}'", module), "boot the appliance's own kernel; after an update of the kernel, reboot");
+}
+
+Check check_drbd(const DoctorInputs& in) {
+    Check check = check_module(in, "drbd", "drbd");
+    const auto at = in.modules.find("drbd");
+    if (check.status == CheckStatus::kOk && at->second.loaded && !at->second.version.empty() && !at->second.version.starts_with("8.4"))
+        return failed("drbd", std::format("the module has version {}, and 8.4 is needed", at->second.version), "remove drbd-dkms: the kernel's own module is the right one");
+    return check;
+}
+
+Check check_wireguard(const DoctorInputs& in) {
+    Check check = check_module(in, "wireguard", "wireguard");
+    if (check.status != CheckStatus::kOk) return check;
+    if (!in.wireguard || !in.wireguard->present) {
+        if (!in.federated) return check;
+        return failed("wireguard", "the interface wg-blanket is missing", "systemctl restart blanketd; journalctl -u blanketd -e");
+    }
+    const WireguardFacts& wg = *in.wireguard;
+    if (wg.peers == 0) return ok("wireguard", "wg-blanket is up, no other site yet");
+    const std::string text = std::format("{} of {} other site{} answered in the last three minutes", wg.alive, wg.peers, wg.peers == 1 ? "" : "s");
+    if (wg.alive < wg.peers) return warning("wireguard", text, "blanket site list; let UDP port 51820 through in the provider's firewall");
+    return ok("wireguard", text);
+}
+
+Check check_registry(const DoctorInputs& in) {
+    const std::string hint = "systemctl status blanket-etcd; blanket federation show";
+    if (!in.registry || !in.registry->running)
+        return failed("registry", std::format("etcd does not answer: {}", in.registry ? or_unknown(in.registry->error) : unit_state(in, "blanket-etcd.service")), hint);
+    const RegistryFacts& facts = *in.registry;
+    if (!facts.quorum) return failed("registry", std::format("no quorum, {} of {} voters are healthy: {}", facts.healthy, facts.voters, or_unknown(facts.error)), hint);
+    std::string text = std::format("quorum, {} of {} voters healthy{}", facts.healthy, facts.voters, facts.leader.empty() ? "" : ", leader " + facts.leader);
+    if (facts.healthy < facts.voters) return warning("registry", text, hint);
+    if (facts.voters == 2) return warning("registry", text + "; with two voters no VM may move between sites", "blanket site token --witness, and run a witness on a third machine");
+    return ok("registry", text);
+}
+
+Check check_clock(const DoctorInputs& in) {
+    if (!in.clock_synchronised) return warning("clock", "not known whether the clock is synchronised", "timedatectl status");
+    if (!*in.clock_synchronised) return warning("clock", "the clock is not synchronised", "timedatectl set-ntp true, and let UDP port 123 through");
+    return ok("clock", "the clock is synchronised");
+}
+
+Check check_uplink(const DoctorInputs& in) {
+    if (in.uplink.name.empty()) return failed("uplink", "no interface has a default route", "name it in /etc/blanket/blanket.toml: [site] uplink = \"...\"");
+    const std::string text = std::format("{} ({}), {}, MTU {}", in.uplink.name, in.uplink.driver.empty() ? "driver unknown" : in.uplink.driver,
+                                         in.uplink_address.empty() ? "no address" : in.uplink_address, in.uplink_mtu);
+    if (in.uplink_address.empty()) return failed("uplink", text, std::format("networkctl status {}", in.uplink.name));
+    // guest 1390 + VXLAN 50 + WireGuard 60
+    if (in.uplink_mtu < 1500) return warning("uplink", text + ": guests' packets of 1390 bytes need 1500", "raise the uplink's MTU to 1500, or give the nets a smaller one");
+    return ok("uplink", text);
+}
+
+Check check_disk(const DoctorInputs& in) {
+    if (in.root_disk.name.empty()) return warning("disk", "the root file system's disk is not known", "lsblk");
+    return ok("disk", std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver));
+}
+
+Check check_memory(const DoctorInputs& in) {
+    if (!in.host) return failed("memory", "not known: libvirt does not answer", "see the check 'libvirt'");
+    const std::string text = std::format("{} MiB of {} MiB are free for VMs", in.host->free_mib, in.host->memory_mib);
+    if (in.host->free_mib < 128) return warning("memory", text, "stop a VM, or move one away: blanket vm list");
+    return ok("memory", text);
+}
+
+}  // namespace
+
+std::string_view to_string(CheckStatus status) {
+    switch (status) {
+        case CheckStatus::kOk: return "ok";
+        case CheckStatus::kWarning: return "warning";
+        case CheckStatus::kFail: return "fail";
+    }
+    return "fail";
+}
+
+Json to_json(const std::vector<Check>& checks) {
+    Json list = Json::array();
+    for (const auto& check : checks) list.push_back({{"name", check.name}, {"status", to_string(check.status)}, {"detail", check.detail}, {"hint", check.hint}});
+    return {{"checks", std::move(list)}};
+}
+
+std::vector<Check> run_doctor(const DoctorInputs& in) {
+    const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
+    return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
+            check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in),
+            check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider)};
+}
+
+std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {
+    struct Rule {
+        std::string_view vendor, product, bios, tag;  // each must be contained; empty = anything
+        std::string_view name;
+    };
+    static constexpr std::array kRules{
+        Rule{"Amazon EC2", "", "", "", "Amazon EC2 (Nitro)"},
+        Rule{"Xen", "", "amazon", "", "Amazon EC2 (Xen)"},
+        Rule{"", "Google Compute Engine", "", "", "Google Compute Engine"},
+        Rule{"Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77", "Microsoft Azure"},
+        Rule{"Microsoft Corporation", "Virtual Machine", "", "", "Hyper-V"},
+        Rule{"", "", "", "OracleCloud.com", "Oracle Cloud"},
+        Rule{"Alibaba Cloud", "", "", "", "Alibaba Cloud"},
+        Rule{"DigitalOcean", "", "", "", "DigitalOcean"},
+        Rule{"Hetzner", "", "", "", "Hetzner Cloud"},
+        Rule{"Scaleway", "", "", "", "Scaleway"},
+        Rule{"Vultr", "", "", "", "Vultr"},
+        Rule{"Linode", "", "", "", "Akamai (Linode)"},
+        Rule{"Akamai", "", "", "", "Akamai (Linode)"},
+        Rule{"UpCloud", "", "", "", "UpCloud"},
+        Rule{"Exoscale", "", "", "", "Exoscale"},
+        Rule{"", "OpenStack", "", "", "OpenStack"},
+        Rule{"VMware", "", "", "", "VMware"},
+        Rule{"innotek", "", "", "", "VirtualBox"},
+        Rule{"Xen", "HVM domU", "", "", "Xen (HVM)"},
+        Rule{"QEMU", "", "", "", "QEMU or KVM"},
+        Rule{"", "KVM", "", "", "QEMU or KVM"},
+    };
+    for (const auto& rule : kRules)
+        if (vendor.contains(rule.vendor) && product.contains(rule.product) && bios.contains(rule.bios) && tag.contains(rule.tag)) return std::string(rule.name);
+    if (vendor.empty() && product.empty()) return "unknown: the firmware does not name itself";
+    return std::format("bare metal or unknown: {}", trim(std::format("{} {}", vendor, product)));
+}
+
+}  // namespace blanket

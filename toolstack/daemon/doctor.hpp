@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// `blanket doctor`: is this host able to do its work? Gathering (I/O, small readers below an injectable root) is apart from judging (pure).
+// blanketd's GET /1.0/doctor: inputs = gather_doctor(...), adds what its ports know (host, pool, registry), then run_doctor.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "toolstack/base/json.hpp"
+#include "toolstack/base/process.hpp"
+#include "toolstack/core/ports.hpp"
+
+namespace blanket {
+
+enum class CheckStatus : std::uint8_t { kOk, kWarning, kFail };
+std::string_view to_string(CheckStatus status);  // "ok", "warning", "fail"
+
+struct Check {
+    std::string name;  // stable, [a-z-]
+    CheckStatus status = CheckStatus::kOk;
+    std::string detail;  // what was found, with values
+    std::string hint;    // the next step; empty when ok
+};
+Json to_json(const std::vector<Check>& checks);  // {"checks":[{"name","status","detail","hint"}]}
+
+struct ModuleFacts {
+    bool loaded = false;     // or built in
+    bool available = false;  // a module of the running kernel
+    std::string version;     // /sys/module/NAME/version, empty when it tells none
+};
+
+struct DeviceFacts {
+    std::string name;    // "ens3", "vda"
+    std::string driver;  // "virtio_net"; empty = not found
+};
+
+struct WireguardFacts {
+    bool present = false;       // the interface exists
+    unsigned peers = 0, alive = 0;  // alive: a handshake in the last three minutes
+};
+
+struct RegistryFacts {
+    bool running = false;   // etcd's process answers
+    bool quorum = false;    // a linearizable read succeeded
+    unsigned voters = 0, healthy = 0;
+    std::string leader;     // member name, may be empty
+    std::string error;      // why there is no quorum
+};
+
+struct DoctorInputs {
+    // From the daemon's ports; absent = the port failed, with its text in the *_error.
+    std::optional<HostFacts> host;
+    std::string host_error;
+    std::optional<PoolFacts> pool;
+    std::string pool_error;
+    std::optional<RegistryFacts> registry;
+    bool federated = false;
+
+    // From gather_doctor.
+    std::string hypervisor_type;     // /sys/hypervisor/type: "xen", empty on bare Linux
+    std::string hypervisor_version;  // "4.20.3-blanket"
+    bool control_domain = false;     // this is dom0
+    std::map<std::string, std::string> units;  // unit -> "active", "failed", ...
+    std::map<std::string, ModuleFacts> modules;
+    std::optional<bool> clock_synchronised;
+    DeviceFacts uplink, root_disk;
+    std::string uplink_address;  // IPv4
+    unsigned uplink_mtu = 0;
+    bool uefi = false;
+    std::string dmi_vendor, dmi_product, dmi_bios, dmi_tag;
+    std::optional<WireguardFacts> wireguard;
+};
+
+// How gathering reaches the world; tests give a fake root and fake commands.
+struct DoctorProbe {
+    std::string root;  // put before /sys, /proc and /lib; empty = the machine itself
+    std::function<Result<Output>(const Argv&)> run;  // empty = base/process run_any with 5 s
+    std::function<std::optional<bool>()> clock;      // empty = adjtimex(2)
+    std::string uplink;  // the configured interface, empty = that of the default route
+};
+// Never fails: what cannot be read stays empty, and run_doctor says so. Blocks for the commands (systemctl, ip, wg), seconds at most.
+DoctorInputs gather_doctor(const DoctorProbe& probe = {});
+
+// Pure. One finding per check, always all of them, in a fixed order.
+std::vector<Check> run_doctor(const DoctorInputs& inputs);
+
+// "Amazon EC2 (Nitro)", "bare metal or unknown: Dell Inc. R640"; pure.
+std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag);
+
+}  // namespace blanket

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Gathering for `blanket doctor`: small bounded readers of /sys and /proc below a root, and three commands. Judging is in doctor.cpp.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <limits>
+#include <sys/timex.h>
+
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/daemon/doctor.hpp"
+
+namespace blanket {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 6> kUnits{"openvswitch-switch.service", "ovs-vswitchd.service", "libvirtd.service", "virtxend.service", "blanket-etcd.service", "xenstored.service"};
+constexpr std::array<const char*, 5> kModules{"openvswitch", "drbd", "wireguard", "vxlan", "dm_thin_pool"};
+
+class Gather final {
+public:
+    explicit Gather(const DoctorProbe& probe) : probe_(probe) {}
+
+    DoctorInputs all() {
+        hypervisor();
+        units();
+        modules();
+        in_.clock_synchronised = probe_.clock ? probe_.clock() : kernel_clock();
+        uplink();
+        root_disk();
+        in_.uefi = exists("/sys/firmware/efi");
+        in_.dmi_vendor = line("/sys/class/dmi/id/sys_vendor");
+        in_.dmi_product = line("/sys/class/dmi/id/product_name");
+        in_.dmi_bios = line("/sys/class/dmi/id/bios_version");
+        in_.dmi_tag = line("/sys/class/dmi/id/chassis_asset_tag");
+        wireguard();
+        return std::move(in_);
+    }
+
+private:
+    [[nodiscard]] std::string text(const std::string& path, std::size_t max = 1u << 20) const { return read_file(probe_.root + path, max).value_or(""); }
+    [[nodiscard]] std::string line(const std::string& path) const {
+        const std::string all_of_it = text(path, 64u << 10);
+        return std::string(trim(std::string_view(all_of_it).substr(0, all_of_it.find('\n'))).substr(0, 200));
+    }
+    [[nodiscard]] bool exists(const std::string& path) const {
+        std::error_code code;
+        return fs::exists(probe_.root + path, code);
+    }
+    [[nodiscard]] std::string command(const Argv& argv) const {
+        auto output = probe_.run ? probe_.run(argv) : run_any(argv, {.deadline = std::chrono::seconds(5)});
+        return output ? std::move(output->out) : std::string();
+    }
+    static std::optional<bool> kernel_clock() {
+        timex state{};
+        const int code = ::adjtimex(&state);
+        if (code < 0) return std::nullopt;
+        return code != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+    }
+
+    void hypervisor() {
+        in_.hypervisor_type = line("/sys/hypervisor/type");
+        const std::string major = line("/sys/hypervisor/version/major"), minor = line("/sys/hypervisor/version/minor");
+        if (!major.empty()) in_.hypervisor_version = std::format("{}.{}{}", major, minor, line("/sys/hypervisor/version/extra"));
+        in_.control_domain = text("/proc/xen/capabilities", 4096).contains("control_d");
+    }
+
+    void units() {
+        Argv argv{"systemctl", "is-active"};
+        argv.insert(argv.end(), kUnits.begin(), kUnits.end());
+        const auto lines = split(command(argv), '\n');  // one a unit, in their order; the status says only whether all are active
+        for (std::size_t i = 0; i < kUnits.size() && i < lines.size(); ++i)
+            if (const auto state = trim(lines[i]); !state.empty()) in_.units[kUnits[i]] = state;
+    }
+
+    void modules() {
+        const std::string release = line("/proc/sys/kernel/osrelease");
+        const std::string folder = "/lib/modules/" + release;
+        std::string known = text(folder + "/modules.dep", 8u << 20) + text(folder + "/modules.builtin", 1u << 20);
+        std::ranges::replace(known, '-', '_');  // dm-thin-pool.ko is the module dm_thin_pool
+        for (const std::string name : kModules) {
+            ModuleFacts& facts = in_.modules[name];
+            facts.loaded = exists("/sys/module/" + name);
+            facts.version = line("/sys/module/" + name + "/version");
+            facts.available = facts.loaded || (!release.empty() && known.contains("/" + name + ".ko"));
+        }
+    }
+
+    // The interface of the default route with the lowest metric, from /proc/net/route.
+    [[nodiscard]] std::string default_interface() const {
+        const std::string routes = text("/proc/net/route");
+        std::string found;
+        std::uint64_t best = std::numeric_limits<std::uint64_t>::max();
+        for (const auto& row : split(routes, '\n')) {
+            const auto cells = split(row, '\t');
+            if (cells.size() < 8 || trim(cells[1]) != "00000000" || trim(cells[7]) != "00000000") continue;
+            const auto metric = parse_number(trim(cells[6]), 0, 0xffffffff, "metric").value_or(0xffffffff);
+            if (metric < best) {
+                best = metric;
+                found = trim(cells[0]);
+            }
+        }
+        return found;
+    }
+
+    // Of the interfaces with a device below them (no bridges, no tunnels), if there is exactly one.
+    [[nodiscard]] std::string only_interface() const {
+        std::string found;
+        std::error_code code;
+        for (const auto& entry : fs::directory_iterator(probe_.root + "/sys/class/net", code)) {
+            const std::string name = entry.path().filename();
+            if (!exists("/sys/class/net/" + name + "/device") || name.starts_with("vif")) continue;
+            if (!found.empty()) return {};
+            found = name;
+        }
+        return found;
+    }
+
+    void uplink() {
+        std::string name = probe_.uplink;
+        if (name.empty()) name = default_interface();
+        if (name.empty()) name = only_interface();
+        if (name.empty() || name.contains('/') || !exists("/sys/class/net/" + name)) return;
+        in_.uplink.name = name;
+        in_.uplink.driver = driver_below("/sys/class/net/" + name + "/device");
+        in_.uplink_mtu = static_cast<unsigned>(parse_number(line("/sys/class/net/" + name + "/mtu"), 0, 1u << 20, "MTU").value_or(0));
+        const auto links = parse_json(command({"ip", "-json", "-4", "address", "show", "dev", name}));
+        if (!links || !links->is_array()) return;
+        for (const auto& link : *links) {
+            const auto addresses = link.is_object() ? link.find("addr_info") : link.end();
+            if (!link.is_object() || addresses == link.end() || !addresses->is_array()) continue;
+            for (const auto& address : *addresses)
+                if (in_.uplink_address.empty() && json_string_or(address, "scope", "global") == "global") in_.uplink_address = json_string_or(address, "local", "");
+        }
+    }
+
+    // The nearest driver at a device or above it: an NVMe namespace has none itself, its controller does.
+    [[nodiscard]] std::string driver_below(const std::string& path) const {
+        std::error_code code;
+        fs::path at = fs::canonical(probe_.root + path, code);
+        if (code) return {};
+        const fs::path top = fs::canonical(probe_.root + "/sys", code);
+        for (int level = 0; level < 12 && !code && at != top && at.has_parent_path() && at != at.parent_path(); ++level, at = at.parent_path())
+            if (const fs::path driver = fs::read_symlink(at / "driver", code); !code) return driver.filename();
+            else code.clear();
+        return {};
+    }
+
+    void root_disk() {
+        std::string number;
+        for (const auto& row : split(text("/proc/self/mountinfo"), '\n')) {  // "25 1 252:1 / / rw ..."
+            const auto cells = split(row, ' ');
+            if (cells.size() > 4 && cells[4] == "/") number = cells[2];
+        }
+        if (number.empty()) return;
+        std::error_code code;
+        fs::path at = fs::canonical(probe_.root + "/sys/dev/block/" + number, code);
+        if (code) return;
+        if (fs::exists(at / "partition", code)) at = at.parent_path();
+        in_.root_disk.name = at.filename();
+        in_.root_disk.driver = driver_below("/sys/dev/block/" + number);
+    }
+
+    void wireguard() {
+        WireguardFacts facts;
+        facts.present = exists("/sys/class/net/wg-blanket");
+        if (facts.present) {
+            const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+            for (const auto& row : split(command({"wg", "show", "wg-blanket", "latest-handshakes"}), '\n')) {  // "key<TAB>seconds"
+                const auto tab = row.find('\t');
+                if (tab == std::string::npos) continue;
+                ++facts.peers;
+                const auto seen = parse_number(trim(std::string_view(row).substr(tab + 1)), 0, 1ull << 40, "handshake").value_or(0);
+                if (seen != 0 && now - static_cast<std::int64_t>(seen) <= 180) ++facts.alive;
+            }
+        }
+        in_.wireguard = facts;
+    }
+
+    const DoctorProbe& probe_;
+    DoctorInputs in_;
+};
+
+}  // namespace
+
+DoctorInputs gather_doctor(const DoctorProbe& probe) { return Gather(probe).all(); }
+
+}  // namespace blanket

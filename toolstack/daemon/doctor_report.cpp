@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See doctor_report.hpp.
+#include "toolstack/daemon/doctor_report.hpp"
+
+#include "toolstack/daemon/doctor.hpp"
+
+namespace blanket {
+namespace {
+
+RegistryFacts registry_facts(Federation& federation) {
+    RegistryFacts facts;
+    const auto members = federation.etcd()->members();
+    facts.running = federation.etcd()->status(federation.local().endpoints.empty() ? "127.0.0.1:2379" : federation.local().endpoints.front()).has_value();
+    facts.quorum = members.has_value();  // a list is a linearizable read
+    if (!members) {
+        facts.error = members.error().what;
+        return facts;
+    }
+    for (const auto& member : *members) {
+        if (member.learner) continue;
+        ++facts.voters;
+        for (const auto& url : member.client_urls) {
+            const auto at = url.find("://");
+            const auto status = federation.etcd()->status(at == std::string::npos ? url : url.substr(at + 3));
+            if (!status) continue;
+            ++facts.healthy;
+            if (status->leader == member.id) facts.leader = member.name;
+            break;
+        }
+    }
+    return facts;
+}
+
+}  // namespace
+
+Json doctor_report(App& app, Federation& federation, const std::string& uplink) {
+    DoctorInputs inputs = gather_doctor({.root = {}, .run = {}, .clock = {}, .uplink = uplink});
+    if (auto host = app.hypervisor.facts()) inputs.host = std::move(*host);
+    else inputs.host_error = host.error().what;
+    if (auto pool = app.blocks.pool()) inputs.pool = *pool;
+    else inputs.pool_error = pool.error().what;
+    inputs.registry = registry_facts(federation);
+    inputs.federated = federation.federated();
+    return to_json(run_doctor(inputs));
+}
+
+}  // namespace blanket
