@@ -103,8 +103,8 @@ Result<Outcome> measure(const std::string& dir, unsigned busy) {
     return outcome;
 }
 
-Json metric(std::string name, double value, const char* unit, const char* goal, bool met) {
-    return {{"name", std::move(name)}, {"value", value}, {"unit", unit}, {"goal", goal}, {"met", met}, {"peers", Json::object()}};
+Json metric(std::string name, double value, const char* unit, Json goal, bool met) {
+    return {{"name", std::move(name)}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", Json::object()}};
 }
 
 Result<void> run_bench(const std::string& report_path) {
@@ -113,16 +113,17 @@ Result<void> run_bench(const std::string& report_path) {
     for (const unsigned busy : {0u, std::thread::hardware_concurrency() * 2}) {
         BLANKET_TRY(const Outcome outcome, measure(dir, busy));
         const std::string with = busy == 0 ? "" : "_busy";
-        metrics.push_back(metric("rtt_min" + with, outcome.rtt_min_ms, "ms", ">= 50", outcome.rtt_min_ms >= 50));
-        metrics.push_back(metric("rtt_median" + with, outcome.rtt_median_ms, "ms", "50..55", outcome.rtt_median_ms >= 50 && outcome.rtt_median_ms <= 55));
-        metrics.push_back(metric("rtt_p99" + with, outcome.rtt_p99_ms, "ms", "<= 75", outcome.rtt_p99_ms <= 75));
+        // What the shaper itself applies has goals; what the two ends see includes their own wait for a processor.
         metrics.push_back(metric("one_way_applied_mean" + with, outcome.applied_mean_ms, "ms", "25..26", outcome.applied_mean_ms >= 25 && outcome.applied_mean_ms <= 26));
-        metrics.push_back(metric("one_way_applied_max" + with, outcome.applied_max_ms, "ms", "<= 35", outcome.applied_max_ms <= 35));
-        metrics.push_back(metric("rate" + with, outcome.rate_mbit_s, "Mbit/s", "98..102", outcome.rate_mbit_s >= 98 && outcome.rate_mbit_s <= 102));
-        metrics.push_back(metric("busiest_second" + with, outcome.peak_mbit_s, "Mbit/s", "<= 110", outcome.peak_mbit_s <= 110));
+        metrics.push_back(metric("one_way_applied_max" + with, outcome.applied_max_ms, "ms", "<= 30", outcome.applied_max_ms <= 30));
+        metrics.push_back(metric("busiest_second" + with, outcome.peak_mbit_s, "Mbit/s", "98..102", outcome.peak_mbit_s >= 98 && outcome.peak_mbit_s <= 102));
+        metrics.push_back(metric("rtt_min" + with, outcome.rtt_min_ms, "ms", ">= 50", outcome.rtt_min_ms >= 50));
+        metrics.push_back(metric("rtt_median" + with, outcome.rtt_median_ms, "ms", nullptr, true));
+        metrics.push_back(metric("rtt_p99" + with, outcome.rtt_p99_ms, "ms", nullptr, true));
+        metrics.push_back(metric("rate_received" + with, outcome.rate_mbit_s, "Mbit/s", nullptr, true));
     }
     const Json report{{"bench", "shaper"}, {"commit", commit_of_tree()}, {"machine", machine_facts(Accelerator::kTcg)}, {"metrics", metrics}};
-    for (const auto& one : metrics) std::println("{:<22} {:>9.3f} {:<7} goal {:<8} {}", one["name"].get<std::string>(), one["value"].get<double>(), one["unit"].get<std::string>(), one["goal"].get<std::string>(), one["met"].get<bool>() ? "met" : "NOT MET");
+    for (const auto& one : metrics) std::println("{:<22} {:>9.3f} {:<7} goal {:<8} {}", one["name"].get<std::string>(), one["value"].get<double>(), one["unit"].get<std::string>(), one["goal"].is_string() ? one["goal"].get<std::string>() : "-", one["met"].get<bool>() ? "met" : "NOT MET");
     if (!report_path.empty()) BLANKET_CHECK(write_file(report_path, report.dump(2) + "\n"));
     return {};
 }

@@ -16,11 +16,11 @@ namespace blanket::lab {
 namespace {
 
 constexpr const char* kUsage =
-    "blanket-lab up      --image FILE [--south]          start the clouds; stays until Ctrl-C or `down`\n"
+    "blanket-lab up      --image FILE [--south] [SITE...]  start the clouds (east and west); stays until Ctrl-C or `down`\n"
     "blanket-lab demo    --image FILE --domu FILE [--report FILE] [--no-south]   the whole story, with a report\n"
     "blanket-lab ssh     SITE [COMMAND...]               a shell or a command in a site's dom0\n"
     "blanket-lab console SITE                            its serial console; Ctrl-] leaves\n"
-    "blanket-lab status                                  machines and counters as JSON\n"
+    "blanket-lab status                                  machines as JSON (counters: wan {\"cmd\":\"stats\"})\n"
     "blanket-lab wan     JSON                            a command to the shaper, e.g. {\"cmd\":\"link\",\"from\":\"east\",\"to\":\"west\",\"both\":true,\"up\":false}\n"
     "blanket-lab down                                    end it\n"
     "options: --name NAME (default), --witness FILE (blanket-witness beside this program), --cpu MODEL, --keep\n";
@@ -55,13 +55,25 @@ Result<Call> parse_call(const std::vector<std::string>& args, const std::string&
     return call;
 }
 
+Result<MachineProfile> profile_of(const std::string& site) {
+    for (auto profile : {east_profile(), west_profile(), south_profile()}) {
+        if (profile.name == site) return profile;
+    }
+    return fail_hint(Kind::kNotFound, std::format("no site '{}'", site), "east, west or south");
+}
+
 Result<int> run_up(const Call& call) {
     sigset_t signals;
     sigemptyset(&signals);
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     BLANKET_TRY(const auto lab, Lab::create(call.lab));
-    std::vector<MachineProfile> profiles{east_profile(), west_profile()};
+    std::vector<MachineProfile> profiles;
+    for (const auto& site : call.words) {
+        BLANKET_TRY(MachineProfile profile, profile_of(site));
+        profiles.push_back(std::move(profile));
+    }
+    if (profiles.empty()) profiles = {east_profile(), west_profile()};
     if (call.south) profiles.push_back(south_profile());
     for (const auto& profile : profiles) BLANKET_CHECK(lab->start(profile));
     BLANKET_TRY(const auto control, ControlServer::create(lab->dir() + "/control.sock", [&](const Json& request) -> Result<Json> {
@@ -94,13 +106,6 @@ Result<int> enter_lab(const Call& call) {
     BLANKET_TRY(const std::uint64_t pid, parse_number(trim(text), 1, 1u << 30, "pid"));
     BLANKET_CHECK(enter_network_of(static_cast<int>(pid)));
     return static_cast<int>(pid);
-}
-
-Result<MachineProfile> profile_of(const std::string& site) {
-    for (auto profile : {east_profile(), west_profile(), south_profile()}) {
-        if (profile.name == site) return profile;
-    }
-    return fail_hint(Kind::kNotFound, std::format("no site '{}'", site), "east, west or south");
 }
 
 Result<int> run_ssh(const Call& call) {

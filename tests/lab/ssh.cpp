@@ -31,7 +31,7 @@ Result<std::string> make_ssh_key(const std::string& dir) {
 
 Argv Ssh::options() const {
     return {"-i", dir_ + "/key", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=" + dir_ + "/known_hosts",
-            "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8", "-o", "ControlPath=" + dir_ + "/" + name_ + ".ctl"};
+            "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8", "-o", "ControlPath=" + dir_ + "/" + name_ + ".ctl"};
 }
 
 Argv Ssh::base() const {
@@ -53,7 +53,7 @@ Result<void> Ssh::wait_up(milliseconds deadline) {
         }
         Argv check = base();
         check.insert(check.end() - 1, {"-O", "check"});
-        for (int i = 0; i < 20; ++i) {
+        for (int i = 0; i < 120; ++i) {  // an emulated machine may take long over the key exchange
             const auto up = blanket::run_any(check, {.deadline = seconds(5), .input = {}, .env = {}});
             if (up && up->status == 0) {
                 const auto done = run_any({"true"}, seconds(20));

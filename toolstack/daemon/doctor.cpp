@@ -58,7 +58,7 @@ Check check_storage(const DoctorInputs& in) {
     const double percent = pool.size == 0 ? 100 : 100.0 * static_cast<double>(pool.used) / static_cast<double>(pool.size);
     const std::string text = std::format("{} of {} used ({:.0f} %), metadata {:.0f} %", format_bytes(pool.used), format_bytes(pool.size), percent, pool.metadata_percent);
     const double worst = std::max(percent, pool.metadata_percent);
-    constexpr std::string_view kHint = "delete VMs or images, or add a disk: vgextend blanket DEVICE; lvextend -l +100%FREE blanket/pool";
+    constexpr std::string_view kHint = "delete VMs or images, or add a disk: vgextend blanket DEVICE; lvextend -l +95%FREE blanket/pool-data; systemctl restart blanketd";
     if (worst >= 95) return failed("storage", text, std::string(kHint));
     if (worst >= 80) return warning("storage", text, std::string(kHint));
     return ok("storage", text);

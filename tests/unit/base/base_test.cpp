@@ -86,7 +86,7 @@ TEST(Text, UuidsAreWellFormedAndDiffer) {
 
 TEST(Text, Base64AndSha256KnowTheirVectors) {
     EXPECT_EQ(base64_encode("foob"), "Zm9vYg==");
-    for (const std::string text : {"", "f", "fo", "foo", "foob", std::string("\0\xff", 2).c_str()}) EXPECT_EQ(*base64_decode(base64_encode(text)), text);
+    for (const std::string& text : {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("foob"), std::string("\0\xff", 2)}) EXPECT_EQ(*base64_decode(base64_encode(text)), text);
     EXPECT_FALSE(base64_decode("Zm9"));
     EXPECT_FALSE(base64_decode("Zm9!"));
     EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -32,18 +32,25 @@ cp "$(find "$tree" -path '*bin/busybox')" "$root/bin/busybox"
 cp "$program" "$root/rig"
 cp "$tree/usr/sbin/pdata_tools" "$tree/usr/sbin/drbdmeta" "$root/usr/sbin/"
 cp "$tree/usr/lib/drbd/drbdsetup-84" "$root/usr/lib/drbd/"
+cp "$tree/usr/sbin/lvm" "$root/usr/sbin/"
+for verb in vgcreate vgchange vgs lvs lvcreate lvchange lvremove; do ln -s lvm "$root/usr/sbin/$verb"; done
+install -D -m 0644 "$here/../../../image-builder/extra/etc/lvm/lvmlocal.conf" "$root/etc/lvm/lvmlocal.conf"
+: >"$root/etc/lvm/lvm.conf"
 cp "$(command -v kmod)" "$(command -v tc)" "$root/usr/bin/"
 ln -s pdata_tools "$root/usr/sbin/thin_delta"
 ln -s pdata_tools "$root/usr/sbin/thin_dump"
 ln -s pdata_tools "$root/usr/sbin/thin_check"
 ln -s ../bin/kmod "$root/usr/sbin/modprobe"
 mkdir -p "$root/usr/lib/tc"
-for file in "$root"/rig "$root"/usr/sbin/pdata_tools "$root"/usr/sbin/drbdmeta "$root"/usr/lib/drbd/drbdsetup-84 "$root"/usr/bin/kmod "$root"/usr/bin/tc; do
+export LD_LIBRARY_PATH=$tree/usr/lib/x86_64-linux-gnu
+for file in "$root"/rig "$root"/usr/sbin/lvm "$root"/usr/sbin/pdata_tools "$root"/usr/sbin/drbdmeta "$root"/usr/lib/drbd/drbdsetup-84 "$root"/usr/bin/kmod "$root"/usr/bin/tc; do
     ldd "$file" | grep -o '/[^ ]*' || true
 done | sort -u | while read -r lib; do
-    mkdir -p "$root/$(dirname "$lib")"
-    cp -L "$lib" "$root/$lib"
+    to=$root/${lib#"$tree"}
+    mkdir -p "$(dirname "$to")"
+    cp -L "$lib" "$to"
 done
+unset LD_LIBRARY_PATH
 
 mkdir -p "$root/usr/lib/modules/$release"
 for module in virtio_pci virtio_blk virtio_net dm-mod dm-thin-pool drbd sch_netem crc32c_generic; do

@@ -17,15 +17,8 @@
 
 namespace blanket::rig {
 
-Result<void> make_pool_devices() {
-    constexpr std::uint64_t kMetadata = 16u << 20;
-    BLANKET_TRY(const UniqueFd disk, storage::LiveSystem().open_device("/dev/vda", false));
-    const auto size = static_cast<std::uint64_t>(::lseek(disk.get(), 0, SEEK_END));
-    const auto linear = [](std::string name, std::uint64_t from, std::uint64_t length) {
-        return storage::dmsetup({"dmsetup", "create", name, "--uuid", "RIG-" + name, "--table", std::format("0 {} linear /dev/vda {}", length / 512, from / 512)});
-    };
-    BLANKET_CHECK(linear("blanket-pool--meta", 0, kMetadata));
-    BLANKET_CHECK(linear("blanket-pool--data", kMetadata, (size - kMetadata) / storage::kBlock * storage::kBlock));
+Result<void> make_group() {
+    BLANKET_CHECK(run({"vgcreate", "--yes", "--dataalignment", "1m", "blanket", "/dev/vda"}));
     return {};
 }
 

@@ -18,8 +18,8 @@ inline constexpr std::uint64_t kImageSize = (24u << 20) + 512;  // not a multipl
 int run_source();  // the scenarios; prints one JSON line each
 int run_target();  // serves until told to stop
 
-// Two pieces of /dev/vda under the names that LVM would give to the pool's LVs, then the store as blanketd opens it.
-Result<void> make_pool_devices();
+// What the appliance's first boot does: an empty volume group on the disk. The store makes the rest.
+Result<void> make_group();
 Result<std::unique_ptr<storage::ThinStore>> open_store();
 std::vector<std::byte> image_content();  // the same at both ends
 std::string image_hash();

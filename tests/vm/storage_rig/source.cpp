@@ -9,7 +9,9 @@
 #include "tests/vm/storage_rig/guest.hpp"
 #include "tests/vm/storage_rig/rpc.hpp"
 #include "tests/vm/storage_rig/site.hpp"
+#include "toolstack/base/process.hpp"
 #include "toolstack/storage/delta.hpp"
+#include "toolstack/storage/device_io.hpp"
 
 namespace blanket::rig {
 namespace {
@@ -75,6 +77,44 @@ public:
         BLANKET_TRY(const bool present, store_->has_image(std::string(64, 'a')));
         RIG_EXPECT(!present);
         RIG_EXPECT(store_->thin().table().find("img-" + std::string(24, 'a')) == nullptr);
+        return {};
+    }
+
+    // A reboot as far as the disk sees one: every device-mapper device is gone, the volume group is inactive; content and epoch stay.
+    Result<void> host_restarts(Json& facts) {
+        volume_ = {.id = "boot", .image = image_hash(), .size = kVolumeSize, .target = "xvda"};
+        BLANKET_CHECK(store_->create_volume(volume_));
+        BLANKET_CHECK(store_->open_volume("boot", 3));
+        BLANKET_TRY(UniqueFd top, storage::LiveSystem().open_device("bs-boot-top", true));
+        std::vector<std::byte> content = image_content();
+        content.resize(kVolumeSize);
+        std::fill_n(content.begin() + 5 * 4096, 4096, std::byte{0x5a});
+        BLANKET_CHECK(storage::write_range(top.get(), 5 * 4096, std::span(content).subspan(5 * 4096, 4096)));
+        BLANKET_CHECK(storage::flush_device(top.get()));
+        top.reset();
+        auto begin = Clock::now();
+        store_.reset();
+        BLANKET_TRY(store_, open_store());
+        facts["daemon_restart_ms"] = ms_since(begin);
+        store_.reset();
+        storage::LiveSystem system;
+        for (const auto& device : {std::string("bs-boot-top"), std::string("bs-boot-vol"), storage::image_device(image_hash()), std::string("bs-pool")})
+            BLANKET_CHECK(system.run({"dmsetup", "remove", device}));
+        BLANKET_CHECK(run({"vgchange", "--activate", "n", "blanket"}));
+        begin = Clock::now();
+        BLANKET_TRY(store_, open_store());
+        facts["host_restart_ms"] = ms_since(begin);
+        const auto stale = store_->open_volume("boot", 2);
+        RIG_EXPECT(!stale && stale.error().kind == Kind::kConflict);
+        BLANKET_CHECK(store_->open_volume("boot", 3));
+        BLANKET_TRY(const auto found, read_device("bs-boot-top", kVolumeSize));
+        RIG_EXPECT(found == content);
+        BLANKET_CHECK(store_->remove_volume("boot"));
+        store_.reset();
+        for (const auto* device : {"bs-pool"}) BLANKET_CHECK(system.run({"dmsetup", "remove", device}));
+        const auto checked = run({"thin_check", "/dev/mapper/blanket-pool--meta"});
+        RIG_EXPECT(checked.has_value(), "{}", checked.error().what);
+        BLANKET_TRY(store_, open_store());
         return {};
     }
 
@@ -297,12 +337,15 @@ private:
 };
 
 Result<void> scenarios() {
-    BLANKET_CHECK(make_pool_devices());
+    BLANKET_CHECK(make_group());
+    const auto begin = Clock::now();
     BLANKET_TRY(auto store, open_store());
+    std::puts(Json{{"scenario", "first-start"}, {"ok", true}, {"open_ms", ms_since(begin)}}.dump().c_str());
     BLANKET_TRY(auto peer, connect_to(kTargetIp, kRpcPort, 300));
     Source source(std::move(store), std::move(peer));
     source.scenario("images", [&](Json& facts) { return source.images(facts); });
     source.scenario("wrong-image", [&](Json& facts) { return source.wrong_image(facts); });
+    source.scenario("host-restarts", [&](Json& facts) { return source.host_restarts(facts); });
     source.scenario("fencing", [&](Json& facts) { return source.fencing(facts); });
     source.scenario("move", [&](Json& facts) { return source.move_over(facts, "web", image_hash(), true); });
     source.scenario("move-unprepared", [&](Json& facts) { return source.move_over(facts, "web-2", image_hash(), false); });

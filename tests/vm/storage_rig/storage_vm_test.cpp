@@ -83,7 +83,7 @@ TEST_F(Rig, EveryScenario) {
         EXPECT_TRUE(json_bool_or(*verdict, "ok", false)) << name << ": " << json_string_or(*verdict, "why", "no reason");
         if (json_bool_or(*verdict, "ok", false)) passed.insert(name);
     }
-    EXPECT_EQ(passed, (std::set<std::string>{"images", "wrong-image", "fencing", "move", "move-unprepared", "move-blank", "abort-in-rounds", "abort-mirrored", "abort-drained",
+    EXPECT_EQ(passed, (std::set<std::string>{"first-start", "images", "wrong-image", "host-restarts", "fencing", "move", "move-unprepared", "move-blank", "abort-in-rounds", "abort-mirrored", "abort-drained",
                                              "daemon-dies-mirrored", "peer-dies", "end"}));
     for (const auto* console : {"source.console", "target.console"})
         for (const auto* word : {"BUG:", "Oops", "general protection", "blocked for more than", "Kernel panic", "Call Trace"})

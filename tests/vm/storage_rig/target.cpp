@@ -60,7 +60,7 @@ private:
 };
 
 Result<void> serve() {
-    BLANKET_CHECK(make_pool_devices());
+    BLANKET_CHECK(make_group());
     BLANKET_TRY(auto store, open_store());
     BLANKET_CHECK(import(*store));
     Target target(std::move(store));
