@@ -12,7 +12,7 @@ namespace blanket::lab {
 namespace {
 
 constexpr std::size_t kMaxConsole = 64u << 20;
-constexpr std::array<std::string_view, 3> kAlarms{"BUG:", "Oops", "Call Trace"};
+constexpr std::array<std::string_view, 5> kAlarms{"BUG:", "Oops", "Call Trace", "segfault at", "general protection fault"};
 constexpr std::array<std::string_view, 3> kXenAlarms{"ASSERT", "BUG", "Assertion"};
 
 bool has_panic(std::string_view line) {

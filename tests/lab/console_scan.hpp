@@ -10,7 +10,7 @@
 
 namespace blanket::lab {
 
-// True for kernel BUG, Oops, call traces, panics, and for the hypervisor's ASSERT and BUG lines.
+// True for kernel BUG, Oops, call traces, panics, processes that crash, and for the hypervisor's ASSERT and BUG lines.
 bool is_alarming(std::string_view line);
 std::vector<std::string> alarming_lines(std::string_view text);  // at most 50, without control characters
 // Of a file's part from `offset` on (a test looks at its own part only); absent = empty.

@@ -21,20 +21,37 @@ using std::chrono::seconds;
 
 std::string lab_dir(const std::string& name) { return "/cache/lab/" + name; }
 
+namespace {
+
+// The logs of the last lab in this folder stay readable while the next one runs; its disks and captures do not.
+void set_aside(const std::string& dir) {
+    std::error_code error;
+    const std::string previous = dir + ".previous";
+    std::filesystem::remove_all(previous, error);
+    std::filesystem::rename(dir, previous, error);
+    if (error) return;
+    for (std::filesystem::recursive_directory_iterator item(previous, error), end; !error && item != end; item.increment(error)) {
+        const auto name = item->path().extension();
+        std::error_code ignored;
+        if (name == ".qcow2" || name == ".pcap" || name == ".img" || name == ".fd") std::filesystem::remove(item->path(), ignored);
+    }
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Lab>> Lab::create(LabOptions options) {
     if (options.dir.empty()) options.dir = lab_dir(options.name);
     std::unique_ptr<Lab> lab(new Lab(std::move(options)));
     const std::string& dir = lab->options_.dir;
     BLANKET_CHECK(require_own_network());
     if (::access(lab->options_.image.c_str(), R_OK) != 0) return fail_hint(Kind::kNotFound, std::format("no appliance image at '{}'", lab->options_.image), "make it first: ./dev image");
-    BLANKET_CHECK(make_dirs(dir, 0700));
-    lab->lock_.reset(::open((dir + "/lab.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lab->lock_) return fail_errno("open", dir + "/lab.lock");
+    const std::string lock = dir + ".lock";
+    BLANKET_CHECK(make_dirs(dir.substr(0, dir.rfind('/')), 0755));
+    lab->lock_.reset(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lab->lock_) return fail_errno("open", lock);
     if (::flock(lab->lock_.get(), LOCK_EX | LOCK_NB) != 0) return fail_hint(Kind::kConflict, std::format("a lab runs in {}", dir), "end it first: ./dev lab down");
-    for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-        std::error_code error;
-        if (entry.path().filename() != "lab.lock") std::filesystem::remove_all(entry.path(), error);
-    }
+    set_aside(dir);
+    BLANKET_CHECK(make_dirs(dir, 0700));
     BLANKET_CHECK(write_file(dir + "/lab.pid", std::format("{}\n", ::getpid())));
     BLANKET_TRY(lab->ssh_key_, make_ssh_key(dir + "/ssh"));
 

@@ -2,8 +2,8 @@
 // The two (or three) clouds: shaper, machines, witness and the ways to them, in one folder. blanket-lab, the demo, the VM tests and the benches own one each.
 // Must be made and destroyed on one thread that lives as long as the lab, in a network namespace of its own.
 //
-//   DIR/lab.lock lab.pid control.sock      DIR/<site>/  disk.qcow2 seed.img console.log console.sock qemu.log ...
-//   DIR/ssh/ key known_hosts <site>.ctl    DIR/witness/ its data; DIR/witness.log
+//   DIR/lab.pid control.sock               DIR/<site>/  disk.qcow2 seed.img console.log console.sock qemu.log ...
+//   DIR/ssh/ key known_hosts <site>.ctl    DIR/witness/ its data; DIR/witness.log     DIR.lock      DIR.previous: the logs of the lab before
 #pragma once
 
 #include <map>
@@ -34,7 +34,7 @@ constexpr const char* kWitnessNode = "witness";
 
 class Lab final {
 public:
-    // Takes the folder (kConflict when a lab runs there), clears it, and starts the shaper. No machine yet.
+    // Takes the folder (kConflict when a lab runs there), sets the logs of the last lab aside, and starts the shaper. No machine yet.
     static Result<std::unique_ptr<Lab>> create(LabOptions options);
     ~Lab();
     Lab(const Lab&) = delete;

@@ -32,7 +32,7 @@ TEST(PlanSeed, GivesNameKeyAddressAndSettings) {
 }
 
 TEST(ConsoleScan, KnowsAlarmsFromSettings) {
-    for (const char* line : {"[  1.0] BUG: unable to handle page fault", "Oops: 0000 [#1]", " Call Trace:", "Kernel panic - not syncing: x", "(XEN) Assertion 'x' failed", "(XEN) Xen BUG at y.c:1",
+    for (const char* line : {"[  1.0] BUG: unable to handle page fault", "Oops: 0000 [#1]", " Call Trace:", "systemd[1]: segfault at 7fd7 ip 0 sp 0 error 4 in libc.so.6", "Kernel panic - not syncing: x", "(XEN) Assertion 'x' failed", "(XEN) Xen BUG at y.c:1",
                              "(XEN) Panic on CPU 0:"})
         EXPECT_TRUE(is_alarming(line)) << line;
     for (const char* line : {"Command line: root=/dev/vda panic=10 quiet", "kernel.panic_on_oops = 0", "DEBUG enabled", "(XEN) Brought up 2 CPUs", "systemd[1]: Started x"}) EXPECT_FALSE(is_alarming(line)) << line;

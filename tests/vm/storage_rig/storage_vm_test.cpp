@@ -31,7 +31,7 @@ protected:
     void SetUp() override {
         char pattern[] = "/tmp/storage-rig-XXXXXX";
         folder_ = ::mkdtemp(pattern);
-        const auto made = run({"bash", BLANKET_SOURCE_DIR "/tests/vm/storage_rig/make_initramfs.sh", STORAGE_RIG_PROGRAM, folder_.string()}, {.deadline = 5min});
+        const auto made = run({"bash", BLANKET_SOURCE_DIR "/tests/vm/storage_rig/make_initramfs.sh", STORAGE_RIG_PROGRAM, folder_.string()}, {.deadline = 10min});
         ASSERT_TRUE(made) << made.error().what;
     }
     void TearDown() override {
@@ -54,7 +54,7 @@ protected:
         fs::resize_file(file(".img"), 1u << 30);
         return Child::spawn({"qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", "-m", "640", "-display", "none", "-nodefaults", "-no-reboot",
                              "-kernel", (folder_ / "vmlinuz").string(), "-initrd", (folder_ / "initramfs.gz").string(), "-append",
-                             std::format("console=ttyS0 panic=-1 quiet rig.role={} rig.ip={} rig.delay=25", role, ip), "-drive",
+                             std::format("console=ttyS0 panic=-1 quiet no_timer_check rig.role={} rig.ip={} rig.delay=25", role, ip), "-drive",
                              std::format("file={},if=virtio,format=raw,cache=writeback", file(".img")), "-netdev",
                              std::format("stream,id=n0,server={},addr.type=unix,addr.path={}", server, (folder_ / "link").string()), "-device",
                              std::format("virtio-net-pci,netdev=n0,mac=02:00:00:00:00:0{},romfile=", ip.back()), "-serial", "file:" + file(".console"), "-serial",
@@ -71,7 +71,7 @@ TEST_F(Rig, EveryScenario) {
     for (int i = 0; i < 100 && !fs::exists(folder_ / "link"); ++i) std::this_thread::sleep_for(50ms);
     auto source = boot("source", "10.99.0.1", "off");
     ASSERT_TRUE(source) << source.error().what;
-    const auto ended = source->wait(8min);
+    const auto ended = source->wait(12min);
     EXPECT_TRUE(ended) << ended.error().what;
 
     std::set<std::string> passed;
