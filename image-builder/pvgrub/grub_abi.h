@@ -14,6 +14,7 @@ struct grub_file;
 struct grub_fs {
     struct grub_fs *next, **prev;
     const char *name;
+    void *module; /* none: filters stay loaded */
     int (*fs_dir)(void *device, const char *path, void *hook, void *hook_data);
     int (*fs_open)(struct grub_file *file, const char *name);
     int64_t (*fs_read)(struct grub_file *file, char *buffer, size_t length);

@@ -86,6 +86,8 @@ Lab::~Lab() {
 Result<void> Lab::start(const MachineProfile& given) {
     if (machines_.contains(given.name)) return fail(Kind::kConflict, "machine '{}' exists", given.name);
     MachineProfile profile = given;
+    // Two clouds share this machine: a virtual CPU that spins for a lock whose holder has no core would burn the other cloud's time.
+    profile.cpus = std::min(profile.cpus, std::max(1U, std::thread::hardware_concurrency() / 2));
     if (!options_.cpu.empty() && profile.cpu == MachineProfile().cpu) profile.cpu = options_.cpu;
     BLANKET_TRY(auto machine, Machine::start(profile, {options_.dir + "/" + profile.name, options_.image, ssh_key_, accelerator_}));
     machines_.emplace(profile.name, std::move(machine));

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <print>
+#include <thread>
 #include <unistd.h>
 
 #include "tests/lab/console_attach.hpp"
@@ -80,7 +81,10 @@ Result<int> run_up(const Call& call) {
         const std::string cmd = json_string_or(request, "cmd", "");
         if (cmd == "status") return lab->status();
         if (cmd != "quit") return lab->shaper().command(request);
-        ::kill(::getpid(), SIGTERM);
+        std::thread([] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(200));  // let the answer out first
+            ::kill(::getpid(), SIGTERM);
+        }).detach();
         return Json::object();
     }));
     std::println("the clouds are starting ({}); state and logs: {}", name_of(lab->accelerator()), lab->dir());

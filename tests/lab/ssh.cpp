@@ -48,6 +48,7 @@ Result<void> Ssh::wait_up(milliseconds deadline) {
             const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));  // "connection refused" is no news while a machine boots
             Argv argv = base();
             argv.insert(argv.end() - 1, {"-M", "-N"});
+            argv.insert(argv.begin(), {"setpriv", "--pdeathsig", "KILL", "--"});
             BLANKET_TRY(Child child, Child::spawn(argv, {.in = -1, .out = nowhere.get(), .err = nowhere.get(), .pass = {}}));
             master_ = std::make_unique<Child>(std::move(child));
         }

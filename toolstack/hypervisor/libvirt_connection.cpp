@@ -98,6 +98,12 @@ Result<DomainHandle> find_domain(virConnectPtr connection, const std::string& uu
     return domain;
 }
 
+Error libvirt_error(std::string_view doing, virDomainPtr domain) {
+    Error error = libvirt_error(doing);  // first: asking for the name makes libvirt forget its last error
+    error.what.insert(doing.size(), " " + name_of(domain));
+    return error;
+}
+
 std::string uuid_of(virDomainPtr domain) {
     std::array<char, VIR_UUID_STRING_BUFLEN> text{};
     return virDomainGetUUIDString(domain, text.data()) == 0 ? std::string(text.data()) : std::string();

@@ -26,6 +26,8 @@ Result<ConnectHandle> open_libvirt(const std::string& uri);
 
 // The calling thread's last libvirt error, with `doing` in front ("start web").
 Error libvirt_error(std::string_view doing);
+// The same about a domain: "start", then its name.
+Error libvirt_error(std::string_view doing, virDomainPtr domain);
 Kind kind_of_libvirt(int code);  // virErrorNumber -> our class; pure
 
 class LibvirtConnection final {

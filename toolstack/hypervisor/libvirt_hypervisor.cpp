@@ -123,7 +123,7 @@ Result<void> LibvirtHypervisor::undefine(const std::string& uuid) {
     if (!domain) return domain.error().kind == Kind::kNotFound ? Result<void>() : std::unexpected(domain.error());
     if (virDomainIsPersistent(domain->get()) == 0) return {};
     if (virDomainUndefineFlags(domain->get(), VIR_DOMAIN_UNDEFINE_MANAGED_SAVE) != 0) {
-        Error error = libvirt_error("undefine " + name_of(domain->get()));
+        Error error = libvirt_error("undefine", domain->get());
         if (error.kind != Kind::kNotFound) return std::unexpected(std::move(error));
     }
     return {};
@@ -133,7 +133,7 @@ Result<void> LibvirtHypervisor::start(const std::string& uuid) {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     BLANKET_TRY(const DomainHandle domain, find_domain(connection.get(), uuid));
     if (virDomainIsActive(domain.get()) == 1) return {};
-    if (virDomainCreate(domain.get()) != 0) return std::unexpected(libvirt_error("start " + name_of(domain.get())));
+    if (virDomainCreate(domain.get()) != 0) return std::unexpected(libvirt_error("start", domain.get()));
     return {};
 }
 
@@ -143,8 +143,9 @@ Result<void> LibvirtHypervisor::stop(const std::string& uuid, StopMode mode, std
     const std::string name = name_of(domain.get());
     if (virDomainIsActive(domain.get()) == 0) return {};
     if (mode == StopMode::kDestroy) {
-        if (virDomainDestroy(domain.get()) != 0 && virDomainIsActive(domain.get()) == 1) return std::unexpected(libvirt_error("destroy " + name));
-        return {};
+        if (virDomainDestroy(domain.get()) == 0) return {};
+        Error error = libvirt_error("destroy " + name);
+        return virDomainIsActive(domain.get()) == 1 ? Result<void>(std::unexpected(std::move(error))) : Result<void>();
     }
     if (virDomainShutdownFlags(domain.get(), VIR_DOMAIN_SHUTDOWN_PARAVIRT) != 0) return std::unexpected(libvirt_error("shut down " + name));
     const auto until = Clock::now() + deadline;
@@ -166,7 +167,7 @@ Result<std::string> LibvirtHypervisor::definition(const std::string& uuid) {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     BLANKET_TRY(const DomainHandle domain, find_domain(connection.get(), uuid));
     char* text = virDomainGetXMLDesc(domain.get(), VIR_DOMAIN_XML_INACTIVE);
-    if (text == nullptr) return std::unexpected(libvirt_error("read the definition of " + name_of(domain.get())));
+    if (text == nullptr) return std::unexpected(libvirt_error("read the definition of", domain.get()));
     std::string xml(text);
     std::free(text);
     return xml;

@@ -109,7 +109,7 @@ Result<void> LibvirtHypervisor::destroy_and_undefine(const std::string& uuid) {
         const auto domain = find_domain(connection.get(), uuid);
         if (!domain && domain.error().kind != Kind::kNotFound) return std::unexpected(domain.error());
         if (domain && virDomainIsActive(domain->get()) == 1 && virDomainDestroy(domain->get()) != 0) {
-            Error error = libvirt_error("destroy " + name_of(domain->get()));
+            Error error = libvirt_error("destroy", domain->get());
             if (virDomainIsActive(domain->get()) == 1) return std::unexpected(std::move(error));
         }
     }
@@ -167,7 +167,7 @@ Result<void> LibvirtHypervisor::resume_target(const std::string& uuid) {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     BLANKET_TRY(const DomainHandle domain, find_domain(connection.get(), uuid));
     if (virDomainResume(domain.get()) == 0) return {};
-    Error error = libvirt_error("resume " + name_of(domain.get()));
+    Error error = libvirt_error("resume", domain.get());
     int state = 0;
     if (virDomainGetState(domain.get(), &state, nullptr, 0) == 0 && state == VIR_DOMAIN_RUNNING) return {};  // repeated after a crash of ours
     return std::unexpected(std::move(error));

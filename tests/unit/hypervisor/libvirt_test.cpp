@@ -35,6 +35,16 @@ TEST(Libvirt, ConnectionAndLookup) {
     EXPECT_EQ(find_domain(handle->get(), "not a uuid").error().kind, Kind::kInvalid);
 }
 
+TEST(Libvirt, NamingTheDomainKeepsTheError) {
+    const auto handle = open_libvirt("test:///default").value();
+    const DomainHandle domain(virDomainLookupByName(handle.get(), "test"));
+    ASSERT_TRUE(domain);
+    ASSERT_NE(virDomainCreate(domain.get()), 0);  // it runs already
+    const Error error = libvirt_error("start", domain.get());
+    EXPECT_TRUE(error.what.starts_with("start test: ")) << error.what;
+    EXPECT_TRUE(error.what.contains("running")) << error.what;
+}
+
 TEST(Libvirt, UnreachableDaemonIsUnavailable) {
     LibvirtConnection connection("xen+unix:///system?socket=/nonexistent/socket");
     const auto handle = connection.get(std::chrono::milliseconds(0));

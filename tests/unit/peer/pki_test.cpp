@@ -45,7 +45,7 @@ TEST(Pki, ExpiredCertificateIsRefused) {
 TEST(Pki, DamagedTextsAreErrors) {
     const auto ca = make_ca("lab");
     const auto request = make_csr(kEast);
-    for (std::size_t size = 0; size < request->csr.size(); size += 7) {
+    for (std::size_t size = 0; size + 1 < request->csr.size(); ++size) {  // without its last newline it is whole
         const auto cert = sign_csr(*ca, request->csr.substr(0, size), kEast);
         EXPECT_FALSE(cert) << size;
     }
