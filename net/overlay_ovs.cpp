@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kLog = "net";
 constexpr auto kPortPoll = std::chrono::milliseconds(30);
+constexpr auto kCalmPoll = std::chrono::milliseconds(250);
 
 Result<void> ok(Result<std::string> result) {
     if (!result) return std::unexpected(std::move(result).error());
@@ -73,8 +74,25 @@ Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, co
     return {};
 }
 
+// A guest between two sites has its own flows from redirect() and activate(); our commands would only take its processor time.
+void OvsOverlay::let_handovers_pass(const std::vector<VmRecord>& vms) {
+    const auto patience = Clock::now() + 2 * options_.calm;
+    const auto arriving = [&](const VmRecord& vm) {  // its activate() is on the way
+        const VmRecord* known = find(last_.vms, vm.uuid);
+        return vm.owner == options_.site && known != nullptr && known->owner != options_.site;
+    };
+    while (Clock::now() < patience) {
+        {
+            const std::lock_guard hold(state_mutex_);
+            if (Clock::now() >= busy_until_ && std::ranges::none_of(vms, arriving)) return;
+        }
+        std::this_thread::sleep_for(kCalmPoll);
+    }
+}
+
 Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
     const std::lock_guard one(apply_mutex_);
+    let_handovers_pass(vms);
     std::vector<std::string> warnings;
     const auto gateways = plan_gateways(nets, warnings);
     const Underlay underlay = plan_underlay(options_.site, sites, options_.uplink_mtu, warnings);
@@ -168,6 +186,7 @@ Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) {
                     known->owner);
     if (std::ranges::find(last_.sites, site.name, &Site::name) == last_.sites.end()) last_.sites.push_back(site);
     take(vm);
+    busy_until_ = Clock::now() + options_.calm;
     set_handover(vm.uuid, Handover{vm.uuid, site.name, Handover::Way::kOut}, std::chrono::seconds(kRedirectSeconds));
     const auto observed = installed_;
     return push(observed, world(), {});
@@ -205,6 +224,7 @@ Result<void> OvsOverlay::activate(const VmRecord& vm) {
                 set_handover(vm.uuid, std::move(from), std::chrono::seconds(kRelaySeconds));
                 last_.ports = ports;
                 take(vm);
+                busy_until_ = Clock::now() + options_.calm;
                 const World plan = world();
                 std::vector<std::string> quiet;
                 const auto endpoints = resolve(plan, quiet);

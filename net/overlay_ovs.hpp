@@ -22,6 +22,7 @@ struct OverlayOptions {
     std::string datapath = "system";  // tests: "dummy"
     std::uint32_t uplink_mtu = kUplinkMtu;
     std::chrono::milliseconds port_deadline{10'000};  // activate(): how long to wait for the vif
+    std::chrono::milliseconds calm{0};                // how long apply() keeps off after a redirect() or activate(): a guest stands still just then
 };
 
 class OvsOverlay final : public Overlay {
@@ -45,6 +46,7 @@ private:
     };
 
     OvsOverlay(OverlayOptions options, CommandRunner* runner);
+    void let_handovers_pass(const std::vector<VmRecord>& vms);
     Result<SwitchState> read_switch();
     Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay);
     // The rest expects state_mutex_.
@@ -67,6 +69,7 @@ private:
     bool ready_ = false;  // an apply() has read the switch
     World last_;
     std::vector<TimedHandover> handovers_;
+    Clock::time_point busy_until_{};
     std::vector<FlowText> installed_;  // what the switch holds, as far as we know
 };
 

@@ -85,13 +85,25 @@ struct Extent {
     bool operator==(const Extent&) const = default;
 };
 
+// The content of an image, front to back. One thread; a piece is valid until the next call.
+class ImageReader {
+public:
+    struct Piece {
+        std::uint64_t offset;  // a multiple of 64 KiB
+        std::span<const std::byte> data;
+    };
+    virtual ~ImageReader() = default;
+    // The next piece, in ascending order; between pieces there are zeros. Nothing: the end.
+    virtual Result<std::optional<Piece>> next() = 0;
+};
+
 class BlockStore {
 public:
     virtual ~BlockStore() = default;
     virtual Result<PoolFacts> pool() = 0;
     virtual Result<bool> has_image(const std::string& sha256) = 0;
-    // Reads `size` bytes of raw content from fd into a new thin volume; verifies the hash before it becomes visible.
-    virtual Result<void> import_image(const std::string& sha256, std::uint64_t size, int fd) = 0;
+    // Stores `size` bytes of raw content in a new thin volume; verifies the hash before it becomes visible.
+    virtual Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) = 0;
     virtual Result<std::vector<Extent>> image_extents(const std::string& sha256) = 0;  // allocated parts, for sending it to a peer
     virtual Result<UniqueFd> open_image(const std::string& sha256) = 0;                // its raw content, for reading
     virtual Result<void> create_volume(const Volume& volume) = 0;  // thin snapshot of its base (or blank) and a *suspended* top
@@ -119,6 +131,8 @@ public:
     virtual Result<void> wait_connected(std::chrono::seconds deadline) = 0;
     // Source, guest suspended: suspends top, waits until every write is on the peer's disk, lets go of the primary role.
     virtual Result<void> drain() = 0;
+    // Target, after the commit, what the guest waits for: the loser is cut off, top opens under the epoch. finish(true) then tidies up.
+    virtual Result<void> take_over(std::uint64_t epoch) = 0;
     // Either end: DRBD goes; top is over the thin volume again, suspended at the loser. `keep` = this end owns the volume now and its top opens.
     virtual Result<void> finish(bool keep, std::uint64_t epoch) = 0;
 };

@@ -101,6 +101,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     net::OverlayOptions overlay;
     overlay.site = set.site;
     overlay.key_path = set.root + "/pki/wg.key";
+    overlay.calm = std::chrono::seconds(4);
     BLANKET_TRY(parts->overlay, net::OvsOverlay::create(overlay));
 
     BLANKET_TRY(const net::WireGuardKey key, net::identity(overlay.key_path));

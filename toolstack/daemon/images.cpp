@@ -14,6 +14,7 @@
 #include "toolstack/core/content_hash.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/migrate/image_transfer.hpp"
+#include "toolstack/storage/fd_image.hpp"
 
 namespace blanket {
 namespace {
@@ -64,7 +65,8 @@ Result<Json> add_now(App& app, const std::string& name, const std::string& path,
     BLANKET_TRY(const bool present, app.blocks.has_image(identity.sha256));
     if (!present) {
         if (::lseek(fd.get(), 0, SEEK_SET) != 0) return fail_errno("lseek", raw);
-        BLANKET_CHECK(app.blocks.import_image(identity.sha256, identity.size, fd.get()));
+        storage::FdImage content(fd.get(), identity.size);
+        BLANKET_CHECK(app.blocks.import_image(identity.sha256, identity.size, content));
     }
     job.phase("record");
     BLANKET_CHECK(list_here(app, name, identity));

@@ -17,6 +17,7 @@
 namespace blanket {
 namespace {
 
+constexpr auto kSettle = std::chrono::milliseconds(1500);
 constexpr auto kOff = std::chrono::seconds(60);
 
 std::optional<DomainInfo> find(const std::vector<DomainInfo>& domains, const std::string& uuid) {
@@ -31,23 +32,31 @@ Reconciler::Reconciler(App& app) : app_(app), thread_([this](const std::stop_tok
 Reconciler::~Reconciler() = default;
 
 void Reconciler::look(const std::string& uuid, Cause cause) {
+    // Not at once: one change comes as several events, and a look in the middle of a move would take processor time from a guest that stands still.
+    const auto due = Clock::now() + (cause == Cause::kRestart ? Clock::duration::zero() : Clock::duration(kSettle));
     const std::lock_guard lock(mutex_);
-    const std::pair item{uuid, cause};
-    if (!std::ranges::contains(queue_, item)) queue_.push_back(item);
+    const auto same = [&](const Item& item) { return item.uuid == uuid && item.cause == cause; };
+    if (std::ranges::none_of(queue_, same)) queue_.push_back({uuid, cause, due});
     wake_.notify_all();
 }
 
 void Reconciler::loop(const std::stop_token& stop) {
     for (;;) {
-        std::pair<std::string, Cause> item;
+        Item item;
         {
             std::unique_lock lock(mutex_);
             if (!wake_.wait(lock, stop, [&] { return !queue_.empty(); })) return;
-            item = queue_.front();
-            queue_.pop_front();
+            const auto first = std::ranges::min_element(queue_, {}, &Item::due);
+            if (const auto due = first->due; due > Clock::now()) {
+                wake_.wait_until(lock, stop, due, [] { return false; });
+                continue;
+            }
+            item = *first;
+            queue_.erase(first);
         }
-        if (!item.first.empty()) {
-            look_now(item.first, item.second);
+        if (stop.stop_requested()) return;
+        if (!item.uuid.empty()) {
+            look_now(item.uuid, item.cause);
             continue;
         }
         std::set<std::string> all;
@@ -56,7 +65,7 @@ void Reconciler::loop(const std::stop_token& stop) {
             for (const auto& domain : *domains) all.insert(domain.uuid);
         for (const auto& uuid : all) {
             if (stop.stop_requested()) return;
-            look_now(uuid, item.second);
+            look_now(uuid, item.cause);
         }
     }
 }

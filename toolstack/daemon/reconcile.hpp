@@ -3,8 +3,8 @@
 // Reconciler applies it. libvirt never starts a VM by itself: the record decides.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -77,6 +77,12 @@ public:
     void look(const std::string& uuid, Cause cause);
 
 private:
+    using Clock = std::chrono::steady_clock;
+    struct Item {
+        std::string uuid;
+        Cause cause = Cause::kEvent;
+        Clock::time_point due;
+    };
     void loop(const std::stop_token& stop);
     void look_now(const std::string& uuid, Cause cause);
     Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
@@ -88,7 +94,7 @@ private:
     App& app_;
     std::mutex mutex_;
     std::condition_variable_any wake_;
-    std::deque<std::pair<std::string, Cause>> queue_;
+    std::vector<Item> queue_;
     std::vector<std::string> refused_;  // out-of-band VMs that were refused once: said once
     std::jthread thread_;
 };

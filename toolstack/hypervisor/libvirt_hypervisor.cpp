@@ -11,6 +11,8 @@
 namespace blanket {
 namespace {
 
+constexpr std::uint16_t kHostWeight = 4096;  // guests have 256
+
 using Clock = std::chrono::steady_clock;
 
 DomainState state_from_libvirt(int state) {
@@ -44,6 +46,8 @@ LibvirtHypervisor::LibvirtHypervisor(std::string uri, HypervisorPaths paths) : c
 Result<std::unique_ptr<LibvirtHypervisor>> LibvirtHypervisor::connect(const std::string& uri, HypervisorPaths paths) {
     std::unique_ptr<LibvirtHypervisor> made(new LibvirtHypervisor(uri, std::move(paths)));
     BLANKET_TRY(const ConnectHandle connection, made->connection_.get());
+    BLANKET_TRY(made->xen_, XenHost::open());
+    if (const auto raised = made->xen_->raise_host_weight(kHostWeight); !raised) log::warning("hypervisor", "dom0 keeps its scheduling weight: {}", raised.error().what);
     return made;
 }
 

@@ -75,6 +75,16 @@ Result<XenFacts> XenHost::facts() {
     return facts;
 }
 
+Result<void> XenHost::raise_host_weight(std::uint16_t weight) {
+    const std::lock_guard lock(handle_->mutex);
+    xen_domctl_sched_credit2 params{};
+    if (xc_sched_credit2_domain_get(handle_->xch, 0, &params) != 0) return fail_errno("xc_sched_credit2_domain_get", "dom0");
+    if (params.weight >= weight) return {};
+    params.weight = weight;
+    if (xc_sched_credit2_domain_set(handle_->xch, 0, &params) != 0) return fail_errno("xc_sched_credit2_domain_set", "dom0");
+    return {};
+}
+
 Result<std::vector<XenDomain>> XenHost::domains() {
     const std::lock_guard lock(handle_->mutex);
     std::vector<XenDomain> domains;

@@ -39,6 +39,8 @@ public:
 
     Result<XenFacts> facts();
     Result<std::vector<XenDomain>> domains();  // without dom0 and Xen's own
+    // Gives dom0 at least this weight in the credit2 scheduler. Guests' I/O and every move run in dom0: at the guests' own weight (256) it would starve with them.
+    Result<void> raise_host_weight(std::uint16_t weight);
 
 private:
     struct Handle;

@@ -3,8 +3,6 @@
 #include "toolstack/migrate/image_transfer.hpp"
 
 #include <algorithm>
-#include <fcntl.h>
-#include <thread>
 #include <unistd.h>
 
 namespace blanket::migrate {
@@ -13,35 +11,28 @@ namespace {
 constexpr auto kStream = std::chrono::seconds(60);
 constexpr auto kImport = std::chrono::minutes(15);  // the last flush and the check of the hash on a slow disk
 constexpr std::uint64_t kMaxImage = std::uint64_t{1} << 42;
-constexpr int kPipeSize = 1 << 20;
 
-Result<void> write_zeros(int fd, std::uint64_t count) {
-    static const std::vector<std::byte> kZeros(kMaxBlock);
-    for (std::uint64_t done = 0; done < count;) {
-        const auto part = std::min<std::uint64_t>(kZeros.size(), count - done);
-        BLANKET_CHECK(write_all(fd, std::span(kZeros).first(part)));
-        done += part;
-    }
-    return {};
-}
-
-// Blocks in ascending order into the pipe, with zeros for what was skipped.
-Result<void> unpack(PeerLink& link, int fd, std::uint64_t size) {
-    std::uint64_t position = 0;
-    for (;;) {
-        BLANKET_TRY(const Message message, link.receive(kStream));
+// What the peer sends, block by block.
+class LinkImage final : public ImageReader {
+public:
+    LinkImage(PeerLink& link, std::uint64_t size) : link_(link), size_(size) {}
+    Result<std::optional<Piece>> next() override {
+        BLANKET_TRY(const Message message, link_.receive(kStream));
         const auto type = static_cast<Type>(message.type);
-        if (type == Type::kImageEnd) return write_zeros(fd, size - position);
-        if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link.peer());
+        if (type == Type::kImageEnd) return std::optional<Piece>();
+        if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link_.peer());
         BLANKET_TRY(const Block block, parse_block(message.payload));
-        if (block.offset < position || block.offset > size || block.length > size - block.offset)
-            return fail(Kind::kInvalid, "image block at {} of {} bytes is out of order or beyond {}", block.offset, block.length, size);
-        BLANKET_TRY(const auto plain, decode(block.coding, block.data, block.length));
-        BLANKET_CHECK(write_zeros(fd, block.offset - position));
-        BLANKET_CHECK(write_all(fd, plain));
-        position = block.offset + block.length;
+        if (block.offset > size_ || block.length > size_ - block.offset)
+            return fail(Kind::kInvalid, "an image block at {} of {} bytes is beyond {}", block.offset, block.length, size_);
+        BLANKET_TRY(plain_, decode(block.coding, block.data, block.length));
+        return Piece{block.offset, plain_};
     }
-}
+
+private:
+    PeerLink& link_;
+    std::uint64_t size_;
+    std::vector<std::byte> plain_;
+};
 
 }  // namespace
 
@@ -75,18 +66,8 @@ Result<void> receive_image(PeerLink& link, BlockStore& blocks, const std::string
     BLANKET_TRY(const std::uint64_t size, json_number(head, "size"));
     if (offered != sha256 || size == 0 || size > kMaxImage)
         return fail(Kind::kInvalid, "site '{}' sends image {} of {} bytes where {} was due", link.peer(), offered.substr(0, 12), size, sha256.substr(0, 12));
-    BLANKET_TRY(Pipe pipe, make_pipe());
-    ::fcntl(pipe.write.get(), F_SETPIPE_SZ, kPipeSize);
-    Result<void> imported;
-    std::thread importer([&, fd = std::move(pipe.read)]() mutable {
-        imported = blocks.import_image(sha256, size, fd.get());
-        fd.reset();
-    });
-    auto unpacked = unpack(link, pipe.write.get(), size);
-    pipe.write.reset();
-    importer.join();
-    if (!imported) return std::unexpected(std::move(imported).error().context("importing the base image"));
-    BLANKET_CHECK(unpacked);
+    LinkImage content(link, size);
+    if (auto imported = blocks.import_image(sha256, size, content); !imported) return std::unexpected(std::move(imported).error().context("importing the base image"));
     return send_json(link, Type::kAck, Json::object());
 }
 

@@ -128,6 +128,7 @@ Result<void> Source::begin() {
 
 Result<void> Source::hand_over() {
     // The guest is suspended and its memory is on its way: nothing may be written after this, and what was written must be on the target's disk.
+    observer_.phase("drain");
     for (auto& move : moves_) BLANKET_CHECK(move->drain());
     return send_json(ports_.link, Type::kDrained, Json::object());
 }
@@ -136,6 +137,7 @@ Result<void> Source::await_commit() {
     BLANKET_TRY(const Json committed, expect(ports_.link, Type::kCommitted, kCommit));
     committed_ = true;
     stats_.epoch = json_number_or(committed, "epoch", 0);
+    observer_.phase("resume");
     observer_.note(std::format("committed: '{}' owns the VM, epoch {}", plan_.target.name, stats_.epoch));
     if (auto resumed = expect(ports_.link, Type::kResumed, kCommit); resumed) {
         resumed_at_ = boottime_ms();

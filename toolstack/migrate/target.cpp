@@ -3,6 +3,7 @@
 #include "toolstack/migrate/target.hpp"
 
 #include <chrono>
+#include <utility>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/migrate/admission.hpp"
@@ -17,6 +18,17 @@ constexpr auto kControl = std::chrono::seconds(60);
 std::int64_t unix_ms() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+class Stopwatch final {
+public:
+    std::int64_t lap_ms() {
+        const auto now = std::chrono::steady_clock::now();
+        return std::chrono::duration_cast<std::chrono::milliseconds>(now - std::exchange(last_, now)).count();
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace
 
@@ -109,19 +121,26 @@ Result<void> Target::begin() {
 
 Result<void> Target::commit() {
     // Here the whole state is at this site: memory restored and paused, every write on our disk. The source may vanish now and the VM is safe.
+    Stopwatch watch;
     BLANKET_TRY(const VmRecord won, commit_target(ports_.registry, vm_, here_, give_up_));
     committed_ = true;
+    const auto record_ms = watch.lap_ms();
     (void)send_json(ports_.link, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
     Result<void> first{};
     const auto keep_first = [&](Result<void> result) {
         if (!result && first) first = std::move(result);
     };
-    for (auto& move : moves_) keep_first(move->finish(true, won.epoch));
+    for (auto& move : moves_) keep_first(move->take_over(won.epoch));
+    const auto disk_ms = watch.lap_ms();
+    keep_first(ports_.ends.resume_target(won.uuid));  // its drivers need a moment to reconnect: the network is ready before they are
+    const auto resume_ms = watch.lap_ms();
     if (auto active = ports_.overlay.activate(won); !active)
         log::error("migrate", "VM {}: {}", won.name, active.error().what);  // apply() repairs it; the guest must not wait for that
-    keep_first(ports_.ends.resume_target(won.uuid));
-    if (!first) return first;
-    return send_json(ports_.link, Type::kResumed, Json::object());
+    log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms, network in {} ms", won.name, record_ms, disk_ms, resume_ms, watch.lap_ms());
+    if (first) first = send_json(ports_.link, Type::kResumed, Json::object());
+    for (auto& move : moves_)
+        if (auto tidied = move->finish(true, won.epoch); !tidied) log::error("migrate", "VM {}: {}", won.name, tidied.error().what);
+    return first;
 }
 
 void Target::discard() {

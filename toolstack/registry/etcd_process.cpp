@@ -100,7 +100,7 @@ std::string render_etcd_config(const EtcdConfig& config) {
     add("quota-backend-bytes", std::to_string(512u << 20));
     add("snapshot-count", "5000");
     add("experimental-watch-progress-notify-interval", "10000000000");  // ns; etcd_http.cpp counts on it
-    add("log-level", yaml_text("warn"));
+    add("log-level", yaml_text("error"));  // a warning per request of a gateway client tells nothing, and journald would work for each
     add("log-outputs", "[stderr]");
     for (const std::string_view section : {"client-transport-security", "peer-transport-security"}) {
         text += std::format("{}:\n", section);

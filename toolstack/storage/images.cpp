@@ -25,7 +25,7 @@ Result<bool> ThinStore::has_image(const std::string& sha256) {
     return std::unexpected(std::move(entry).error());
 }
 
-Result<void> ThinStore::import_image(const std::string& sha256, std::uint64_t size, int fd) {
+Result<void> ThinStore::import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) {
     BLANKET_CHECK(check_sha256(sha256));
     if (size == 0 || size % kSector != 0 || size > kMaxVolume)
         return fail_hint(Kind::kInvalid, std::format("an image of {} bytes cannot be a disk", size), "give a raw disk image: a multiple of 512 bytes, at most 16 TiB");
@@ -40,7 +40,7 @@ Result<void> ThinStore::import_image(const std::string& sha256, std::uint64_t si
         BLANKET_CHECK(thin_->system().run(plan_thin_device(thin_->name(), device, reserved->id, size)));
         {
             BLANKET_TRY(const UniqueFd out, thin_->system().open_device(device, true));
-            BLANKET_TRY(const auto found, copy_sparse(fd, size, out.get()));
+            BLANKET_TRY(const auto found, copy_sparse(content, size, out.get()));
             if (found != sha256)
                 return fail_hint(Kind::kInvalid, std::format("the content has the hash {}, not {}", found, sha256), "the file or the transfer is damaged: get it again");
             BLANKET_CHECK(flush_device(out.get()));

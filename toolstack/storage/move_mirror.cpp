@@ -76,18 +76,25 @@ Result<void> ThinMove::finish_source(bool keep, std::uint64_t epoch) {
     return remove_snapshots(std::nullopt);
 }
 
-Result<void> ThinMove::finish_target(bool keep, std::uint64_t epoch) {
-    // The loser is cut off before this side opens: nothing of it can arrive later.
-    if (auto done = mirror_.cut(); !done) {
-        if (keep) return done;
-        log::warning("storage", "{}", done.error().what);
+Result<void> ThinMove::take_over(std::uint64_t epoch) {
+    if (source_) return fail(Kind::kInternal, "only the target of a move takes over");
+    if (taken_over_) return {};
+    BLANKET_CHECK(mirror_.cut());  // the loser first: nothing of it can arrive later
+    if (!writer_) {
+        BLANKET_TRY(writer_, thin_.system().open_device(volume_device(id_), true));
     }
+    BLANKET_CHECK(flush_device(writer_.get()));
+    BLANKET_CHECK(store_.open_volume(id_, epoch));
+    writer_.reset();
+    taken_over_ = true;
+    return {};
+}
+
+Result<void> ThinMove::finish_target(bool keep, std::uint64_t epoch) {
     if (keep) {
-        if (!writer_) {
-            BLANKET_TRY(writer_, thin_.system().open_device(volume_device(id_), true));
-        }
-        BLANKET_CHECK(flush_device(writer_.get()));
-        BLANKET_CHECK(store_.open_volume(id_, epoch));
+        BLANKET_CHECK(take_over(epoch));
+    } else if (auto done = mirror_.cut(); !done) {
+        log::warning("storage", "{}", done.error().what);
     }
     writer_.reset();
     return mirror_.down();

@@ -8,7 +8,8 @@
 //   attach_mirror()               <--DRBD-->                       0 blocks synced, primary, top over DRBD, runs
 //   drain()                       ---------->                      top suspended: all is on the target's disk
 //   ---- the commit (registry) ----
-//   finish(false)                              finish(true)
+//                                              take_over()        top runs
+//   finish(false)                              finish(true)       DRBD goes
 // Before the commit, finish(true) at the source and finish(false) at the target undo everything, in whatever state the two are; a later object of the same
 // volume can do it as well (after a crash of blanketd). The destructor does nothing to the volume.
 #pragma once
@@ -36,6 +37,7 @@ public:
     Result<void> attach_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port, bool source) override;
     Result<void> wait_connected(std::chrono::seconds deadline) override;
     Result<void> drain() override;
+    Result<void> take_over(std::uint64_t epoch) override;
     Result<void> finish(bool keep, std::uint64_t epoch) override;
 
     // Tests: compares both ends while the mirror is on; number of 4 KiB blocks that differ.
@@ -58,6 +60,7 @@ private:
     std::uint64_t size_;
     std::string base_;
     bool source_;
+    bool taken_over_ = false;
     Mirror mirror_;
     std::uint32_t rounds_ = 0;
     std::optional<std::uint32_t> previous_;  // thin id of the last round's snapshot, at first of the base image

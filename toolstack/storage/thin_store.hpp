@@ -24,7 +24,7 @@ public:
 
     Result<PoolFacts> pool() override;
     Result<bool> has_image(const std::string& sha256) override;
-    Result<void> import_image(const std::string& sha256, std::uint64_t size, int fd) override;
+    Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) override;
     Result<std::vector<Extent>> image_extents(const std::string& sha256) override;
     Result<UniqueFd> open_image(const std::string& sha256) override;
     Result<void> create_volume(const Volume& volume) override;
@@ -47,7 +47,7 @@ private:
     std::unique_ptr<ThinPool> thin_;
 };
 
-// Reads `size` bytes from fd, writes the blocks that are not zero to `device`, returns the content's identity (content_hash.hpp).
-Result<std::string> copy_sparse(int fd, std::uint64_t size, int device);
+// Writes the blocks that are not zero to `device`, returns the content's identity (content_hash.hpp). kInvalid: pieces out of order or beyond `size`.
+Result<std::string> copy_sparse(ImageReader& content, std::uint64_t size, int device);
 
 }  // namespace blanket::storage

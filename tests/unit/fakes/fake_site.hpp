@@ -3,6 +3,7 @@
 // no I/O, a guest that runs twice is counted, a mirror copies writes until it is drained). Any step can be made to fail.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
@@ -100,9 +101,14 @@ public:
     // BlockStore
     Result<PoolFacts> pool() override { return PoolFacts{1u << 30, 1u << 20, 1}; }
     Result<bool> has_image(const std::string& sha256) override { return images.contains(sha256); }
-    Result<void> import_image(const std::string& sha256, std::uint64_t size, int fd) override {
+    Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) override {
         std::vector<std::byte> all(size);
-        BLANKET_CHECK(read_all(fd, all));
+        for (;;) {
+            BLANKET_TRY(const auto piece, content.next());
+            if (!piece) break;
+            if (piece->offset > size || piece->data.size() > size - piece->offset) return fail(Kind::kInvalid, "beyond the image");
+            std::ranges::copy(piece->data, all.begin() + static_cast<std::ptrdiff_t>(piece->offset));
+        }
         ContentHasher hasher;
         for (std::size_t at = 0; at < all.size(); at += kBlockSize) hasher.add(std::span(all).subspan(at, std::min(kBlockSize, all.size() - at)));
         if (hasher.finish() != sha256) return fail(Kind::kIo, "hash differs");
@@ -173,6 +179,10 @@ private:
             BLANKET_CHECK(site_.step("drain"));
             disk().open = false;
             return {};
+        }
+        Result<void> take_over(std::uint64_t epoch) override {
+            disk().mirror = nullptr;
+            return site_.open_volume(id_, epoch);
         }
         Result<void> finish(bool keep, std::uint64_t epoch) override {
             if (!site_.disks.contains(id_)) return {};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/unit/storage/fake_system.hpp"
+#include "toolstack/storage/fd_image.hpp"
 #include "toolstack/core/content_hash.hpp"
 #include "toolstack/storage/thin_move.hpp"
 
@@ -44,7 +45,8 @@ struct FakeHost {
         const UniqueFd file(::memfd_create("image", MFD_CLOEXEC));
         BLANKET_CHECK(write_all(file.get(), as_bytes(content)));
         ::lseek(file.get(), 0, SEEK_SET);
-        return store->import_image(sha256, content.size(), file.get());
+        FdImage reader(file.get(), content.size());
+        return store->import_image(sha256, content.size(), reader);
     }
     Result<void> import_default() const { return import(image_content(8), hash(image_content(8))); }
     static Volume volume(const std::string& id = "web", bool blank = false) {

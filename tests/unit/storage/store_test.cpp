@@ -74,7 +74,8 @@ TEST(Store, ATruncatedStreamLeavesNothing) {
     auto pipe = make_pipe();
     ASSERT_TRUE(pipe && write_all(pipe->write.get(), as_bytes("short")));
     pipe->write.reset();
-    EXPECT_FALSE(host.store->import_image(std::string(64, 'b'), kBlock, pipe->read.get()));
+    FdImage reader(pipe->read.get(), kBlock);
+    EXPECT_FALSE(host.store->import_image(std::string(64, 'b'), kBlock, reader));
     EXPECT_TRUE(host.system->thin.empty());
 }
 
@@ -88,7 +89,8 @@ TEST(Store, ImportThroughAPipe) {
         (void)write_all(pipe->write.get(), as_bytes(content));
         pipe->write.reset();
     });
-    EXPECT_TRUE(host.store->import_image(FakeHost::hash(content), content.size(), pipe->read.get()));
+    FdImage content_in(pipe->read.get(), content.size());
+    EXPECT_TRUE(host.store->import_image(FakeHost::hash(content), content.size(), content_in));
 }
 
 TEST(Store, BadInput) {
@@ -111,7 +113,8 @@ TEST(Store, BadInput) {
     EXPECT_TRUE(host.store->remove_volume("none"));
     EXPECT_TRUE(host.store->close_volume("none"));
     EXPECT_EQ(host.store->has_image("xyz").error().kind, Kind::kInvalid);
-    EXPECT_EQ(host.store->import_image(std::string(64, 'd'), 100, 0).error().kind, Kind::kInvalid);
+    FdImage short_in(0, 100);
+    EXPECT_EQ(host.store->import_image(std::string(64, 'd'), 100, short_in).error().kind, Kind::kInvalid);
     EXPECT_EQ(host.system->thin.size(), 1u);
 }
 

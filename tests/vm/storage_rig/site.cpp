@@ -9,6 +9,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "toolstack/storage/fd_image.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -55,7 +56,8 @@ Result<void> import(storage::ThinStore& store) {
     UniqueFd file(::memfd_create("image", MFD_CLOEXEC));
     BLANKET_CHECK(write_all(file.get(), content));
     ::lseek(file.get(), 0, SEEK_SET);
-    return store.import_image(image_hash(), content.size(), file.get());
+    storage::FdImage reader(file.get(), content.size());
+    return store.import_image(image_hash(), content.size(), reader);
 }
 
 Result<std::vector<std::byte>> read_device(const std::string& name, std::uint64_t size) {

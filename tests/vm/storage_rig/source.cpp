@@ -9,6 +9,7 @@
 #include "tests/vm/storage_rig/guest.hpp"
 #include "tests/vm/storage_rig/rpc.hpp"
 #include "tests/vm/storage_rig/site.hpp"
+#include "toolstack/storage/fd_image.hpp"
 #include "toolstack/base/process.hpp"
 #include "toolstack/storage/delta.hpp"
 #include "toolstack/storage/device_io.hpp"
@@ -72,7 +73,8 @@ public:
     Result<void> wrong_image(Json&) {
         BLANKET_TRY(Pipe pipe, make_pipe());
         BLANKET_CHECK(write_all(pipe.write.get(), std::vector<std::byte>(4096, std::byte{7})));
-        const auto done = store_->import_image(std::string(64, 'a'), 4096, pipe.read.get());
+        storage::FdImage reader(pipe.read.get(), 4096);
+        const auto done = store_->import_image(std::string(64, 'a'), 4096, reader);
         RIG_EXPECT(!done && done.error().kind == Kind::kInvalid);
         BLANKET_TRY(const bool present, store_->has_image(std::string(64, 'a')));
         RIG_EXPECT(!present);
