@@ -195,6 +195,7 @@ Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) {
 Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
     const std::lock_guard hold(state_mutex_);
     set_handover(vm.uuid, std::nullopt, {});
+    busy_until_ = {};  // the guest runs on here: nothing to keep off from
     if (!ready_) return {};
     const auto observed = installed_;
     return push(observed, world(), {});

@@ -49,6 +49,7 @@ void Reconciler::loop(const std::stop_token& stop) {
             const auto first = std::ranges::min_element(queue_, {}, &Item::due);
             if (const auto due = first->due; due > Clock::now()) {
                 wake_.wait_until(lock, stop, due, [] { return false; });
+                if (stop.stop_requested()) return;  // or the wait above would end at once, again and again
                 continue;
             }
             item = *first;

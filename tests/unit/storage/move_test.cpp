@@ -83,9 +83,13 @@ TEST_F(Move, OnlyTheDeltaTravels) {
     ASSERT_TRUE(source->drain());
     EXPECT_EQ(here.system->drbd.at(0).protocol, 'C');
     EXPECT_TRUE(here.system->devices.at("bs-web-top").suspended);
-    ASSERT_TRUE(target->finish(true, 2));
+    EXPECT_EQ(source->take_over(2).error().kind, Kind::kInternal);
+    ASSERT_TRUE(target->take_over(2));
     EXPECT_FALSE(there.system->devices.at("bs-web-top").suspended);
     EXPECT_EQ(*here.read(), *there.read());
+    EXPECT_FALSE(there.system->drbd.empty()) << "tidying up is not the guest's to wait for";
+    ASSERT_TRUE(target->finish(true, 2));
+    EXPECT_FALSE(there.system->devices.at("bs-web-top").suspended);
     ASSERT_TRUE(source->finish(false, 1));
     EXPECT_TRUE(here.system->devices.at("bs-web-top").suspended);
     expect_clean(here, 2);
