@@ -75,7 +75,7 @@ std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warn
     std::set<std::pair<std::uint32_t, Mac>> macs;
     std::set<std::pair<std::uint32_t, std::uint32_t>> ips;
     for (const auto* vm : vms) {
-        Endpoint base{.uuid = vm->uuid, .name = vm->name, .epoch = vm->epoch, .port = {}};
+        Endpoint base{.uuid = vm->uuid, .name = vm->name, .epoch = vm->epoch, .port = {}, .hold = {}};
         base.local = vm->owner == world.site;
         base.owner = address_of(vm->owner);
         const bool arriving = !base.local && vm->phase == Phase::kMigrating && vm->migration && vm->migration->target == world.site;
@@ -112,6 +112,10 @@ std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warn
             if (base.local && base.redirect == 0)  // from the redirect on, what the copy here might say goes nowhere
                 for (const auto& port : world.ports.vms)
                     if (port.uuid == vm->uuid && port.mac == *mac) endpoint.port = port.port;
+            if (arriving || (base.local && base.redirect == 0))
+                for (const auto& port : world.ports.holds)
+                    if (port.uuid == vm->uuid && port.mac == *mac) endpoint.hold = port.port;
+            endpoint.holding = endpoint.hold && !world.released.contains(vm->uuid);
             out.push_back(std::move(endpoint));
         }
     }

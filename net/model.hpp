@@ -27,6 +27,7 @@ struct VmPort {
     std::string uuid;
     Mac mac = 0;
     std::uint32_t port = 0;  // OpenFlow number
+    std::string name;        // of the device
     bool operator==(const VmPort&) const = default;
 };
 
@@ -34,6 +35,7 @@ struct LocalPorts {
     std::uint32_t tunnel = 0;                        // 0 = there is none (this site is alone)
     std::map<std::uint32_t, std::uint32_t> gateways;  // VNI -> OpenFlow number
     std::vector<VmPort> vms;
+    std::vector<VmPort> holds;  // where frames for VMs in flight wait (hold.hpp)
     bool operator==(const LocalPorts&) const = default;
 };
 
@@ -55,6 +57,7 @@ struct World {
     std::vector<Site> sites;
     LocalPorts ports;
     std::vector<Handover> handovers;
+    std::set<std::string> released;  // uuids whose held frames go to the VM now, and no new ones to the hold
 };
 
 // One NIC of a record, checked. Records with bad or doubly claimed addresses get no entry at all (fail closed) and a warning.
@@ -66,6 +69,8 @@ struct Endpoint {
     std::uint64_t epoch = 0;
     bool local = false;                 // this site owns it
     std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when local, plugged and not redirected
+    std::optional<std::uint32_t> hold;  // OpenFlow number of its hold, while it is coming or has just come
+    bool holding = false;               // new frames go to the hold
     std::uint32_t owner = 0;            // tunnel address of the owner, 0 = unknown site
     std::uint32_t relay = 0;            // tunnel address that may relay frames to it (kIn, or migrating to this site)
     std::uint32_t redirect = 0;         // tunnel address that its frames go to (kOut)

@@ -30,16 +30,16 @@ const VmRecord* find(const std::vector<VmRecord>& vms, const std::string& uuid) 
 
 }  // namespace
 
-OvsOverlay::OvsOverlay(OverlayOptions options, CommandRunner* runner)
-    : options_(std::move(options)), runner_(runner != nullptr ? runner : &system_) {
+OvsOverlay::OvsOverlay(OverlayOptions options, CommandRunner* runner, HoldHost* hold_host)
+    : options_(std::move(options)), runner_(runner != nullptr ? runner : &system_), hold_host_(hold_host != nullptr ? hold_host : &system_holds_) {
     last_.site = options_.site;
 }
 
-Result<std::unique_ptr<OvsOverlay>> OvsOverlay::create(OverlayOptions options, CommandRunner* runner) {
+Result<std::unique_ptr<OvsOverlay>> OvsOverlay::create(OverlayOptions options, CommandRunner* runner, HoldHost* holds) {
     BLANKET_CHECK(check_name(options.site, "site"));
     if (options.uplink_mtu < 576 || options.uplink_mtu > 65535)
         return fail(Kind::kInvalid, "uplink MTU {} is not within 576 to 65535", options.uplink_mtu);
-    return std::unique_ptr<OvsOverlay>(new OvsOverlay(std::move(options), runner));
+    return std::unique_ptr<OvsOverlay>(new OvsOverlay(std::move(options), runner, holds));
 }
 
 Result<SwitchState> OvsOverlay::read_switch() {
@@ -102,7 +102,12 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
                                            underlay.mtu - kVxlanOverhead, options_.uplink_mtu));
 
     BLANKET_TRY(SwitchState state, read_switch());
-    if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath); !steps.empty()) {
+    std::set<std::string> holds;
+    {
+        const std::lock_guard hold(state_mutex_);
+        holds = hold_names();  // after the reading: a hold is known before its port is made
+    }
+    if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
         BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
         BLANKET_TRY(state, read_switch());
     }
@@ -149,6 +154,7 @@ World OvsOverlay::world() {
                (vm == nullptr || (vm->owner != options_.site && vm->migration && vm->migration->target == options_.site));
     });
     World out = last_;
+    out.released = released_;
     for (const auto& item : handovers_) out.handovers.push_back(item.handover);
     return out;
 }

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "net/commands.hpp"
+#include "net/hold.hpp"
 #include "net/ovs.hpp"
 #include "toolstack/core/ports.hpp"
 
@@ -22,13 +23,15 @@ struct OverlayOptions {
     std::string datapath = "system";  // tests: "dummy"
     std::uint32_t uplink_mtu = kUplinkMtu;
     std::chrono::milliseconds port_deadline{10'000};  // activate(): how long to wait for the vif
+    std::chrono::milliseconds carrier_deadline{10'000};  // release_frames(): how long to wait for the guest's driver
+    std::chrono::milliseconds hold_quiet{0};             // release_frames(): how long frames go through the hold before the switch is changed
     std::chrono::milliseconds calm{0};                // how long apply() keeps off after a redirect() or activate(): a guest stands still just then
 };
 
 class OvsOverlay final : public Overlay {
 public:
-    // `runner` outlives the overlay; nullptr = the real one. Nothing runs before the first call of a method.
-    static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr);
+    // `runner` and `holds` outlive the overlay; nullptr = the real ones. Nothing runs before the first call of a method.
+    static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr, HoldHost* holds = nullptr);
 
     Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
     // One ovs-ofctl process. kConflict when this site does not own the VM; kPrecondition before the first apply() or without a tunnel.
@@ -37,6 +40,10 @@ public:
     // One ovs-vsctl process (more while the vif is not there yet) and one ovs-ofctl process. kConflict for a stale record or another owner's,
     // kTimeout when the vif does not come.
     Result<void> activate(const VmRecord& vm) override;
+    // hold: two ovs-vsctl processes and one ovs-ofctl; release: none before the carrier is there. kPrecondition before the first apply().
+    Result<void> hold_frames(const VmRecord& vm) override;
+    Result<void> release_frames(const VmRecord& vm) override;
+    Result<void> drop_frames(const std::string& uuid) override;
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -45,7 +52,13 @@ private:
         Clock::time_point until;
     };
 
-    OvsOverlay(OverlayOptions options, CommandRunner* runner);
+    struct Hold {
+        std::string uuid, name;
+        Mac mac = 0;
+        std::unique_ptr<HoldDevice> device;
+    };
+
+    OvsOverlay(OverlayOptions options, CommandRunner* runner, HoldHost* hold_host);
     void let_handovers_pass(const std::vector<VmRecord>& vms);
     Result<SwitchState> read_switch();
     Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay);
@@ -53,11 +66,16 @@ private:
     void take(const VmRecord& vm);
     World world();
     Result<void> push(const std::vector<FlowText>& observed, const World& world, std::string extra);
+    [[nodiscard]] std::set<std::string> hold_names() const;
+    [[nodiscard]] std::vector<std::pair<std::string, Mac>> silent_vifs(const std::string& uuid);  // (vif, MAC) of held NICs without a carrier
+    Result<unsigned> deliver(const std::string& uuid);
     void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
 
     OverlayOptions options_;
     SystemRunner system_;
     CommandRunner* runner_;
+    SystemHoldHost system_holds_;
+    HoldHost* hold_host_;
 
     std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
     std::string wireguard_text_;  // last configuration given to `wg`
@@ -70,6 +88,9 @@ private:
     World last_;
     std::vector<TimedHandover> handovers_;
     Clock::time_point busy_until_{};
+    std::vector<Hold> holds_;
+    std::uint64_t next_hold_ = 0;
+    std::set<std::string> released_;
     std::vector<FlowText> installed_;  // what the switch holds, as far as we know
 };
 

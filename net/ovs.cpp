@@ -32,7 +32,7 @@ std::string subject(const FlowText& flow) {
 }  // namespace
 
 std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<GatewayPort>& gateways, std::uint32_t underlay,
-                              const std::string& datapath) {
+                              const std::string& datapath, const std::set<std::string>& holds) {
     std::vector<Argv> steps;
     if (!state.bridge) steps.push_back({"--may-exist", "add-br", kBridge});
     if (!state.bridge || state.fail_mode != "secure" || state.datapath != datapath)
@@ -61,7 +61,15 @@ std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<Gatewa
     for (const auto& interface : state.interfaces)  // gateways of nets that are gone
         if (interface.ids.contains("blanket-gateway") && std::ranges::find(gateways, interface.name, &GatewayPort::name) == gateways.end())
             steps.push_back({"--if-exists", "del-port", kBridge, interface.name});
+    for (const auto& interface : state.interfaces)
+        if (interface.ids.contains("blanket-hold") && !holds.contains(interface.name))
+            steps.push_back({"--if-exists", "del-port", kBridge, interface.name});
     return steps;
+}
+
+std::vector<Argv> plan_hold(const std::string& name, const std::string& uuid, const std::string& mac) {
+    return {{"--may-exist", "add-port", kBridge, name},
+            {"set", "Interface", name, "external_ids:blanket-hold=" + uuid, std::format("external_ids:vm-mac=\"{}\"", mac)}};
 }
 
 Result<void> check_switch(const SwitchState& state) {

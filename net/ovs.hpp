@@ -28,8 +28,12 @@ Result<SwitchState> parse_switch(std::string_view text);
 // vifs without our external_ids, or without an OpenFlow number, are not there; of two vifs of one NIC the one of the younger domain counts.
 LocalPorts local_ports(const SwitchState& state);
 
-// ovs-vsctl steps that make bridge, tunnel port (when `underlay` is not 0) and gateway ports right; empty when they are.
-std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<GatewayPort>& gateways, std::uint32_t underlay, const std::string& datapath);
+// ovs-vsctl steps that make bridge, tunnel port (when `underlay` is not 0) and gateway ports right, and take away holds other than `holds` (a daemon
+// that died left them); empty when all is right.
+std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<GatewayPort>& gateways, std::uint32_t underlay, const std::string& datapath,
+                              const std::set<std::string>& holds);
+// The port of a hold for one NIC.
+std::vector<Argv> plan_hold(const std::string& name, const std::string& uuid, const std::string& mac);
 // Ports of the plan that Open vSwitch refused, with its reason.
 Result<void> check_switch(const SwitchState& state);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "net/hold.hpp"
 #include "net/ovs.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -112,7 +113,12 @@ Result<SwitchState> parse_switch(std::string_view text) {
 
 LocalPorts local_ports(const SwitchState& state) {
     LocalPorts out;
-    std::map<std::pair<std::string, Mac>, std::pair<std::uint64_t, std::uint32_t>> vifs;
+    struct Vif {
+        std::uint64_t domain = 0;
+        std::uint32_t port = 0;
+        std::string name;
+    };
+    std::map<std::pair<std::string, Mac>, Vif> vifs;
     for (const auto& interface : state.interfaces) {
         if (interface.port <= 0 || interface.port > 65279) continue;  // reserved numbers begin at 0xff00
         const auto port = static_cast<std::uint32_t>(interface.port);
@@ -121,14 +127,19 @@ LocalPorts local_ports(const SwitchState& state) {
             if (const auto vni = parse_number(id->second, 1, 0xff'ffff, "VNI"); vni && interface.name == gateway_name(static_cast<std::uint32_t>(*vni)))
                 out.gateways[static_cast<std::uint32_t>(*vni)] = port;
         const auto uuid = interface.ids.find("vm-uuid"), mac = interface.ids.find("vm-mac");
+        if (const auto hold = interface.ids.find("blanket-hold"); hold != interface.ids.end() && interface.name.starts_with(kHoldPrefix) &&
+                                                                  mac != interface.ids.end() && check_uuid(hold->second)) {
+            if (const auto address = parse_mac(mac->second); address) out.holds.push_back({hold->second, *address, port, interface.name});
+            continue;
+        }
         const auto domain = domain_of(interface.name);
         if (uuid == interface.ids.end() || mac == interface.ids.end() || !domain || !check_uuid(uuid->second)) continue;
         const auto address = parse_mac(mac->second);
         if (!address) continue;
         auto& slot = vifs[{uuid->second, *address}];
-        slot = std::max(slot, {*domain, port});
+        if (slot.name.empty() || slot.domain < *domain) slot = {*domain, port, interface.name};
     }
-    for (const auto& [key, value] : vifs) out.vms.push_back({key.first, key.second, value.second});
+    for (const auto& [key, value] : vifs) out.vms.push_back({key.first, key.second, value.port, value.name});
     return out;
 }
 

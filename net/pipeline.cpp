@@ -173,6 +173,7 @@ void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint3
                              endpoint.epoch));
         flows.push_back(ingress_flow(endpoint, endpoint.owner));
     }
+    for (auto& flow : hold_flows(endpoint)) flows.push_back(std::move(flow));
     if (tunnel == 0) return;
     for (auto& flow : redirect_flows(endpoint, tunnel)) flows.push_back(std::move(flow));
     for (auto& flow : relay_flows(endpoint)) flows.push_back(std::move(flow));

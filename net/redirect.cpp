@@ -44,4 +44,24 @@ std::vector<Flow> relay_flows(const Endpoint& endpoint) {
     return {std::move(hear), std::move(gateway)};
 }
 
+std::vector<Flow> hold_flows(const Endpoint& endpoint) {
+    std::vector<Flow> flows;
+    if (!endpoint.hold) return flows;
+    if (endpoint.holding) {
+        Flow wait{.table = Table::kLocal, .priority = 150, .epoch = endpoint.epoch, .match = {}, .actions = {{kOutput, *endpoint.hold}}};
+        wait.match.metadata = endpoint.vni;
+        wait.match.ether_type = EtherType::kIpv4;
+        wait.match.eth_dst = endpoint.mac;
+        flows.push_back(std::move(wait));
+    }
+    if (endpoint.local && endpoint.port) {
+        Flow out{.table = Table::kClassify, .priority = 100, .epoch = endpoint.epoch, .match = {}, .actions = {{kOutput, *endpoint.port}}};
+        out.match.in_port = *endpoint.hold;
+        out.match.ether_type = EtherType::kIpv4;
+        out.match.eth_dst = endpoint.mac;
+        flows.push_back(std::move(out));
+    }
+    return flows;
+}
+
 }  // namespace blanket::net

@@ -4,7 +4,7 @@
 //   third site C          source A (suspended)              target B
 //      |--frame for V------->|                                 |
 //      |                     |--redirect (kLocal, strict)----->| kTunnelIngress: V's relay rule hears A's tunnel
-//      |                     |                                 | kLocal: V's port, once B owns it; dropped before
+//      |                     |                                 | kLocal: waits in the hold; V's port, once its driver is back
 //      |                     |<--V speaks, the moment B runs it-| A hears B's tunnel for V from the redirect on
 //
 // A site never has both a redirect and a relay rule for one VM (model.cpp, resolve), so a relayed frame is never relayed again: no loop, whatever
@@ -21,6 +21,8 @@ namespace blanket::net {
 std::vector<Flow> redirect_flows(const Endpoint& endpoint, std::uint32_t tunnel_port);
 // Target: frames for the endpoint are heard from endpoint.relay whoever their first sender was, except in the gateway's name.
 std::vector<Flow> relay_flows(const Endpoint& endpoint);
+// Target: frames for the endpoint wait in its hold (hold.hpp), and what comes out of the hold goes to the VM's port once this site owns the VM.
+std::vector<Flow> hold_flows(const Endpoint& endpoint);
 // What a tunnel frame in the endpoint's name must look like to be heard from `tunnel`.
 Flow ingress_flow(const Endpoint& endpoint, std::uint32_t tunnel);
 

@@ -18,6 +18,16 @@
 
 namespace blanket {
 
+// ---------------------------------------------------------------- time
+class TimeSource {
+public:
+    virtual ~TimeSource() = default;
+    virtual std::int64_t boottime_ms() = 0;  // CLOCK_BOOTTIME: goes on while the host sleeps, never jumps
+    virtual std::int64_t unix_ms() = 0;      // the wall clock: compared between sites, never used to measure
+    virtual void sleep(std::chrono::milliseconds time) = 0;
+};
+TimeSource& system_time();
+
 // ---------------------------------------------------------------- hypervisor
 enum class DomainState : std::uint8_t { kRunning, kPaused, kShutoff, kCrashed, kSuspended, kDying };
 std::string_view to_string(DomainState state);
@@ -58,16 +68,22 @@ struct SaveProgress {
     bool suspended = false;        // the guest no longer runs
 };
 
+// Takes the next bytes of a stream; an error breaks it off.
+using ByteSink = std::function<Result<void>(std::span<const std::byte>)>;
+// Fills the span from its begin and says how far; 0 = the stream's end. kTimeout: nothing has come yet, ask again; any other error breaks the stream off.
+using ByteSource = std::function<Result<std::size_t>(std::span<std::byte>)>;
+
 class MigrationEnds {
 public:
     virtual ~MigrationEnds() = default;
-    // Source. Live-saves the domain into fd (a libxl stream). Returns when the whole state is written and the guest is suspended; on any error the guest runs on.
-    // `on_progress` is called from the calling thread or a helper thread; when it returns false the save is given up (kCancelled) and the guest runs on.
-    virtual Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
+    // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on.
+    // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled).
+    virtual Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
     virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on
     virtual Result<void> destroy_source(const std::string& uuid) = 0;  // after the commit: the suspended copy goes, and its definition
-    // Target. Reads a libxl stream from fd into a new domain that stays paused; needs `xml` (the definition). On error nothing is left.
-    virtual Result<void> restore_paused(const std::string& uuid, const std::string& xml, int fd) = 0;
+    // Target. Makes a new domain of a libxl stream; it stays paused. Needs `xml` (the definition). `source` may be called from a helper thread, and never
+    // after the return; not everything may have been read then. On error nothing is left.
+    virtual Result<void> restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) = 0;
     virtual Result<void> resume_target(const std::string& uuid) = 0;
     virtual Result<void> discard_target(const std::string& uuid) = 0;  // before the commit: the paused copy goes
 };
@@ -110,6 +126,7 @@ public:
     // Opens the top for I/O. `epoch` is written beside it; an epoch lower than the last one is refused (kConflict).
     virtual Result<void> open_volume(const std::string& id, std::uint64_t epoch) = 0;
     virtual Result<void> close_volume(const std::string& id) = 0;   // suspends the top: I/O queues, never fails
+    virtual Result<std::vector<std::string>> volumes() = 0;         // ids of those that are here, whole or half made
     virtual Result<void> remove_volume(const std::string& id) = 0;  // top, DRBD, thin volume, snapshots; absent is fine
 };
 
@@ -173,6 +190,11 @@ public:
     virtual Result<void> undo_redirect(const VmRecord& vm) = 0;
     // Target: the record says that the VM is here; deliver to its port, and tell the local switch and guests (GARP on the guest's behalf).
     virtual Result<void> activate(const VmRecord& vm) = 0;
+    // Target, before the source suspends: frames for the VM wait here (bounded, the rest is dropped) until release_frames(), which waits for the guest's
+    // driver and then delivers them, or drop_frames(), which forgets them. Both do nothing for a VM without held frames.
+    virtual Result<void> hold_frames(const VmRecord& vm) = 0;
+    virtual Result<void> release_frames(const VmRecord& vm) = 0;
+    virtual Result<void> drop_frames(const std::string& uuid) = 0;
 };
 
 // ---------------------------------------------------------------- registry

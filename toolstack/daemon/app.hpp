@@ -38,6 +38,7 @@ struct App {
     World& world;
     JobTable& jobs;
     EventLog& events;
+    TimeSource& clock = system_time();
 };
 
 }  // namespace blanket

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMaxLines = 2000;  // of one job's messages; older ones go
 constexpr std::size_t kMaxEnded = 500;   // jobs that are remembered
 constexpr std::size_t kMaxRunning = 64;
+constexpr auto kClaimPatience = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -149,11 +150,14 @@ void JobTable::reap() {  // with the mutex held
 }
 
 Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std::string& subject, Work work) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    released_.wait_for(lock, kClaimPatience, [&] { return !claimed_.contains(subject); });  // a VM that has just come in is being tidied up after
     reap();
     for (const auto& [id, entry] : running_)
         if (entry.subject == subject)
             return fail_hint(Kind::kConflict, std::format("job {} works on {} already", id, subject), std::format("blanket job watch {}", id));
+    if (claimed_.contains(subject))
+        return fail_hint(Kind::kConflict, std::format("blanketd itself is at work on {} (it comes in from another site, or is being recovered)", subject), "try again in a moment: blanket events");
     if (running_.size() >= kMaxRunning) return fail(Kind::kConflict, "{} jobs run already", running_.size());
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
     auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject);
@@ -197,9 +201,36 @@ Result<void> JobTable::cancel(const std::string& id) {
     return {};
 }
 
+bool JobTable::busy_now(const std::string& subject) const {
+    return claimed_.contains(subject) ||
+           std::ranges::any_of(running_, [&](const auto& item) { return item.second.subject == subject && !item.second.job->ended(); });
+}
+
 bool JobTable::busy(const std::string& subject) {
     const std::lock_guard lock(mutex_);
-    return std::ranges::any_of(running_, [&](const auto& item) { return item.second.subject == subject && !item.second.job->ended(); });
+    return busy_now(subject);
+}
+
+class JobTable::Claim final : public Claimed {
+public:
+    Claim(JobTable& table, std::string subject) : table_(table), subject_(std::move(subject)) {}
+    ~Claim() override {
+        const std::lock_guard lock(table_.mutex_);
+        table_.claimed_.erase(subject_);
+        table_.released_.notify_all();
+    }
+
+private:
+    JobTable& table_;
+    const std::string subject_;
+};
+
+std::unique_ptr<Claimed> JobTable::claim(const std::string& subject) {
+    const std::lock_guard lock(mutex_);
+    if (busy_now(subject)) return nullptr;
+    auto claim = std::make_unique<Claim>(*this, subject);
+    claimed_.insert(subject);
+    return claim;
 }
 
 void JobTable::remember(const std::string& id, const std::string& site) {

@@ -11,12 +11,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "toolstack/base/json.hpp"
 #include "toolstack/migrate/observer.hpp"
+#include "toolstack/migrate/recovery.hpp"
 
 namespace blanket {
 
@@ -69,12 +71,14 @@ public:
     explicit JobTable(std::string folder);
     ~JobTable();  // waits for the running ones
 
-    // kConflict when a running job has the same subject ("vm/web"): one action at a time per VM.
+    // kConflict when a running job has the same subject ("vm/web"), or a claim that does not end within seconds: one action at a time per VM.
     Result<std::shared_ptr<Job>> start(const std::string& verb, const std::string& subject, Work work);
     [[nodiscard]] Result<Json> show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait);
     [[nodiscard]] Json list();
     Result<void> cancel(const std::string& id);
-    [[nodiscard]] bool busy(const std::string& subject);
+    [[nodiscard]] bool busy(const std::string& subject);  // a job works on it, or somebody has claimed it
+    // For what is not a job: the reconciler's action, a VM that comes in. Empty when the subject is busy. The table must outlive the claim.
+    [[nodiscard]] std::unique_ptr<Claimed> claim(const std::string& subject);
     // Jobs that another site runs for a command given here: where `blanket job watch` finds them. Remembered until the restart.
     void remember(const std::string& id, const std::string& site);
     [[nodiscard]] std::string site_of(const std::string& id);  // empty = unknown
@@ -85,13 +89,17 @@ private:
         std::string subject;
         std::thread thread;
     };
+    class Claim;
     void load();
     void reap();
+    [[nodiscard]] bool busy_now(const std::string& subject) const;  // with the mutex held
     const std::string folder_;
     std::mutex mutex_;
     std::map<std::string, Entry> running_;
     std::map<std::string, Json> ended_;  // by id; ids sort by time
     std::map<std::string, std::string> elsewhere_;
+    std::set<std::string> claimed_;
+    std::condition_variable released_;  // a claim ended
 };
 
 std::string rfc3339_now();

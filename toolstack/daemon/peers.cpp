@@ -16,6 +16,7 @@ namespace {
 constexpr auto kConnect = std::chrono::seconds(20);
 constexpr auto kCall = std::chrono::seconds(60);
 constexpr auto kFirst = std::chrono::seconds(30);
+constexpr auto kClaim = std::chrono::milliseconds(10'000), kClaimPoll = std::chrono::milliseconds(100);
 
 // Gives the first message back before the rest: the connection's first word decides who serves it.
 class Replay final : public PeerLink {
@@ -75,7 +76,15 @@ void serve_channel(App& app, std::unique_ptr<PeerLink> link, const std::function
         return;
     }
     Replay replay(*link, std::move(*first));
-    migrate::Target target({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, replay}, app.site, stopping);
+    std::unique_ptr<Claimed> claim;  // while it comes in, neither a job nor the reconciler touches it here
+    const auto coming = [&](const std::string& vm) -> Result<void> {
+        for (auto left = kClaim; !(claim = app.jobs.claim("vm/" + vm)); left -= kClaimPoll) {
+            if (left <= kClaimPoll || stopping()) return fail_hint(Kind::kConflict, std::format("site '{}' is at work on VM '{}'", app.site, vm), "try again in a moment");
+            app.clock.sleep(kClaimPoll);
+        }
+        return {};
+    };
+    migrate::Target target({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, replay, app.clock}, app.site, stopping, coming);
     const auto served = target.serve();
     if (!served) {
         log::warning("migrate", "VM {} from '{}': {}", target.subject(), link->peer(), served.error().what);

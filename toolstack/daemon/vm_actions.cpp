@@ -8,6 +8,7 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/recovery.hpp"
 #include "toolstack/migrate/source.hpp"
 
 namespace blanket {
@@ -18,14 +19,6 @@ Result<void> refuse_moving(const VmRecord& vm) {
     return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", vm.name, vm.migration->target), std::format("blanket job watch {}", vm.migration->id));
 }
 
-std::vector<std::string> merged(std::vector<std::string> seen, const std::vector<std::string>& host) {
-    seen.insert(seen.end(), host.begin(), host.end());
-    std::ranges::sort(seen);
-    const auto [first, last] = std::ranges::unique(seen);
-    seen.erase(first, last);
-    return seen;
-}
-
 Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, const Site& target, Job& job) {
     BLANKET_TRY(const auto vm, owned_vm(app, uuid));
     if (vm.value.phase != Phase::kRunning)
@@ -33,12 +26,12 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     job.phase("connect");
     if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
     BLANKET_TRY(const auto link, app.neighbours.link(target));
-    const auto begun = migrate::boottime_ms();
-    migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link}, {job.id(), vm, here, target, 7800}, job);
+    const auto begun = app.clock.boottime_ms();
+    migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link, app.clock}, {job.id(), vm, here, target, 7800}, job);
     auto stats = source.run();
     (void)app.world.refresh();
     if (!stats) return std::unexpected(std::move(stats).error());
-    const double total = static_cast<double>(migrate::boottime_ms() - begun) / 1000.0;
+    const double total = static_cast<double>(app.clock.boottime_ms() - begun) / 1000.0;
     job.note(std::format("VM '{}' runs at '{}': {:.1f} s in all, down for {} ms, memory {} and disk {} on the wire", vm.value.name, target.name, total,
                          stats->downtime_ms, format_bytes(stats->memory_wire_bytes), format_bytes(stats->disk_wire_bytes)));
     return Json{{"from", here.name}, {"to", target.name}, {"ok", true}, {"total_s", total}, {"downtime_ms", stats->downtime_ms},
@@ -52,32 +45,10 @@ Result<Json> start_now(App& app, const std::string& uuid, Job* job) {
     const auto phase = [&](const char* name) {
         if (job != nullptr) job->phase(name);
     };
-    phase("record");
-    BLANKET_TRY(const HostFacts facts, app.hypervisor.facts());
-    BLANKET_TRY(const auto vm, change_vm(app, uuid, [&](VmRecord& record) -> Result<void> {
-        BLANKET_CHECK(refuse_moving(record));
-        if (record.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted", record.name);
-        record.phase = Phase::kRunning;
-        record.cpu_features = merged({}, facts.cpu_features);  // a fresh start forgets what earlier hosts showed
-        return {};
-    }));
-    const auto start = [&]() -> Result<void> {
-        phase("disk");
-        for (const auto& volume : vm.value.volumes) BLANKET_CHECK(app.blocks.open_volume(volume.id, vm.value.epoch));
-        phase("boot");
-        return app.hypervisor.start(uuid);
-    };
-    if (auto started = start(); !started) {
-        for (const auto& volume : vm.value.volumes) (void)app.blocks.close_volume(volume.id);
-        (void)change_vm(app, uuid, [](VmRecord& record) -> Result<void> {
-            if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
-            return {};
-        });
-        return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
-    }
+    BLANKET_TRY(const VmRecord vm, start_here({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock}, app.site, uuid, phase));
     (void)app.world.refresh();
-    if (auto active = app.overlay.activate(vm.value); !active) return std::unexpected(std::move(active).error());
-    return to_json(vm.value);
+    BLANKET_CHECK(app.overlay.activate(vm));
+    return to_json(vm);
 }
 
 Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run) {

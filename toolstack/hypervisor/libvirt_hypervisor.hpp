@@ -33,10 +33,10 @@ public:
     Result<void> stop(const std::string& uuid, StopMode mode, std::chrono::seconds deadline) override;
     Result<std::string> definition(const std::string& uuid) override;
 
-    Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) override;
+    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
     Result<void> resume_source(const std::string& uuid) override;
     Result<void> destroy_source(const std::string& uuid) override;
-    Result<void> restore_paused(const std::string& uuid, const std::string& xml, int fd) override;
+    Result<void> restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) override;
     Result<void> resume_target(const std::string& uuid) override;
     Result<void> discard_target(const std::string& uuid) override;
 

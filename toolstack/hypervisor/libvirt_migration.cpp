@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Both ends of a move: live save by blanket-save, restore by libvirt from a FIFO; see libvirt_hypervisor.hpp and save_protocol.hpp.
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <fcntl.h>
 #include <poll.h>
+#include <thread>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/process.hpp"
@@ -20,6 +23,7 @@ using Clock = std::chrono::steady_clock;
 struct SaveWatch {
     const Child& child;
     const std::function<bool(const SaveProgress&)>& on_progress;
+    std::atomic<bool>& suspended;  // for the pump
     SaveProgress progress;
     bool done = false, cancelled = false;
     std::string error;
@@ -38,7 +42,7 @@ struct SaveWatch {
         }
         progress.round = line->round;
         progress.bytes = line->bytes;
-        if (line->what == SaveLine::What::kSuspended) progress.suspended = true;
+        if (line->what == SaveLine::What::kSuspended) progress.suspended = suspended = true;
         if (line->what == SaveLine::What::kDone) done = true;
         else tell();
     }
@@ -60,6 +64,26 @@ struct SaveWatch {
     }
 };
 
+constexpr std::size_t kPiece = 256 * 1024;  // large enough to compress, small enough to keep the pipe moving
+constexpr int kPipeSize = 1 << 20;
+
+// From the save's pipe into the sink, on a thread of its own, so that the save does not wait for the encoder.
+Result<void> pump(int fd, const ByteSink& sink, const std::atomic<bool>& suspended) {
+    std::vector<std::byte> buffer(kPiece);
+    for (;;) {
+        std::size_t filled = 0;
+        bool end = false;
+        while (!end && filled < buffer.size()) {
+            BLANKET_TRY(const std::size_t got, read_some(fd, std::span(buffer).subspan(filled)));
+            end = got == 0;
+            filled += got;
+            if (suspended) break;  // the last pages must not wait for a full piece
+        }
+        if (filled > 0) BLANKET_CHECK(sink(std::span<const std::byte>(buffer.data(), filled)));
+        if (end) return {};
+    }
+}
+
 // blanket-save's one-shot verbs: its error text comes as a JSON line.
 Result<void> run_verb(const std::string& program, const std::string& verb, int domid) {
     BLANKET_TRY(const Output output, run_any({program, verb, std::to_string(domid)}, {.deadline = 120s, .input = {}, .env = {}}));
@@ -78,22 +102,35 @@ Result<int> LibvirtHypervisor::running_id(const std::string& uuid) {
     return static_cast<int>(id);
 }
 
-Result<void> LibvirtHypervisor::save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) {
+Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) {
     BLANKET_TRY(const int domid, running_id(uuid));
     BLANKET_TRY(Pipe lines, make_pipe());
-    BLANKET_TRY(Child child, Child::spawn({paths_.save, std::to_string(domid), std::to_string(fd)},
-                                          {.in = -1, .out = lines.write.get(), .err = -1, .pass = {fd}}));
+    BLANKET_TRY(Pipe stream, make_pipe());
+    (void)::fcntl(stream.write.get(), F_SETPIPE_SZ, kPipeSize);  // smaller is slower, not wrong
+    const int out = stream.write.get();
+    BLANKET_TRY(Child child, Child::spawn({paths_.save, std::to_string(domid), std::to_string(out)},
+                                          {.in = -1, .out = lines.write.get(), .err = -1, .pass = {out}}));
     lines.write.reset();
-    SaveWatch watch{.child = child, .on_progress = on_progress, .progress = {}, .done = false, .cancelled = false, .error = {}};
+    stream.write.reset();
+    std::atomic<bool> suspended = false;
+    Result<void> pumped;
+    std::jthread pumping([&] {
+        pumped = pump(stream.read.get(), sink, suspended);
+        stream.read.reset();  // after an error of the sink this breaks the save's pipe, and the guest runs on
+    });
+    SaveWatch watch{.child = child, .on_progress = on_progress, .suspended = suspended, .progress = {}, .done = false, .cancelled = false, .error = {}};
     watch.read_all(lines.read.get());
     const auto status = child.wait(90s);  // its output is closed: it is at its end
-    if (status && *status == 0 && watch.done) return {};
     if (!status) child.kill(SIGKILL);
-    if (!status || *status > 1) {  // it crashed, or could not wake the guest: once more, in a fresh process
+    pumping.join();
+    const bool saved = status && *status == 0 && watch.done;
+    if (saved && pumped) return {};
+    if (saved || !status || *status > 1) {  // nobody took the end of it, it crashed, or it could not wake the guest: once more, in a fresh process
         if (const auto resumed = run_verb(paths_.save, "--resume", domid); !resumed)
             log::error("hypervisor", "after the failed save of domain {}: {}", domid, resumed.error().what);
     }
     if (watch.cancelled) return fail(Kind::kCancelled, "the save of domain {} was given up; the guest runs on", domid);
+    if (!pumped) return pumped;
     if (watch.error.empty()) watch.error = status ? std::format("blanket-save ended with status {}", *status) : status.error().what;
     return fail(Kind::kIo, "live save of domain {}: {}", domid, watch.error);
 }
@@ -128,7 +165,7 @@ Result<void> LibvirtHypervisor::destroy_source(const std::string& uuid) { return
 
 Result<void> LibvirtHypervisor::discard_target(const std::string& uuid) { return destroy_and_undefine(uuid); }
 
-Result<void> LibvirtHypervisor::restore_paused(const std::string& uuid, const std::string& xml, int fd) {
+Result<void> LibvirtHypervisor::restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     BLANKET_TRY(const auto domains, xen_domains());
     if (std::ranges::find(domains, uuid, &XenDomain::uuid) != domains.end())
@@ -147,7 +184,7 @@ Result<void> LibvirtHypervisor::restore_paused(const std::string& uuid, const st
         if (const auto gone = destroy_and_undefine(uuid); !gone) error.what += std::format("; and the clean-up failed: {}", gone.error().what);
         return std::unexpected(std::move(error));
     };
-    auto feeder = StreamFeeder::start(paths_.run, std::move(head), fd);
+    auto feeder = StreamFeeder::start(paths_.run, std::move(head), source);
     if (!feeder) return give_up(feeder.error());
     const int rc = virDomainRestoreFlags(connection.get(), feeder->path().c_str(), nullptr, VIR_DOMAIN_SAVE_PAUSED);
     if (rc != 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// FIFO, head, splice; see stream_feeder.hpp.
+// FIFO, head, stream; see stream_feeder.hpp.
 #include "toolstack/hypervisor/stream_feeder.hpp"
 
 #include <array>
@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 struct StreamFeeder::State {
     std::string path;
     std::vector<std::byte> head;
-    int source = -1;
+    ByteSource source;
     std::chrono::milliseconds deadline{};
     UniqueFd stop;       // eventfd: the reader has returned
     UniqueFd both_ends;  // keeps the FIFO open until the reader is there, so that its open() cannot block and our first write cannot fail
@@ -35,13 +35,12 @@ struct StreamFeeder::State {
     Result<std::uint64_t> copy();
     Result<bool> wait(int fd, short events, int milliseconds);  // false: stopped
     Result<bool> write_head();
+    Result<bool> write_piece(std::span<const std::byte> piece);
 };
 
 namespace {
 
-std::unexpected<Error> reader_gone(std::uint64_t bytes) {
-    return fail(Kind::kIo, "the reader of the save image closed it after {} bytes of the stream", bytes);
-}
+constexpr std::size_t kPiece = 256 * 1024;
 
 }  // namespace
 
@@ -79,31 +78,45 @@ Result<bool> StreamFeeder::State::write_head() {
     return true;
 }
 
+Result<bool> StreamFeeder::State::write_piece(std::span<const std::byte> piece) {
+    while (!piece.empty()) {
+        BLANKET_TRY(const bool go, wait(write.get(), POLLOUT, -1));
+        if (!go) return false;
+        const ssize_t put = ::write(write.get(), piece.data(), piece.size());
+        if (put > 0) {
+            piece = piece.subspan(static_cast<std::size_t>(put));
+            last = Clock::now().time_since_epoch().count();
+        } else if (errno == EPIPE) {
+            return fail(Kind::kIo, "the reader of the save image closed it");
+        } else if (errno != EAGAIN && errno != EINTR) {
+            return fail_errno("write", path);
+        }
+    }
+    return true;
+}
+
 Result<std::uint64_t> StreamFeeder::State::copy() {
     BLANKET_TRY(const bool read, write_head());
     if (!read) return fail(Kind::kIo, "the restore ended before it read the stream");
     std::uint64_t bytes = 0;
+    std::vector<std::byte> buffer(kPiece);
+    const auto stopped = [&]() -> Result<std::uint64_t> {
+        if (bytes == 0) return fail(Kind::kIo, "the restore ended before it read the stream");
+        return bytes;
+    };
     for (;;) {
-        BLANKET_TRY(bool go, wait(source, POLLIN, -1));
-        if (!go) return bytes == 0 ? Result<std::uint64_t>(fail(Kind::kIo, "the restore ended before it read the stream")) : bytes;
-        BLANKET_TRY(go, wait(write.get(), POLLOUT, -1));
-        if (!go) return bytes;
-        constexpr std::size_t kChunk = 1u << 20;
-        const ssize_t moved = ::splice(source, nullptr, write.get(), nullptr, kChunk, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-        if (moved > 0) {
-            bytes += static_cast<std::uint64_t>(moved);
-            last = Clock::now().time_since_epoch().count();
+        const auto got = source(buffer);
+        if (!got && got.error().kind == Kind::kTimeout) {
+            BLANKET_TRY(const bool go, wait(-1, 0, 0));
+            if (!go) return stopped();
             continue;
         }
-        if (moved == 0) break;
-        if (errno == EAGAIN) {
-            BLANKET_TRY(go, wait(-1, 0, 1));  // a full FIFO with a page of room, or a spurious wake-up
-            if (!go) return bytes;
-        } else if (errno == EPIPE) {
-            return reader_gone(bytes);
-        } else if (errno != EINTR) {
-            return fail_errno("splice into", path);
-        }
+        if (!got) return std::unexpected(got.error());
+        if (*got == 0) break;
+        auto written = write_piece(std::span<const std::byte>(buffer.data(), *got));
+        if (!written) return std::unexpected(std::move(written).error().context(std::format("after {} bytes of the stream", bytes)));
+        if (!*written) return stopped();
+        bytes += *got;
     }
     write.reset();
     return bytes;
@@ -116,12 +129,12 @@ StreamFeeder::~StreamFeeder() {
     if (state_) (void)finish();
 }
 
-Result<StreamFeeder> StreamFeeder::start(const std::string& folder, std::vector<std::byte> head, int fd, std::chrono::milliseconds deadline) {
+Result<StreamFeeder> StreamFeeder::start(const std::string& folder, std::vector<std::byte> head, ByteSource source, std::chrono::milliseconds deadline) {
     BLANKET_CHECK(make_dirs(folder, 0750));
     auto state = std::make_unique<State>();
     state->path = std::format("{}/restore-{}", folder, random_hex(12));
     state->head = std::move(head);
-    state->source = fd;
+    state->source = std::move(source);
     state->deadline = deadline;
     state->stop.reset(::eventfd(0, EFD_CLOEXEC));
     if (!state->stop) return fail_errno("eventfd", "");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Feeds a save image to libvirt, which restores only from a named file: makes a FIFO, writes the header, then copies the libxl stream into it.
+// Feeds a save image to libvirt, which restores only from a named file: makes a FIFO, writes the header, then the libxl stream into it.
 // Used by LibvirtHypervisor::restore_paused; knows nothing of libvirt, so that it is tested with any reader.
 #pragma once
 
@@ -9,15 +9,15 @@
 #include <thread>
 #include <vector>
 
-#include "toolstack/base/fd.hpp"
+#include "toolstack/core/ports.hpp"
 
 namespace blanket {
 
 class StreamFeeder final {
 public:
-    // A FIFO with mode 0600 and a random name in `folder`, and a thread that writes `head` and then everything from `fd` into it.
-    // Opening the FIFO for reading never blocks from here on. `fd` stays the caller's and must outlive this object.
-    static Result<StreamFeeder> start(const std::string& folder, std::vector<std::byte> head, int fd,
+    // A FIFO with mode 0600 and a random name in `folder`, and a thread that writes `head` and then everything from `source` into it.
+    // Opening the FIFO for reading never blocks from here on. `source` is called on that thread; not after finish().
+    static Result<StreamFeeder> start(const std::string& folder, std::vector<std::byte> head, ByteSource source,
                                       std::chrono::milliseconds deadline = std::chrono::seconds(60));
     StreamFeeder(StreamFeeder&&) noexcept;
     ~StreamFeeder();  // stops the thread and removes the FIFO

@@ -2,8 +2,6 @@
 // See outcome.hpp.
 #include "toolstack/migrate/outcome.hpp"
 
-#include <thread>
-
 namespace blanket::migrate {
 namespace {
 
@@ -11,7 +9,7 @@ constexpr auto kRetry = std::chrono::milliseconds(500);  // between questions to
 
 }  // namespace
 
-Result<Outcome> settle_source(Registry& registry, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up) {
+Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up) {
     for (;;) {
         auto found = registry.vm(vm.uuid);
         if (found && !*found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", vm.name);
@@ -27,11 +25,11 @@ Result<Outcome> settle_source(Registry& registry, const VmRecord& vm, const std:
             if (updated.error().kind == Kind::kConflict) continue;  // somebody was faster: ask again who
         }
         if (give_up()) return fail_hint(Kind::kUnavailable, "the registry has not answered yet whether the move was committed", "it is asked again as soon as it answers");
-        std::this_thread::sleep_for(kRetry);
+        clock.sleep(kRetry);
     }
 }
 
-Result<VmRecord> commit_target(Registry& registry, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up) {
+Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up) {
     VmRecord won = vm.value;
     won.owner = here;
     won.epoch = vm.value.epoch + 1;
@@ -48,7 +46,7 @@ Result<VmRecord> commit_target(Registry& registry, const Versioned<VmRecord>& vm
                 return fail(Kind::kConflict, "the source took VM '{}' back before the commit", won.name);
         }
         if (give_up()) return fail(Kind::kUnavailable, "the registry does not answer: {}", updated.error().what);
-        std::this_thread::sleep_for(kRetry);
+        clock.sleep(kRetry);
     }
 }
 

@@ -12,9 +12,9 @@ enum class Outcome : std::uint8_t { kCommitted, kAborted };
 
 // Source: asks the registry until it answers. If the record still names the migration, it is taken back by compare-and-swap, which makes the target's
 // commit impossible from then on. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
-Result<Outcome> settle_source(Registry& registry, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up);
+Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up);
 
 // Target: the commit. Success means that the record names `here` with epoch + 1, even when the first answer was lost.
-Result<VmRecord> commit_target(Registry& registry, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up);
+Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up);
 
 }  // namespace blanket::migrate

@@ -3,8 +3,6 @@
 #include "toolstack/migrate/source.hpp"
 
 #include <chrono>
-#include <ctime>
-#include <thread>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -15,19 +13,10 @@ namespace blanket::migrate {
 namespace {
 
 constexpr auto kAnswer = std::chrono::seconds(60);   // a control answer under the slowest host
+constexpr auto kQuiet = std::chrono::seconds(3);  // after the guest runs there: a client of it may be a guest here, and tidying up takes processor time
 constexpr auto kCommit = std::chrono::seconds(180);  // restore's tail, a CAS, devices
 
-std::int64_t unix_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
-
-std::int64_t boottime_ms() {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
-}
 
 Source::Source(SourcePorts ports, SourcePlan plan, Observer& observer) : ports_(ports), plan_(std::move(plan)), observer_(observer) {}
 Source::~Source() = default;
@@ -35,6 +24,17 @@ Source::~Source() = default;
 Result<void> Source::check_cancelled() const {
     if (observer_.cancelled()) return fail(Kind::kCancelled, "the move of VM '{}' was cancelled", plan_.vm.value.name);
     return {};
+}
+
+Error Source::reason_of(Error error) {
+    if (error.kind != Kind::kIo) return error;
+    for (int left = 8; left > 0; --left) {
+        const auto message = ports_.link.receive(std::chrono::milliseconds(0));
+        if (!message) break;
+        if (static_cast<Type>(message->type) != Type::kError) continue;
+        if (const auto body = payload_json(*message)) return error_from_json(*body);
+    }
+    return error;
 }
 
 Result<Stats> Source::run() {
@@ -52,11 +52,11 @@ Result<Stats> Source::run() {
         return await_commit();
     };
     if (auto done = steps(); !done && !committed_) {
-        Error error = std::move(done).error();
+        Error error = reason_of(std::move(done).error());
         // A refusal by the target says so itself; a lost connection says nothing, so the record decides.
         if (marked_) {
             observer_.phase("settle");
-            const auto outcome = settle_source(ports_.registry, plan_.vm.value, plan_.here.name, [] { return false; });
+            const auto outcome = settle_source(ports_.registry, ports_.clock, plan_.vm.value, plan_.here.name, [] { return false; });
             if (outcome && *outcome == Outcome::kCommitted) {
                 observer_.note("the connection broke after the commit: the VM belongs to " + plan_.target.name);
                 committed_ = true;
@@ -72,6 +72,7 @@ Result<Stats> Source::run() {
         }
     }
     observer_.phase("clean-up");
+    if (resumed_at_ != 0) ports_.clock.sleep(kQuiet);
     if (auto cleaned = clean_up(); !cleaned) {
         log::error("migrate", "VM {} runs at {}, but parts are left here: {}", plan_.vm.value.name, plan_.target.name, cleaned.error().what);
         observer_.note("left behind here, removed at the next reconciliation: " + cleaned.error().what);
@@ -80,11 +81,11 @@ Result<Stats> Source::run() {
 }
 
 Result<void> Source::greet() {
-    const auto before = boottime_ms();
-    const auto now = unix_ms();
+    const auto before = ports_.clock.boottime_ms();
+    const auto now = ports_.clock.unix_ms();
     BLANKET_CHECK(send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"job", plan_.job}, {"time_ms", now}}));
     BLANKET_TRY(const Json hello, expect(ports_.link, Type::kHello, kAnswer));
-    stats_.rtt_ms = boottime_ms() - before;
+    stats_.rtt_ms = ports_.clock.boottime_ms() - before;
     if (json_number_or(hello, "version", 0) != kProtocolVersion)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, this site {}", plan_.target.name,
                                                           json_number_or(hello, "version", 0), kProtocolVersion),
@@ -140,7 +141,7 @@ Result<void> Source::await_commit() {
     observer_.phase("resume");
     observer_.note(std::format("committed: '{}' owns the VM, epoch {}", plan_.target.name, stats_.epoch));
     if (auto resumed = expect(ports_.link, Type::kResumed, kCommit); resumed) {
-        resumed_at_ = boottime_ms();
+        resumed_at_ = ports_.clock.boottime_ms();
         stats_.downtime_ms = resumed_at_ - suspended_at_ - stats_.rtt_ms / 2;
     } else {
         observer_.note("the target has not said yet that the VM runs: " + resumed.error().what);

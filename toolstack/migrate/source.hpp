@@ -19,6 +19,7 @@ struct SourcePorts {
     DiskMoves& moves;
     Overlay& overlay;
     PeerLink& link;
+    TimeSource& clock;
 };
 
 struct SourcePlan {
@@ -45,13 +46,14 @@ private:
     Result<void> end_round(std::uint32_t index);
     Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
     Result<void> move_memory();
-    Result<void> pump_memory(int fd);
+    Result<void> send_memory(std::span<const std::byte> plain, StreamDigest& digest);
     Result<void> hand_over();
     Result<void> await_commit();
     // After the commit, and before it.
     Result<void> clean_up();
     void roll_back();
     Result<void> check_cancelled() const;
+    Error reason_of(Error error);  // what the target said before it closed, where it said something
 
     SourcePorts ports_;
     SourcePlan plan_;
@@ -61,12 +63,10 @@ private:
     std::vector<std::unique_ptr<DiskMove>> moves_;
     std::int64_t suspended_at_ = 0, resumed_at_ = 0;  // CLOCK_BOOTTIME, ms
     bool marked_ = false;      // the record says kMigrating by our hand
-    std::atomic<bool> suspended_ = false;  // the guest does not run; set by the save, read by the pump
-    std::atomic<std::uint64_t> memory_bytes_ = 0;
+    bool suspended_ = false;  // the guest does not run
+    std::atomic<std::uint64_t> memory_bytes_ = 0;  // counted where the save's bytes come, read where its progress comes
     bool redirected_ = false;  // late frames go to the target
     bool committed_ = false;
 };
-
-std::int64_t boottime_ms();
 
 }  // namespace blanket::migrate

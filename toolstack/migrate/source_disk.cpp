@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The disk's way: rounds of the copy-on-write delta while the VM writes, the rest with `top` suspended, then the mirror.
 #include <algorithm>
-#include <unistd.h>
 
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/content_hash.hpp"
@@ -81,7 +80,7 @@ Result<void> Source::move_disks() {
             if (bytes <= kSmallRest) break;
         }
         BLANKET_CHECK(prepare_mirror(index, mover));
-        const auto before = boottime_ms();
+        const auto before = ports_.clock.boottime_ms();
         BLANKET_TRY(const auto rest, mover.last_round());
         BLANKET_CHECK(ship(index, mover, rest));
         BLANKET_CHECK(end_round(index));
@@ -89,7 +88,7 @@ Result<void> Source::move_disks() {
         const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
         BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
         observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target,
-                                   format_bytes(data_bytes(rest)), boottime_ms() - before));
+                                   format_bytes(data_bytes(rest)), ports_.clock.boottime_ms() - before));
     }
     stats_.disk_wire_bytes = ports_.link.bytes_sent() - wire_before;
     return {};

@@ -15,25 +15,23 @@ namespace {
 
 constexpr auto kControl = std::chrono::seconds(60);
 
-std::int64_t unix_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 class Stopwatch final {
 public:
+    explicit Stopwatch(TimeSource& clock) : clock_(clock) {}
     std::int64_t lap_ms() {
-        const auto now = std::chrono::steady_clock::now();
-        return std::chrono::duration_cast<std::chrono::milliseconds>(now - std::exchange(last_, now)).count();
+        const auto now = clock_.boottime_ms();
+        return now - std::exchange(last_, now);
     }
 
 private:
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    TimeSource& clock_;
+    std::int64_t last_ = clock_.boottime_ms();
 };
 
 }  // namespace
 
-Target::Target(TargetPorts ports, std::string here, std::function<bool()> give_up)
-    : ports_(ports), here_(std::move(here)), give_up_(std::move(give_up)) {}
+Target::Target(TargetPorts ports, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming)
+    : ports_(ports), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)) {}
 Target::~Target() = default;
 
 Result<void> Target::serve() {
@@ -69,11 +67,11 @@ Result<void> Target::greet() {
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", ports_.link.peer(), version, here_, kProtocolVersion),
                          "bring both sites to the same version of blanketd");
     BLANKET_TRY(const std::uint64_t theirs, json_number(hello, "time_ms"));
-    const std::int64_t skew = unix_ms() - static_cast<std::int64_t>(theirs);
+    const std::int64_t skew = ports_.clock.unix_ms() - static_cast<std::int64_t>(theirs);
     if (skew > kMaxClockSkewMs || skew < -kMaxClockSkewMs)
         return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", ports_.link.peer(), here_, skew / 1000),
                          "let both synchronise: timedatectl status");
-    return send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", unix_ms()}});
+    return send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", ports_.clock.unix_ms()}});
 }
 
 Result<void> Target::prepare() {
@@ -83,6 +81,7 @@ Result<void> Target::prepare() {
     BLANKET_TRY(vm_.value, parse_vm(*record));
     if (vm_.value.owner != ports_.link.peer())
         return fail(Kind::kDenied, "site '{}' offers VM '{}', which belongs to '{}'", ports_.link.peer(), vm_.value.name, vm_.value.owner);
+    if (coming_) BLANKET_CHECK(coming_(vm_.value.name));
     Admission at{here_, {}, {}, {}};
     BLANKET_TRY(at.host, ports_.hypervisor.facts());
     BLANKET_TRY(at.pool, ports_.blocks.pool());
@@ -116,13 +115,15 @@ Result<void> Target::begin() {
         BLANKET_TRY(auto move, ports_.moves.target(volume));
         moves_.push_back(std::move(move));
     }
+    // From here on nothing that is sent to the VM is lost while it stands still. Without it the move is worse, not wrong.
+    if (auto held = ports_.overlay.hold_frames(vm_.value); !held) log::warning("migrate", "VM {}: frames will not wait for it: {}", vm_.value.name, held.error().what);
     return send_json(ports_.link, Type::kAck, Json::object());
 }
 
 Result<void> Target::commit() {
     // Here the whole state is at this site: memory restored and paused, every write on our disk. The source may vanish now and the VM is safe.
-    Stopwatch watch;
-    BLANKET_TRY(const VmRecord won, commit_target(ports_.registry, vm_, here_, give_up_));
+    Stopwatch watch(ports_.clock);
+    BLANKET_TRY(const VmRecord won, commit_target(ports_.registry, ports_.clock, vm_, here_, give_up_));
     committed_ = true;
     const auto record_ms = watch.lap_ms();
     (void)send_json(ports_.link, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
@@ -138,6 +139,7 @@ Result<void> Target::commit() {
         log::error("migrate", "VM {}: {}", won.name, active.error().what);  // apply() repairs it; the guest must not wait for that
     log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms, network in {} ms", won.name, record_ms, disk_ms, resume_ms, watch.lap_ms());
     if (first) first = send_json(ports_.link, Type::kResumed, Json::object());
+    if (auto released = ports_.overlay.release_frames(won); !released) log::warning("migrate", "VM {}: {}", won.name, released.error().what);
     for (auto& move : moves_)
         if (auto tidied = move->finish(true, won.epoch); !tidied) log::error("migrate", "VM {}: {}", won.name, tidied.error().what);
     return first;
@@ -147,6 +149,7 @@ void Target::discard() {
     const auto report = [&](const Result<void>& result) {
         if (!result) log::error("migrate", "VM {}: taking it away again: {}", vm_.value.name, result.error().what);
     };
+    report(ports_.overlay.drop_frames(vm_.value.uuid));
     if (restored_) report(ports_.ends.discard_target(vm_.value.uuid));
     for (auto& move : moves_) report(move->finish(false, vm_.value.epoch));
     moves_.clear();

@@ -2,10 +2,11 @@
 // The target's half of a live migration: one object per incoming connection. Before its commit it leaves nothing behind on any error.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <thread>
+#include <span>
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
@@ -21,12 +22,13 @@ struct TargetPorts {
     DiskMoves& moves;
     Overlay& overlay;
     PeerLink& link;
+    TimeSource& clock;
 };
 
 class Target final {
 public:
-    // `here` = this site's name. `give_up`: the daemon stops.
-    Target(TargetPorts ports, std::string here, std::function<bool()> give_up);
+    // `here` = this site's name. `give_up`: the daemon stops. `coming` is asked once, before anything changes here, with the VM's name: an error refuses it.
+    Target(TargetPorts ports, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {});
     ~Target();
     // Serves the whole conversation. The error, if any, was told to the source where it still listens. Thread rule: one call, one thread.
     Result<void> serve();
@@ -40,7 +42,7 @@ private:
     Result<void> write_block(const Message& message);
     Result<void> attach_mirror(const Json& request);
     Result<void> receive_memory();
-    Result<void> feed(int fd, StreamDigest& digest, Json& end);
+    Result<std::size_t> pull_memory(std::span<std::byte> out);
     Result<void> commit();
     void discard();
     Result<Message> next(std::chrono::milliseconds deadline);  // kError and kAbort become errors
@@ -48,10 +50,17 @@ private:
     TargetPorts ports_;
     std::string here_;
     std::function<bool()> give_up_;
+    std::function<Result<void>(const std::string&)> coming_;
     Versioned<VmRecord> vm_;
     std::vector<std::string> missing_images_;
     std::vector<std::unique_ptr<DiskMove>> moves_;
     std::vector<std::string> volumes_made_;
+    // The memory stream on its way into the hypervisor.
+    StreamDigest digest_;
+    std::vector<std::byte> piece_;  // decoded, taken up to piece_at_
+    std::size_t piece_at_ = 0;
+    std::optional<Json> memory_end_;
+    std::chrono::milliseconds silence_{0};
     bool restored_ = false, committed_ = false;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What streams in at the target: disk blocks, the mirror's request, and memory into libvirt's restore.
-#include <fcntl.h>
+#include <algorithm>
 
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/content_hash.hpp"
@@ -10,7 +10,8 @@ namespace blanket::migrate {
 namespace {
 
 constexpr auto kStream = std::chrono::seconds(60);  // silence longer than this within a stream means that the source is gone
-constexpr int kPipeSize = 1 << 20;
+constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
+constexpr std::size_t kRest = 64 * 1024;
 
 }  // namespace
 
@@ -54,39 +55,45 @@ Result<void> Target::receive_disks() {
     }
 }
 
-Result<void> Target::feed(int fd, StreamDigest& digest, Json& end) {
-    for (;;) {
-        BLANKET_TRY(const Message message, next(kStream));
-        if (static_cast<Type>(message.type) == Type::kMemoryEnd) {
-            BLANKET_TRY(end, payload_json(message));
-            return {};
+Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
+    while (piece_at_ == piece_.size()) {
+        if (memory_end_) return 0;
+        auto message = next(kPiece);
+        if (!message) {
+            if (message.error().kind != Kind::kTimeout) return std::unexpected(std::move(message).error());
+            if (silence_ += kPiece; silence_ < kStream) return std::unexpected(std::move(message).error());
+            return fail(Kind::kIo, "nothing came within the memory stream for {} s", std::chrono::duration_cast<std::chrono::seconds>(silence_).count());
         }
-        if (static_cast<Type>(message.type) != Type::kMemory) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(static_cast<Type>(message.type)));
-        BLANKET_TRY(const auto plain, parse_memory(message.payload));
-        digest.add(plain);
-        BLANKET_CHECK(write_all(fd, plain));
+        silence_ = {};
+        if (static_cast<Type>(message->type) == Type::kMemoryEnd) {
+            BLANKET_TRY(memory_end_, payload_json(*message));
+            return 0;
+        }
+        if (static_cast<Type>(message->type) != Type::kMemory) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(static_cast<Type>(message->type)));
+        BLANKET_TRY(piece_, parse_memory(message->payload));
+        piece_at_ = 0;
+        digest_.add(piece_);
     }
+    const auto length = std::min(out.size(), piece_.size() - piece_at_);
+    std::copy_n(piece_.begin() + static_cast<std::ptrdiff_t>(piece_at_), length, out.begin());
+    piece_at_ += length;
+    return length;
 }
 
 Result<void> Target::receive_memory() {
-    BLANKET_TRY(Pipe pipe, make_pipe());
-    ::fcntl(pipe.write.get(), F_SETPIPE_SZ, kPipeSize);
-    Result<void> restored;
-    std::thread restorer([&, fd = std::move(pipe.read)]() mutable {
-        restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, fd.get());
-        fd.reset();
-    });
-    StreamDigest digest;
-    Json end;
-    auto fed = feed(pipe.write.get(), digest, end);
-    pipe.write.reset();
-    restorer.join();
+    const auto restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, [this](std::span<std::byte> out) { return pull_memory(out); });
     restored_ = restored.has_value();
-    if (!restored) return std::unexpected(std::move(restored).error().context("restoring the VM"));  // its text says more than our broken pipe
-    BLANKET_CHECK(fed);
-    if (json_number_or(end, "bytes", 0) != digest.bytes() || json_string_or(end, "digest", "") != digest.value())
-        return fail(Kind::kIo, "the memory stream arrived damaged: {} of {} bytes, digest {} where {} was sent", digest.bytes(),
-                    json_number_or(end, "bytes", 0), digest.value(), json_string_or(end, "digest", ""));
+    if (!restored) return std::unexpected(Error(restored.error()).context("restoring the VM"));
+    std::vector<std::byte> rest(kRest);  // the hypervisor stops at its own end mark
+    for (std::size_t got = 1; got != 0;) {
+        const auto more = pull_memory(rest);
+        if (!more && more.error().kind == Kind::kTimeout) continue;
+        BLANKET_CHECK(more);
+        got = *more;
+    }
+    if (json_number_or(*memory_end_, "bytes", 0) != digest_.bytes() || json_string_or(*memory_end_, "digest", "") != digest_.value())
+        return fail(Kind::kIo, "the memory stream arrived damaged: {} of {} bytes, digest {} where {} was sent", digest_.bytes(),
+                    json_number_or(*memory_end_, "bytes", 0), digest_.value(), json_string_or(*memory_end_, "digest", ""));
     BLANKET_CHECK(expect(ports_.link, Type::kDrained, kStream));
     return {};
 }

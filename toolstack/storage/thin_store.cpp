@@ -41,6 +41,13 @@ Result<PoolFacts> ThinStore::pool() {
     return facts_of(status);
 }
 
+Result<std::vector<std::string>> ThinStore::volumes() {
+    std::vector<std::string> ids;
+    for (const auto& [key, entry] : thin_->table().entries)
+        if (entry.kind == ThinKind::kVolume) ids.push_back(key.substr(volume_key("").size()));
+    return ids;
+}
+
 Result<void> ThinStore::create_volume(const Volume& volume) {
     BLANKET_CHECK(check_volume_id(volume.id));
     if (volume.size == 0 || volume.size % kBlock != 0 || volume.size > kMaxVolume)

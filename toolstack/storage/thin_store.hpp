@@ -30,6 +30,7 @@ public:
     Result<void> create_volume(const Volume& volume) override;
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
     Result<void> close_volume(const std::string& id) override;
+    Result<std::vector<std::string>> volumes() override;
     Result<void> remove_volume(const std::string& id) override;
 
     // For ThinMove and Mirror.

@@ -11,7 +11,7 @@ namespace blanket {
 namespace {
 
 constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kStopped, Claim::kRunning, Claim::kMigrating, Claim::kDeleting};
-constexpr std::array kSeen{Seen::kAbsent, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
+constexpr std::array kSeen{Seen::kAbsent, Seen::kDisk, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
 constexpr std::array kCauses{Cause::kEvent, Cause::kRestart, Cause::kRecord};
 
 TEST(Reconcile, EveryCombinationHasExactlyOneRule) {

@@ -162,7 +162,7 @@ public:
     }
 
     // ---- MigrationEnds
-    Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) override {
+    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
         {
             const std::lock_guard lock(mutex_);
             BLANKET_CHECK(before(FakeStep::kSave));
@@ -177,7 +177,7 @@ public:
             return std::unexpected(std::move(error));
         };
         const auto tell = [&] { return !on_progress || on_progress(progress); };
-        if (auto put = send(fd, kMagic, uuid_hash(uuid)); !put) return give_up(put.error());
+        if (auto put = send(sink, kMagic, uuid_hash(uuid)); !put) return give_up(put.error());
         constexpr std::uint32_t kRounds = 3;
         for (; progress.round <= kRounds; ++progress.round) {
             if (on_round) on_round(progress.round);
@@ -199,7 +199,7 @@ public:
             }
             if (!tell()) return give_up({Kind::kCancelled, "given up", {}});
             for (const auto& [page, value] : batch) {
-                if (auto put = send(fd, page, value); !put) return give_up(put.error());
+                if (auto put = send(sink, page, value); !put) return give_up(put.error());
                 progress.bytes += 16;
             }
             if (!tell()) return give_up({Kind::kCancelled, "given up", {}});
@@ -211,7 +211,7 @@ public:
                 return give_up(fault.error());
             }
         }
-        if (auto put = send(fd, kEnd, uuid_hash(uuid)); !put) return give_up(put.error());
+        if (auto put = send(sink, kEnd, uuid_hash(uuid)); !put) return give_up(put.error());
         const std::lock_guard lock(mutex_);
         return after(FakeStep::kSaveSuspended);
     }
@@ -229,7 +229,7 @@ public:
         remove(uuid);
         return after(FakeStep::kDestroySource);
     }
-    Result<void> restore_paused(const std::string& uuid, const std::string& xml, int fd) override {
+    Result<void> restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) override {
         std::string name;
         {
             const std::lock_guard lock(mutex_);
@@ -241,7 +241,17 @@ public:
         }
         Pages memory(kPages, 0);
         std::uint64_t words[2]{};
-        const auto take = [&]() -> Result<void> { return read_all(fd, std::as_writable_bytes(std::span(words))); };
+        const auto take = [&]() -> Result<void> {
+            std::span<std::byte> rest = std::as_writable_bytes(std::span(words));
+            while (!rest.empty()) {
+                const auto got = source(rest);
+                if (!got && got.error().kind == Kind::kTimeout) continue;
+                if (!got) return std::unexpected(got.error());
+                if (*got == 0) return fail(Kind::kIo, "end of stream");
+                rest = rest.subspan(*got);
+            }
+            return {};
+        };
         BLANKET_CHECK(take());
         if (words[0] != kMagic || words[1] != uuid_hash(uuid)) return fail(Kind::kIo, "the stream is not a save image of {}", uuid);
         std::set<std::size_t> seen;
@@ -290,9 +300,9 @@ private:
     static constexpr std::uint64_t kMagic = 0x424c414e4b455431, kEnd = ~std::uint64_t{0};
 
     static std::uint64_t uuid_hash(const std::string& uuid) { return std::hash<std::string>{}(uuid); }
-    static Result<void> send(int fd, std::uint64_t first, std::uint64_t second) {
+    static Result<void> send(const ByteSink& sink, std::uint64_t first, std::uint64_t second) {
         const std::uint64_t words[2] = {first, second};
-        return write_all(fd, std::as_bytes(std::span(words)));
+        return sink(std::as_bytes(std::span(words)));
     }
     static Result<std::string> element(const std::string& xml, const std::string& name) {
         const std::size_t begin = xml.find("<" + name + ">"), end = xml.find("</" + name + ">");

@@ -11,6 +11,7 @@ namespace blanket::fakes {
 class FakeOverlay final : public Overlay {
 public:
     std::set<std::string> redirected, active;  // VM names
+    std::set<std::string> held;                // uuids
     int applied = 0;
     Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override {
         ++applied;
@@ -26,6 +27,15 @@ public:
     }
     Result<void> activate(const VmRecord& vm) override {
         active.insert(vm.name);
+        return {};
+    }
+    Result<void> hold_frames(const VmRecord& vm) override {
+        held.insert(vm.uuid);
+        return {};
+    }
+    Result<void> release_frames(const VmRecord& vm) override { return drop_frames(vm.uuid); }
+    Result<void> drop_frames(const std::string& uuid) override {
+        held.erase(uuid);
         return {};
     }
 };

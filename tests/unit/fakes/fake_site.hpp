@@ -62,17 +62,17 @@ public:
     Result<std::string> definition(const std::string&) override { return "<domain/>"; }
 
     // MigrationEnds
-    Result<void> save_live(const std::string& uuid, int fd, const std::function<bool(const SaveProgress&)>& on_progress) override {
+    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
         if (!runs(uuid)) return fail(Kind::kConflict, "domain does not run");
         const std::string& image = memory[uuid];
         const auto half = image.size() / 2;
-        BLANKET_CHECK(write_all(fd, as_bytes(image).first(half)));
+        BLANKET_CHECK(sink(as_bytes(image).first(half)));
         if (!on_progress({.round = 1, .bytes = half, .suspended = false})) return fail(Kind::kCancelled, "given up");
         BLANKET_CHECK(step("save"));
         guest_writes();
         domains[uuid].state = DomainState::kSuspended;
         on_progress({.round = 2, .bytes = half, .suspended = true});
-        if (auto rest = write_all(fd, as_bytes(image).subspan(half)); !rest) {
+        if (auto rest = sink(as_bytes(image).subspan(half)); !rest) {
             domains[uuid].state = DomainState::kRunning;
             return rest;
         }
@@ -80,13 +80,15 @@ public:
     }
     Result<void> resume_source(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
     Result<void> destroy_source(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
-    Result<void> restore_paused(const std::string& uuid, const std::string&, int fd) override {
+    Result<void> restore_paused(const std::string& uuid, const std::string&, const ByteSource& source) override {
         std::string image(4u << 20, '\0');
         std::size_t filled = 0;
         for (;;) {
-            BLANKET_TRY(const std::size_t got, read_some(fd, std::as_writable_bytes(std::span(image)).subspan(filled)));
-            if (got == 0) break;
-            filled += got;
+            const auto got = source(std::as_writable_bytes(std::span(image)).subspan(filled));
+            if (!got && got.error().kind == Kind::kTimeout) continue;
+            if (!got) return std::unexpected(got.error());
+            if (*got == 0) break;
+            filled += *got;
         }
         BLANKET_CHECK(step("restore"));
         image.resize(filled);
@@ -129,6 +131,11 @@ public:
         return {};
     }
     Result<void> close_volume(const std::string& id) override { disks[id].open = false; return {}; }
+    Result<std::vector<std::string>> volumes() override {
+        std::vector<std::string> ids;
+        for (const auto& [id, disk] : disks) ids.push_back(id);
+        return ids;
+    }
     Result<void> remove_volume(const std::string& id) override { disks.erase(id); return {}; }
 
     // DiskMoves; `other` is where a mirror writes to.

@@ -44,11 +44,16 @@ void show(LibvirtHypervisor& host) {
     for (const auto& domain : *domains) say("  {} {} id {} {}", domain.uuid, domain.name, domain.id, to_string(domain.state));
 }
 
+ByteSource from(const UniqueFd& fd) {
+    return [&fd](std::span<std::byte> out) { return read_some(fd.get(), out); };
+}
+
 Result<void> save(LibvirtHypervisor& host, const std::string& uuid, int fd, int lines_until_stop = -1) {
     std::uint32_t round = 999;
     bool suspended = false;
     int lines = 0;
-    return host.save_live(uuid, fd, [&](const SaveProgress& progress) {
+    const auto sink = [fd](std::span<const std::byte> piece) { return write_all(fd, piece); };
+    return host.save_live(uuid, sink, [&](const SaveProgress& progress) {
         if (progress.round != round || progress.suspended != suspended) say("  round {} bytes {} suspended {}", progress.round, progress.bytes, progress.suspended);
         round = progress.round;
         suspended = progress.suspended;
@@ -78,7 +83,7 @@ int broken(LibvirtHypervisor& host, const std::string& uuid, const std::string& 
             (void)pwrite_all(out.get(), one, 40);
         }
         ::lseek(out.get(), 0, SEEK_SET);
-        check(cut ? "restore of the cut stream" : "restore of the damaged stream", host.restore_paused(fresh, other, out.get()));
+        check(cut ? "restore of the cut stream" : "restore of the damaged stream", host.restore_paused(fresh, other, from(out)));
         show(host);
     }
     check("resume the source", host.resume_source(uuid));
@@ -93,7 +98,7 @@ int local(LibvirtHypervisor& host, const std::string& uuid, const std::string& f
     show(host);
     if (!check("destroy source", host.destroy_source(uuid))) return 1;
     ::lseek(out.get(), 0, SEEK_SET);
-    if (!check("restore", host.restore_paused(uuid, xml, out.get()))) return 1;
+    if (!check("restore", host.restore_paused(uuid, xml, from(out)))) return 1;
     show(host);
     if (!check("resume target", host.resume_target(uuid))) return 1;
     show(host);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 namespace blanket {
 namespace {
@@ -23,6 +24,15 @@ protected:
     [[nodiscard]] bool empty() const { return std::filesystem::is_empty(folder); }
 };
 
+// What comes out of a pipe, as the port wants it: a short silence is kTimeout.
+ByteSource from(const UniqueFd& fd) {
+    return [&fd](std::span<std::byte> out) -> Result<std::size_t> {
+        pollfd ready{fd.get(), POLLIN, 0};
+        if (::poll(&ready, 1, 50) == 0) return fail(Kind::kTimeout, "nothing yet");
+        return read_some(fd.get(), out);
+    };
+}
+
 std::string read_to_end(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY));
     std::string all;
@@ -33,7 +43,7 @@ std::string read_to_end(const std::string& path) {
 
 TEST_F(StreamFeederTest, HeadAndStreamArrive) {
     auto pipe = make_pipe().value();
-    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), pipe.read.get());
+    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), from(pipe.read));
     ASSERT_TRUE(feeder) << feeder.error().what;
     const std::string data(3'000'000, 'x');
     std::jthread writer([&] {
@@ -49,7 +59,7 @@ TEST_F(StreamFeederTest, HeadAndStreamArrive) {
 
 TEST_F(StreamFeederTest, ReaderLeavesEarly) {
     auto pipe = make_pipe().value();
-    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), pipe.read.get()).value();
+    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), from(pipe.read)).value();
     {
         const UniqueFd fd(::open(feeder.path().c_str(), O_RDONLY));
         std::byte head[4];
@@ -65,7 +75,7 @@ TEST_F(StreamFeederTest, ReaderLeavesEarly) {
 
 TEST_F(StreamFeederTest, NobodyReads) {
     auto pipe = make_pipe().value();
-    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), pipe.read.get(), 100ms).value();
+    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), from(pipe.read), 100ms).value();
     std::this_thread::sleep_for(300ms);
     EXPECT_TRUE(empty());  // a late reader finds nothing
     const auto fed = feeder.finish();
@@ -75,7 +85,7 @@ TEST_F(StreamFeederTest, NobodyReads) {
 
 TEST_F(StreamFeederTest, FinishEndsASourceThatHangs) {
     auto pipe = make_pipe().value();
-    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), pipe.read.get()).value();
+    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), from(pipe.read)).value();
     const UniqueFd fd(::open(feeder.path().c_str(), O_RDONLY));
     std::byte head[4];
     ASSERT_TRUE(read_all(fd.get(), head));
@@ -87,7 +97,7 @@ TEST_F(StreamFeederTest, FinishEndsASourceThatHangs) {
 
 TEST_F(StreamFeederTest, TruncatedSourceIsSeenByTheReaderAsEnd) {
     auto pipe = make_pipe().value();
-    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), pipe.read.get()).value();
+    auto feeder = StreamFeeder::start(folder, bytes_of("HEAD"), from(pipe.read)).value();
     (void)write_all(pipe.write.get(), as_bytes("short"));
     pipe.write.reset();
     EXPECT_EQ(read_to_end(feeder.path()), "HEADshort");

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <thread>
 
+#include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/fake_link.hpp"
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
@@ -37,6 +38,7 @@ const auto kNoBrokenPipeSignal = std::signal(SIGPIPE, SIG_IGN);  // as blanketd 
 
 struct Rig {
     fakes::FakeRegistry registry;
+    fakes::FakeClock clock;
     fakes::FakeSite east{"east"}, west{"west"};
     fakes::FakeOverlay east_net, west_net;
     Quiet observer;
@@ -66,12 +68,12 @@ struct Rig {
     Result<Stats> move() {
         auto [source_end, target_end] = fakes::FakeLink::pair("east", "west", wire);
         std::thread target_thread([&, end = std::move(target_end)] {
-            Target target({registry, west, west, west, west, west_net, *end}, "west", [] { return true; });
+            Target target({registry, west, west, west, west, west_net, *end, clock}, "west", [] { return true; });
             served = target.serve();
             end->shutdown();
         });
         const auto vm = registry.vm(kUuid);
-        Source source({registry, east, east, east, east_net, *source_end},
+        Source source({registry, east, east, east, east_net, *source_end, clock},
                       {"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800}, observer);
         auto stats = source.run();
         source_end->shutdown();

@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 #include <map>
+#include <mutex>
+#include <set>
 
 #include "net/commands.hpp"
+#include "net/hold.hpp"
 #include "net/flow.hpp"
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/text.hpp"
@@ -163,6 +166,48 @@ private:
     }
 
     std::map<std::string, bool> up_;
+};
+
+// Holds whose frames are counted; they go into the bridge that FakeHost plays.
+class FakeHolds : public HoldHost {
+public:
+    struct Device {
+        unsigned waiting = 0, delivered = 0;
+        bool closed = false;
+    };
+    std::map<std::string, Device> devices;
+    bool broken = false;
+
+    Result<std::unique_ptr<HoldDevice>> open(const std::string& name) override {
+        if (broken) return fail(Kind::kIo, "device '{}': told to fail", name);
+        if (!devices.try_emplace(name).second) return fail(Kind::kConflict, "there is a network device '{}' already", name);
+        return std::make_unique<Handle>(devices[name]);
+    }
+    void connect(const std::string& vif) {
+        const std::lock_guard lock(mutex_);
+        connected_.insert(vif);
+    }
+    bool carrier(const std::string& vif) override {
+        const std::lock_guard lock(mutex_);
+        return connected_.contains(vif);
+    }
+
+private:
+    class Handle : public HoldDevice {
+    public:
+        explicit Handle(Device& device) : device_(device) {}
+        ~Handle() override { device_.closed = true; }
+        Result<unsigned> deliver() override {
+            const unsigned count = std::exchange(device_.waiting, 0u);
+            device_.delivered += count;
+            return count;
+        }
+
+    private:
+        Device& device_;
+    };
+    std::mutex mutex_;
+    std::set<std::string> connected_;
 };
 
 }  // namespace blanket::net::test

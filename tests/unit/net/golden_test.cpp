@@ -56,7 +56,7 @@ std::string render(const World& world) {
     const auto gateways = plan_gateways(world.nets, warnings);
     const auto underlay = plan_underlay(world.site, world.sites, kUplinkMtu, warnings);
     out += "\n# switch, from nothing\n";
-    for (const auto& step : plan_switch({}, gateways, underlay.address, "system")) out += to_string(step) + '\n';
+    for (const auto& step : plan_switch({}, gateways, underlay.address, "system", {})) out += to_string(step) + '\n';
     out += "\n# links, from nothing\n";
     std::map<std::string, Link> links;
     for (const auto& gateway : gateways) links[gateway.name] = {};

@@ -27,7 +27,8 @@ protected:
     void TearDown() override { std::filesystem::remove_all(folder_); }
     void make(const std::string& name) {
         overlay_ = OvsOverlay::create({.site = name, .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp",
-                                       .port_deadline = std::chrono::milliseconds(300)}, &host_).value();
+                                       .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = std::chrono::milliseconds(300)},
+                                      &host_, &holds_).value();
     }
     static Site site(const std::string& name, std::uint32_t index) {
         Site out;
@@ -67,6 +68,7 @@ protected:
     }
 
     FakeHost host_;
+    FakeHolds holds_;
     std::string folder_;
     std::unique_ptr<OvsOverlay> overlay_;
     std::vector<Net> nets_;
@@ -197,6 +199,81 @@ TEST_F(OverlayTest, TargetActivates) {
     ASSERT_TRUE(overlay_->redirect(moving(now, "north"), sites_[2]));
     EXPECT_FALSE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));
     EXPECT_TRUE(has("priority=200", "set_field:10.213.3.1->tun_dst"));
+}
+
+TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
+    make("west");
+    ASSERT_TRUE(apply());
+    const VmRecord coming = moving(vms_[0], "west");
+    const auto held = overlay_->hold_frames(coming);  // before the watch told of the migration
+    ASSERT_TRUE(held) << held.error().what;
+    ASSERT_EQ(holds_.devices.size(), 1u);
+    const std::string to_hold = std::format("output:{}", host_.ports["hold0"].number);
+    EXPECT_TRUE(has("table=6, priority=150,ip,metadata=0x65,dl_dst=02:00:00:00:00:11", to_hold) || has("priority=150", to_hold));
+    EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // and the source's relay is heard
+    EXPECT_FALSE(has(std::format("in_port={}", host_.ports["hold0"].number)));      // nothing comes out before the commit
+    EXPECT_EQ(overlay_->hold_frames(coming).error().kind, Kind::kConflict);
+    host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    const VmRecord now = moved(vms_[0], "west");
+    ASSERT_TRUE(overlay_->activate(now));
+    EXPECT_TRUE(has("priority=150", to_hold));
+    EXPECT_TRUE(has(std::format("in_port={}", host_.ports["hold0"].number), std::format("output:{}", host_.ports["vif8.0"].number)));
+    vms_[0] = now;
+    ASSERT_TRUE(apply());  // in between: the hold stays
+    EXPECT_TRUE(host_.ports.contains("hold0") && has("priority=150", to_hold));
+    holds_.devices["hold0"].waiting = 7;
+    std::jthread driver([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(60));
+        holds_.connect("vif8.0");
+    });
+    const auto released = overlay_->release_frames(now);
+    ASSERT_TRUE(released) << released.error().what;
+    EXPECT_EQ(holds_.devices["hold0"].delivered, 7u);
+    EXPECT_TRUE(holds_.devices["hold0"].closed);
+    EXPECT_FALSE(host_.ports.contains("hold0"));
+    EXPECT_FALSE(has("priority=150"));
+    EXPECT_TRUE(has("table=6", kWebDst));
+    EXPECT_TRUE(overlay_->release_frames(now));  // again: nothing to do
+    const auto flows = host_.flows;
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows);
+}
+
+TEST_F(OverlayTest, AGuestThatNeverListensDoesNotKeepItsHold) {
+    make("west");
+    ASSERT_TRUE(apply());
+    ASSERT_TRUE(overlay_->hold_frames(moving(vms_[0], "west")));
+    host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    const VmRecord now = moved(vms_[0], "west");
+    ASSERT_TRUE(overlay_->activate(now));
+    EXPECT_EQ(overlay_->release_frames(now).error().kind, Kind::kTimeout);
+    EXPECT_FALSE(host_.ports.contains("hold0"));
+    EXPECT_FALSE(has("priority=150"));
+}
+
+TEST_F(OverlayTest, AHoldThatCannotBeMadeOrIsNotWantedLeavesNothing) {
+    make("west");
+    EXPECT_EQ(overlay_->hold_frames(moving(vms_[0], "west")).error().kind, Kind::kPrecondition);
+    ASSERT_TRUE(apply());
+    const auto flows = host_.flows;
+    holds_.broken = true;
+    EXPECT_FALSE(overlay_->hold_frames(moving(vms_[0], "west")));
+    holds_.broken = false;
+    host_.fail_on = "hold1";
+    EXPECT_FALSE(overlay_->hold_frames(moving(vms_[0], "west")));
+    host_.fail_on.clear();
+    ASSERT_TRUE(overlay_->hold_frames(moving(vms_[0], "west")));
+    ASSERT_TRUE(overlay_->drop_frames(kWeb));  // the source gave up
+    for (const auto& [name, device] : holds_.devices) EXPECT_TRUE(device.closed) << name;
+    EXPECT_FALSE(host_.ports.contains("hold2"));
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(has("priority=150"));
+    // What a daemon that died left behind goes at the next one's first look.
+    host_.ports["hold9"] = {.columns = {}, .ids = {{"blanket-hold", kWeb}, {"vm-mac", "02:00:00:00:00:11"}}, .options = {}, .number = 77};
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(host_.ports.contains("hold9"));
+    EXPECT_FALSE(has("priority=150"));
 }
 
 TEST_F(OverlayTest, ThereAndBackLeavesNoRedirect) {

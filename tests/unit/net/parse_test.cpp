@@ -38,9 +38,21 @@ TEST(Parse, SwitchAndItsPorts) {
     EXPECT_EQ(ports.vms[0].port, 3u);  // of vif3 and vif12 the younger domain
     std::vector<std::string> warnings;
     const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
-    EXPECT_TRUE(plan_switch(*state, gateways, 0x0ad50101, "system").empty());
-    EXPECT_EQ(plan_switch(*state, {}, 0x0ad50101, "system"), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "gw101"}}));
-    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50201, "system").size(), 2u);  // another local_ip
+    EXPECT_TRUE(plan_switch(*state, gateways, 0x0ad50101, "system", {}).empty());
+    EXPECT_EQ(plan_switch(*state, {}, 0x0ad50101, "system", {}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "gw101"}}));
+    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50201, "system", {}).size(), 2u);  // another local_ip
+}
+
+TEST(Parse, HoldsAreKnownByTheirIdsAndStrayOnesGo) {
+    SwitchState state{.bridge = true, .datapath = "system", .fail_mode = "secure", .interfaces = {}};
+    const std::map<std::string, std::string> ids{{"blanket-hold", "00000000-0000-4000-8000-000000000001"}, {"vm-mac", "02:00:00:00:00:11"}};
+    state.interfaces.push_back({.name = "hold3", .type = {}, .mac = {}, .error = {}, .port = 9, .ids = ids, .options = {}});
+    state.interfaces.push_back({.name = "eth0", .type = {}, .mac = {}, .error = {}, .port = 10, .ids = ids, .options = {}});
+    const LocalPorts ports = local_ports(state);
+    EXPECT_EQ(ports.holds, (std::vector<VmPort>{{"00000000-0000-4000-8000-000000000001", 0x0200'0000'0011, 9, "hold3"}}));
+    EXPECT_TRUE(ports.vms.empty());
+    EXPECT_TRUE(plan_switch(state, {}, 0, "system", {"hold3", "eth0"}).empty());
+    EXPECT_EQ(plan_switch(state, {}, 0, "system", {"eth0"}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "hold3"}}));
 }
 
 TEST(Parse, RefusedPortIsAnError) {
@@ -105,7 +117,7 @@ TEST(Parse, SurvivesDamage) {
         if (const auto state = parse_switch(damage(std::string(kSwitch)))) {
             ++good;
             (void)local_ports(*state);
-            (void)plan_switch(*state, {}, 1, "system");
+            (void)plan_switch(*state, {}, 1, "system", {});
         }
         if (const auto flows = parse_flow_dump(damage(std::string(kDump)))) (void)plan_bundle({}, *flows);
         (void)parse_links(damage(R"([{"ifname":"gw101","mtu":1390,"flags":["UP"],"addr_info":[{"family":"inet","local":"10.9.0.1","prefixlen":24}]}])"));

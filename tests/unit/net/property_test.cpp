@@ -21,6 +21,7 @@ struct Vm {
     Stage stage = Stage::kSettled;
     Mac mac = 0;
     std::uint32_t ip = 0;
+    bool held = false;                 // its target keeps frames for it
     std::array<bool, kSites> knows{};  // kCommitted: this site has the new record
     [[nodiscard]] unsigned place() const { return stage == Stage::kCommitted ? target : source; }
     [[nodiscard]] bool runs() const { return stage != Stage::kSuspended; }
@@ -30,6 +31,8 @@ std::string site_name(unsigned index) { return std::string(1, static_cast<char>(
 std::uint32_t address(unsigned site) { return 10u << 24 | 213u << 16 | (site + 1) << 8 | 1u; }
 std::uint32_t vni(unsigned net) { return 101 + net; }
 std::uint32_t vif(unsigned vm) { return 100 + vm; }
+std::uint32_t hold(unsigned vm) { return 200 + vm; }
+unsigned vm_of(std::uint32_t port) { return port % 100; }
 std::uint32_t gateway_port(unsigned net) { return 10 + net; }
 constexpr std::uint32_t kGatewayIp = 10u << 24 | 1u << 16 | 1u;
 
@@ -64,6 +67,7 @@ struct Federation {
             vm.after.epoch = 6;
             vm.after.phase = Phase::kRunning;
             vm.after.migration.reset();
+            vm.held = vm.stage != Stage::kSettled && pick(2) == 0;
             for (unsigned s = 0; s < kSites; ++s) vm.knows[s] = s == vm.target || pick(2) == 0;
             vms.push_back(vm);
         }
@@ -89,7 +93,8 @@ struct Federation {
             const Vm& vm = vms[i];
             const bool fresh = vm.stage == Stage::kCommitted && vm.knows[site];
             world.vms.push_back(fresh ? vm.after : vm.before);
-            if (site == vm.source || (site == vm.target && vm.stage >= Stage::kSuspended)) world.ports.vms.push_back({vm.before.uuid, vm.mac, vif(i)});
+            if (site == vm.source || (site == vm.target && vm.stage >= Stage::kSuspended)) world.ports.vms.push_back({vm.before.uuid, vm.mac, vif(i), {}});
+            if (site == vm.target && vm.held) world.ports.holds.push_back({vm.before.uuid, vm.mac, hold(i), {}});
             if (forgetful_) continue;
             if (site == vm.source && vm.stage >= Stage::kSuspended) world.handovers.push_back({vm.before.uuid, site_name(vm.target), Handover::Way::kOut});
             if (site == vm.target && vm.stage == Stage::kCommitted) world.handovers.push_back({vm.before.uuid, site_name(vm.source), Handover::Way::kIn});
@@ -174,16 +179,40 @@ TEST(Property, MovesNeverLoopNorCrossTenantsAndLateFramesArrive) {
                 ASSERT_LE(journey.longest, 3u) << "loop";
                 ASSERT_LE(journey.delivered.size(), 1u) << "copies";
                 for (const auto& delivery : journey.delivered) {
-                    ASSERT_EQ(federation.vms[delivery.port - 100].net, from.net) << "crossed tenants";
-                    ASSERT_EQ(federation.vms[delivery.port - 100].mac, to.mac);
+                    ASSERT_EQ(federation.vms[vm_of(delivery.port)].net, from.net) << "crossed tenants";
+                    ASSERT_EQ(federation.vms[vm_of(delivery.port)].mac, to.mac);
                 }
                 if (from.net != to.net || from.stage == Stage::kCommitted) continue;
                 if (to.runs()) {
                     ASSERT_EQ(journey.delivered.size(), 1u) << to.before.name << " unreachable";
                     ASSERT_EQ(journey.delivered[0].site, to.place());
                 } else {
-                    ASSERT_EQ(journey.delivered.size(), 0u);
+                    ASSERT_EQ(journey.delivered.size(), to.held ? 1u : 0u);
                 }
+                for (const auto& delivery : journey.delivered)
+                    ASSERT_EQ(delivery.port, to.held && delivery.site == to.target ? hold(j) : vif(j));
+            }
+    });
+}
+
+// What comes out of a hold reaches its own VM at its own site, once that site owns it, and nobody else ever.
+TEST(Property, HeldFramesReachOnlyTheirVm) {
+    for_many(100, [](const Federation& federation, std::mt19937&) {
+        for (unsigned i = 0; i < federation.vms.size(); ++i)
+            for (unsigned j = 0; j < federation.vms.size(); ++j) {
+                const Vm &from = federation.vms[j], &to = federation.vms[i];
+                if (!to.held || i == j) continue;
+                Federation::Journey journey;
+                federation.send(to.target, hold(i), between(from, to), journey);
+                if (to.stage != Stage::kCommitted) {
+                    ASSERT_TRUE(journey.delivered.empty());
+                } else {
+                    ASSERT_EQ(journey.delivered.size(), 1u);
+                    ASSERT_EQ(journey.delivered[0].port, vif(i));
+                }
+                Federation::Journey stray;
+                if (from.mac != to.mac) federation.send(to.target, hold(i), between(to, from), stray);
+                ASSERT_TRUE(stray.delivered.empty() && stray.on_wan.empty() && journey.on_wan.empty());
             }
     });
 }

@@ -3,7 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "toolstack/daemon/reconcile.hpp"
+#include "toolstack/migrate/recovery.hpp"
 
 namespace blanket {
 namespace {
@@ -22,36 +22,43 @@ const std::vector<Rule>& rules() {
     static const std::vector<Rule> kRules{
         // claim            seen            event          restart        record         why
         {Claim::kNone,      Seen::kAbsent,  kNone,         kNone,         kNone,         "nothing there"},
+        {Claim::kNone,      Seen::kDisk,    kNone,         kNone,         kNone,         "a volume without a record is nobody's: left for the operator"},
         {Claim::kNone,      Seen::kOff,     kAdopt,        kAdopt,        kNone,         "virsh define, virt-install: adopted with a record, or refused by name"},
         {Claim::kNone,      Seen::kCrashed, kAdopt,        kAdopt,        kNone,         "as defined"},
         {Claim::kNone,      Seen::kUp,      kAdopt,        kAdopt,        kNone,         "virsh create, virt-install --import: adopted running, or refused by name"},
         {Claim::kNone,      Seen::kHeld,    kNone,         kAdopt,        kNone,         "wait until it runs: it may be a restore under way"},
         {Claim::kForeign,   Seen::kAbsent,  kNone,         kNone,         kNone,         "it lives elsewhere"},
+        {Claim::kForeign,   Seen::kDisk,    kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "the volume of a move that broke off, or of a VM that moved away"},
         {Claim::kForeign,   Seen::kOff,     kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "a left-over definition of a VM that moved away"},
         {Claim::kForeign,   Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "as off"},
         {Claim::kForeign,   Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "a stale copy: its epoch has passed, it must not run"},
         {Claim::kForeign,   Seen::kHeld,    kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "the suspended rest of a move that was committed"},
         {Claim::kIncoming,  Seen::kAbsent,  kNone,         kNone,         kNone,         "the move has not come to memory yet"},
+        {Claim::kIncoming,  Seen::kDisk,    kNone,         kRemoveCopy,   kNone,         "the move copies the disk; after a restart nobody continues it"},
         {Claim::kIncoming,  Seen::kOff,     kNone,         kRemoveCopy,   kNone,         "the restore is about to begin; after a restart nobody continues it"},
         {Claim::kIncoming,  Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kNone,         "the restore failed"},
         {Claim::kIncoming,  Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kNone,         "nobody but the commit may let it run"},
         {Claim::kIncoming,  Seen::kHeld,    kNone,         kRemoveCopy,   kNone,         "the restored copy waits for the commit"},
         {Claim::kStopped,   Seen::kAbsent,  kDefine,       kDefine,       kNone,         "virsh undefine: the record is the truth, delete it with blanket vm delete"},
+        {Claim::kStopped,   Seen::kDisk,    kDefine,       kDefine,       kNone,         "as absent: its disk stays"},
         {Claim::kStopped,   Seen::kOff,     kNone,         kNone,         kNone,         "as it should be"},
         {Claim::kStopped,   Seen::kCrashed, kNone,         kNone,         kNone,         "off is off"},
         {Claim::kStopped,   Seen::kUp,      kMarkRunning,  kMarkRunning,  kNone,         "virsh start"},
         {Claim::kStopped,   Seen::kHeld,    kMarkRunning,  kMarkRunning,  kNone,         "virsh start --paused"},
         {Claim::kRunning,   Seen::kAbsent,  kMarkStopped,  kStart,        kNone,         "virsh undefine --managed-save of a transient domain; after a host's restart it is defined and started again"},
+        {Claim::kRunning,   Seen::kDisk,    kMarkStopped,  kStart,        kNone,         "as absent"},
         {Claim::kRunning,   Seen::kOff,     kMarkStopped,  kStart,        kNone,         "poweroff in the guest, virsh shutdown or destroy; after a restart of the host it runs again"},
         {Claim::kRunning,   Seen::kCrashed, kStart,        kStart,        kNone,         "a crashed guest is started again on the same disk"},
         {Claim::kRunning,   Seen::kUp,      kNone,         kNone,         kNone,         "as it should be; a reboot in the guest ends here too"},
         {Claim::kRunning,   Seen::kHeld,    kNone,         kNone,         kNone,         "virsh suspend: somebody wants it so"},
         {Claim::kMigrating, Seen::kAbsent,  kTakeBack,     kTakeBack,     kNone,         "the move's job is gone: the record settles it"},
+        {Claim::kMigrating, Seen::kDisk,    kTakeBack,     kTakeBack,     kNone,         "as absent"},
         {Claim::kMigrating, Seen::kOff,     kTakeBack,     kTakeBack,     kNone,         "as absent"},
         {Claim::kMigrating, Seen::kCrashed, kTakeBack,     kTakeBack,     kNone,         "as absent, then it is started again"},
         {Claim::kMigrating, Seen::kUp,      kTakeBack,     kTakeBack,     kNone,         "blanketd died during the copy: the VM simply stays"},
         {Claim::kMigrating, Seen::kHeld,    kTakeBack,     kTakeBack,     kNone,         "blanketd died after the suspend: settled by the record, then resumed"},
         {Claim::kDeleting,  Seen::kAbsent,  kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
+        {Claim::kDeleting,  Seen::kDisk,    kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
         {Claim::kDeleting,  Seen::kOff,     kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
         {Claim::kDeleting,  Seen::kCrashed, kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
         {Claim::kDeleting,  Seen::kUp,      kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
@@ -80,8 +87,8 @@ Claim claim_of(const std::optional<VmRecord>& record, const std::string& here) {
     return Claim::kNone;
 }
 
-Seen seen_of(const std::optional<DomainInfo>& domain) {
-    if (!domain) return Seen::kAbsent;
+Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here) {
+    if (!domain) return disk_here ? Seen::kDisk : Seen::kAbsent;
     switch (domain->state) {
         case DomainState::kRunning: return Seen::kUp;
         case DomainState::kPaused:
@@ -100,8 +107,8 @@ std::string_view to_string(Claim claim) {
 }
 
 std::string_view to_string(Seen seen) {
-    static constexpr std::array<std::pair<Seen, std::string_view>, 5> kNames{
-        {{Seen::kAbsent, "absent"}, {Seen::kOff, "off"}, {Seen::kCrashed, "crashed"}, {Seen::kUp, "up"}, {Seen::kHeld, "held"}}};
+    static constexpr std::array<std::pair<Seen, std::string_view>, 6> kNames{
+        {{Seen::kAbsent, "absent"}, {Seen::kDisk, "disk"}, {Seen::kOff, "off"}, {Seen::kCrashed, "crashed"}, {Seen::kUp, "up"}, {Seen::kHeld, "held"}}};
     return name_of(kNames, seen);
 }
 

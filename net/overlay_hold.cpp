@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The holds of OvsOverlay: frames for a VM that is coming wait until its driver is back. See hold.hpp.
+#include <algorithm>
+#include <thread>
+
+#include "net/overlay_ovs.hpp"
+#include "toolstack/base/log.hpp"
+
+namespace blanket::net {
+namespace {
+constexpr std::string_view kLog = "net";
+constexpr auto kCarrierPoll = std::chrono::milliseconds(20);
+constexpr auto kDeliverPoll = std::chrono::milliseconds(5);
+}  // namespace
+
+std::set<std::string> OvsOverlay::hold_names() const {
+    std::set<std::string> names;
+    for (const auto& hold : holds_) names.insert(hold.name);
+    return names;
+}
+
+Result<void> OvsOverlay::hold_frames(const VmRecord& vm) {
+    std::vector<Argv> steps;
+    {
+        const std::lock_guard hold(state_mutex_);
+        if (!ready_) return fail(Kind::kPrecondition, "frames for VM '{}' cannot be held: the overlay has not been applied yet", vm.name);
+        if (const auto known = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); known != last_.vms.end() && known->epoch > vm.epoch)
+            return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known", vm.name, vm.epoch, known->epoch);
+        if (std::ranges::find(holds_, vm.uuid, &Hold::uuid) != holds_.end()) return fail(Kind::kConflict, "frames for VM '{}' are held already", vm.name);
+        for (const auto& nic : vm.nics) {
+            BLANKET_TRY(const Mac mac, parse_mac(nic.mac));
+            const std::string name = kHoldPrefix + std::to_string(next_hold_++ % 1'000'000);
+            auto device = hold_host_->open(name);
+            if (!device) {
+                std::erase_if(holds_, [&](const Hold& item) { return item.uuid == vm.uuid; });
+                return std::unexpected(std::move(device).error());
+            }
+            holds_.push_back({vm.uuid, name, mac, std::move(*device)});
+            std::ranges::move(plan_hold(name, vm.uuid, format_mac(mac)), std::back_inserter(steps));
+        }
+        released_.erase(vm.uuid);
+    }
+    const auto armed = [&]() -> Result<void> {
+        if (steps.empty()) return {};
+        BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
+        const std::lock_guard hold(state_mutex_);
+        BLANKET_TRY(const SwitchState state, read_switch());
+        last_.ports = local_ports(state);
+        take(vm);
+        const auto observed = installed_;
+        return push(observed, world(), {});
+    }();
+    if (!armed) (void)drop_frames(vm.uuid);
+    return armed;
+}
+
+std::vector<std::pair<std::string, Mac>> OvsOverlay::silent_vifs(const std::string& uuid) {
+    const std::lock_guard hold(state_mutex_);
+    std::vector<std::pair<std::string, Mac>> out;
+    for (const auto& item : holds_) {
+        if (item.uuid != uuid) continue;
+        const auto vif = std::ranges::find_if(last_.ports.vms, [&](const VmPort& port) { return port.uuid == uuid && port.mac == item.mac; });
+        const std::string name = vif == last_.ports.vms.end() ? std::string() : vif->name;
+        if (name.empty() || !hold_host_->carrier(name)) out.emplace_back(name, item.mac);
+    }
+    return out;
+}
+
+Result<unsigned> OvsOverlay::deliver(const std::string& uuid) {
+    unsigned count = 0;
+    for (const auto& hold : holds_) {
+        if (hold.uuid != uuid) continue;
+        BLANKET_TRY(const unsigned frames, hold.device->deliver());
+        count += frames;
+    }
+    return count;
+}
+
+Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
+    {
+        const std::lock_guard hold(state_mutex_);
+        if (std::ranges::find(holds_, vm.uuid, &Hold::uuid) == holds_.end()) return {};
+    }
+    const auto begin = Clock::now();
+    const auto deadline = begin + options_.carrier_deadline;
+    auto silent = silent_vifs(vm.uuid);
+    for (; !silent.empty() && Clock::now() < deadline; silent = silent_vifs(vm.uuid)) std::this_thread::sleep_for(kCarrierPoll);
+    const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
+
+    // What comes meanwhile takes the way through the hold, until the guest has had its time: the processes below would take it away.
+    Result<unsigned> first = 0u, rest = 0u;
+    const auto quiet_until = Clock::now() + (silent.empty() ? options_.hold_quiet : Clock::duration::zero());
+    do {
+        {
+            const std::lock_guard hold(state_mutex_);
+            const auto more = deliver(vm.uuid);
+            if (!more) first = more;
+            else if (first) *first += *more;
+        }
+        std::this_thread::sleep_for(kDeliverPoll);
+    } while (first && Clock::now() < quiet_until);
+    Result<void> switched;
+    {
+        const std::lock_guard hold(state_mutex_);
+        released_.insert(vm.uuid);
+        const auto observed = installed_;
+        switched = push(observed, world(), {});
+        rest = deliver(vm.uuid);  // what came until the switch knew
+    }
+    BLANKET_CHECK(drop_frames(vm.uuid));
+    BLANKET_CHECK(switched);
+    if (!first || !rest) return std::unexpected(std::move(first ? rest : first).error());
+    if (!silent.empty())
+        return fail(Kind::kTimeout, "VM '{}' did not connect {} of its network cards within {} ms; {} frames for it are lost", vm.name, silent.size(),
+                    options_.carrier_deadline.count(), *first + *rest);
+    log::info(kLog, "VM {}: its network was back after {} ms; {} frames had waited or came through the hold", vm.name, waited.count(), *first + *rest);
+    return {};
+}
+
+Result<void> OvsOverlay::drop_frames(const std::string& uuid) {
+    std::vector<Argv> steps;
+    Result<void> pushed;
+    std::vector<Hold> gone;  // closed last: the port goes before its device
+    {
+        const std::lock_guard hold(state_mutex_);
+        for (auto& item : holds_)
+            if (item.uuid == uuid) {
+                steps.push_back({"--if-exists", "del-port", kBridge, item.name});
+                gone.push_back(std::move(item));
+            }
+        if (gone.empty()) return {};
+        std::erase_if(holds_, [](const Hold& item) { return item.device == nullptr; });
+        std::erase_if(last_.ports.holds, [&](const VmPort& port) { return port.uuid == uuid; });
+        released_.erase(uuid);
+        const auto observed = installed_;
+        pushed = push(observed, world(), {});
+    }
+    BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
+    return pushed;
+}
+
+}  // namespace blanket::net

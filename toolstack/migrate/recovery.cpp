@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Applies the table; see recovery.hpp.
+#include "toolstack/migrate/recovery.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "toolstack/base/log.hpp"
+#include "toolstack/migrate/outcome.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr std::string_view kLog = "recovery";
+constexpr auto kOff = std::chrono::seconds(60);
+constexpr int kTries = 8;
+
+std::vector<std::string> sorted_unique(std::vector<std::string> list) {
+    std::ranges::sort(list);
+    const auto [first, last] = std::ranges::unique(list);
+    list.erase(first, last);
+    return list;
+}
+
+}  // namespace
+
+Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site, const std::string& uuid) {
+    BLANKET_TRY(auto found, registry.vm(uuid));
+    if (!found) return fail_hint(Kind::kNotFound, std::format("the registry has no VM {}", uuid), "blanket vm list");
+    if (found->value.owner != site)
+        return fail_hint(Kind::kConflict, std::format("VM '{}' belongs to site '{}' now (epoch {})", found->value.name, found->value.owner, found->value.epoch),
+                         "try again: the command is then sent there");
+    return *found;
+}
+
+Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
+                                      const std::function<Result<void>(VmRecord&)>& change) {
+    for (int attempt = 0;; ++attempt) {
+        BLANKET_TRY(Versioned<VmRecord> vm, owned_vm(registry, site, uuid));
+        const VmRecord before = vm.value;
+        BLANKET_CHECK(change(vm.value));
+        if (vm.value == before) return vm;
+        auto written = registry.update_vm(vm.value, vm.revision);
+        if (written) return Versioned<VmRecord>{vm.value, *written};
+        if (written.error().kind != Kind::kConflict || attempt == kTries) return std::unexpected(std::move(written).error());
+    }
+}
+
+Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, const std::function<void(const char*)>& phase) {
+    const auto begins = [&](const char* name) {
+        if (phase) phase(name);
+    };
+    begins("record");
+    BLANKET_TRY(const HostFacts facts, ports.hypervisor.facts());
+    BLANKET_TRY(const auto vm, change_vm(ports.registry, site, uuid, [&](VmRecord& record) -> Result<void> {
+        if (record.phase == Phase::kMigrating)
+            return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", record.name, record.migration->target), std::format("blanket job watch {}", record.migration->id));
+        if (record.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted", record.name);
+        record.phase = Phase::kRunning;
+        record.cpu_features = sorted_unique(facts.cpu_features);  // a fresh start forgets what earlier hosts showed
+        return {};
+    }));
+    const auto start = [&]() -> Result<void> {
+        begins("disk");
+        for (const auto& volume : vm.value.volumes) BLANKET_CHECK(ports.blocks.open_volume(volume.id, vm.value.epoch));
+        begins("boot");
+        return ports.hypervisor.start(uuid);
+    };
+    if (auto started = start(); !started) {
+        for (const auto& volume : vm.value.volumes) (void)ports.blocks.close_volume(volume.id);
+        (void)change_vm(ports.registry, site, uuid, [](VmRecord& record) -> Result<void> {
+            if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
+            return {};
+        });
+        return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
+    }
+    return vm.value;
+}
+
+Result<std::vector<std::string>> Recovery::all() {
+    std::set<std::string> uuids;
+    BLANKET_TRY(const Snapshot snapshot, ports_.registry.snapshot());
+    for (const auto& vm : snapshot.vms) uuids.insert(vm.value.uuid);
+    BLANKET_TRY(const auto domains, ports_.hypervisor.list());
+    for (const auto& domain : domains) uuids.insert(domain.uuid);
+    return std::vector<std::string>(uuids.begin(), uuids.end());
+}
+
+Result<bool> Recovery::disk_here(const std::optional<VmRecord>& record) {
+    if (!record) return false;
+    BLANKET_TRY(const auto here, ports_.blocks.volumes());
+    return std::ranges::any_of(record->volumes, [&](const Volume& volume) { return std::ranges::find(here, volume.id) != here.end(); });
+}
+
+// The domain is read before the record: a domain that runs by a commit is then never judged by the record from before it.
+Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
+    Situation now;
+    BLANKET_TRY(const auto domains, ports_.hypervisor.list());
+    if (const auto at = std::ranges::find(domains, uuid, &DomainInfo::uuid); at != domains.end()) now.domain = *at;
+    BLANKET_TRY(now.record, ports_.registry.vm(uuid));
+    const auto value = now.record ? std::optional(now.record->value) : std::nullopt;
+    bool disk = false;
+    if (!now.domain) {
+        BLANKET_TRY(disk, disk_here(value));
+    }
+    now.claim = claim_of(value, site_);
+    now.seen = seen_of(now.domain, disk);
+    return now;
+}
+
+Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
+    BLANKET_TRY(const Situation first, situation(uuid));
+    if (decide(first.claim, first.seen, cause, false) == Action::kNone) return Action::kNone;
+    const std::string name = first.name(uuid);
+    auto claimed = host_.claim(name);
+    if (!claimed) return decide(first.claim, first.seen, cause, true);
+    BLANKET_TRY(const Situation now, situation(uuid));  // once more: what was read before the claim may be the past
+    const Action action = decide(now.claim, now.seen, cause, false);
+    if (action == Action::kNone) return action;
+    log::info(kLog, "VM {}: record {}, domain {}, after {}: {}", name, to_string(now.claim), to_string(now.seen), to_string(cause), to_string(action));
+    auto done = apply(action, uuid, now.record, now.domain);
+    claimed.reset();
+    if (done && action == Action::kStart) done = host_.start(now.record->value);
+    if (done && action == Action::kFinishDelete) done = host_.finish_delete(now.record->value);
+    if (!done) {
+        host_.tell(name, std::format("{}: {}", to_string(action), done.error().what));
+        return std::unexpected(std::move(done).error().context(std::format("VM {}: {}", name, to_string(action))));
+    }
+    return action;
+}
+
+Result<void> Recovery::mark(const std::string& uuid, Phase phase) {
+    BLANKET_TRY(const HostFacts facts, ports_.hypervisor.facts());
+    BLANKET_TRY(const auto changed, change_vm(ports_.registry, site_, uuid, [&](VmRecord& edit) -> Result<void> {
+        edit.phase = phase;
+        if (phase == Phase::kRunning) edit.cpu_features = facts.cpu_features;
+        return {};
+    }));
+    for (const auto& volume : changed.value.volumes)
+        if (phase == Phase::kStopped) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
+        else BLANKET_CHECK(ports_.blocks.open_volume(volume.id, changed.value.epoch));
+    host_.tell(changed.value.name, phase == Phase::kRunning ? "was started from outside" : "ended");
+    return {};
+}
+
+Result<void> Recovery::apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain) {
+    switch (action) {
+        case Action::kNone: return {};
+        case Action::kAdopt: return host_.adopt(*domain);
+        case Action::kMarkRunning: return mark(uuid, Phase::kRunning);
+        case Action::kMarkStopped: return mark(uuid, Phase::kStopped);
+        case Action::kDefine: return ports_.hypervisor.define(record->value.definition);
+        case Action::kStart:
+            if (!domain) BLANKET_CHECK(ports_.hypervisor.define(record->value.definition));
+            if (domain && domain->id >= 0) BLANKET_CHECK(ports_.hypervisor.stop(uuid, StopMode::kDestroy, kOff));  // crashed and kept
+            host_.tell(record->value.name, "is started again");
+            return {};  // the job itself begins when the claim on the VM has ended
+        case Action::kTakeBack: return take_back(record->value, domain);
+        case Action::kRemoveCopy: return remove_copy(record->value, domain);
+        case Action::kFinishDelete: return {};
+    }
+    return {};
+}
+
+Result<void> Recovery::take_back(const VmRecord& record, const std::optional<DomainInfo>& domain) {
+    BLANKET_TRY(const auto outcome, migrate::settle_source(ports_.registry, ports_.clock, record, site_, [] { return true; }));
+    if (outcome == migrate::Outcome::kCommitted) return remove_copy(record, domain);
+    for (const auto& volume : record.volumes) {
+        BLANKET_TRY(const auto move, ports_.moves.source(volume));
+        BLANKET_CHECK(move->finish(true, record.epoch));
+    }
+    BLANKET_CHECK(ports_.overlay.undo_redirect(record));
+    if (domain && seen_of(domain, true) == Seen::kHeld) BLANKET_CHECK(ports_.ends.resume_source(record.uuid));
+    host_.tell(record.name, "an interrupted move was taken back; it stays here");
+    if (!domain || domain->id < 0) host_.look_again(record.uuid, Cause::kRestart);
+    return {};
+}
+
+Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain) {
+    if (domain) BLANKET_CHECK(ports_.ends.destroy_source(record.uuid));
+    for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.remove_volume(volume.id));
+    host_.tell(record.name, std::format("a left-over copy was removed; '{}' owns it (epoch {})", record.owner, record.epoch));
+    return {};
+}
+
+}  // namespace blanket

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What happens outside of us (virsh, the guest, a crash, a restart) -> what this site does. One pure table, walked by a test and printed in
+// ARCHITECTURE.md, and Recovery, which looks at one VM and applies it through the ports. libvirt never starts a VM by itself: the record decides.
+// daemon/reconcile.cpp calls it in real life, tests/sim under every fault.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "toolstack/core/ports.hpp"
+
+namespace blanket {
+
+// What the record says about a domain seen here.
+enum class Claim : std::uint8_t {
+    kNone,       // no record
+    kForeign,    // another site owns it
+    kIncoming,   // another site owns it and moves it here
+    kStopped,    // ours, stopped by intent
+    kRunning,    // ours, running by intent
+    kMigrating,  // ours, on its way out
+    kDeleting,   // ours, being removed
+};
+// What the hypervisor shows.
+enum class Seen : std::uint8_t {
+    kAbsent,     // not even defined
+    kDisk,       // not defined, but a volume of it is here
+    kOff,        // defined, not running
+    kCrashed,    // off because it crashed, or crashed and kept
+    kUp,         // running
+    kHeld,       // paused or suspended
+};
+// Why we look.
+enum class Cause : std::uint8_t {
+    kEvent,    // libvirt told of a change (virsh, the guest)
+    kRestart,  // blanketd started: whatever was under way has no owner any more
+    kRecord,   // the record changed
+};
+enum class Action : std::uint8_t {
+    kNone,          // as it should be
+    kAdopt,         // make a record for it
+    kMarkRunning,   // somebody started it: the record follows
+    kMarkStopped,   // the guest or virsh ended it: the record follows
+    kStart,         // it should run: start it
+    kDefine,        // its definition was taken away: put it back
+    kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
+    kRemoveCopy,    // a copy of a VM that is not ours (any more): remove it
+    kFinishDelete,  // carry the deletion on
+};
+
+struct Rule {
+    Claim claim;
+    Seen seen;
+    Action on_event, on_restart, on_record;
+    std::string_view why;
+};
+const std::vector<Rule>& rules();
+// Pure. A running job on the VM means: the job answers for it, nothing to do.
+Action decide(Claim claim, Seen seen, Cause cause, bool busy);
+
+std::string_view to_string(Claim claim);
+std::string_view to_string(Seen seen);
+std::string_view to_string(Cause cause);
+std::string_view to_string(Action action);
+
+Claim claim_of(const std::optional<VmRecord>& record, const std::string& here);
+Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here);
+
+struct RecoveryPorts {
+    Registry& registry;
+    Hypervisor& hypervisor;
+    MigrationEnds& ends;
+    BlockStore& blocks;
+    DiskMoves& moves;
+    Overlay& overlay;
+    TimeSource& clock;
+};
+
+// Keeps jobs and others off a VM while it lives.
+class Claimed {
+public:
+    virtual ~Claimed() = default;
+};
+
+// What only the daemon can do.
+class RecoveryHost {
+public:
+    virtual ~RecoveryHost() = default;
+    virtual std::unique_ptr<Claimed> claim(const std::string& vm) = 0;        // empty: a job works on it, or it is coming in
+    virtual void tell(const std::string& vm, const std::string& text) = 0;    // for the event log
+    virtual Result<void> adopt(const DomainInfo& domain) = 0;                 // a record for a VM that somebody else made
+    virtual Result<void> start(const VmRecord& vm) = 0;                       // as a job: start_here()
+    virtual Result<void> finish_delete(const VmRecord& vm) = 0;
+    virtual void look_again(const std::string& uuid, Cause cause) = 0;        // soon
+};
+
+class Recovery final {
+public:
+    Recovery(RecoveryPorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
+    // Looks at one VM and does what the table says. kUnavailable: without the registry nothing may be decided; ask again. Thread rule: one at a time.
+    Result<Action> look(const std::string& uuid, Cause cause);
+    // What else of this site must be looked at after a restart: the UUIDs of all records that are or were here, and of all domains.
+    Result<std::vector<std::string>> all();
+
+private:
+    struct Situation {
+        std::optional<Versioned<VmRecord>> record;
+        std::optional<DomainInfo> domain;
+        Claim claim = Claim::kNone;
+        Seen seen = Seen::kAbsent;
+        [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : domain ? domain->name : uuid; }
+    };
+    Result<Situation> situation(const std::string& uuid);
+    Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
+    Result<void> mark(const std::string& uuid, Phase phase);
+    Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
+    Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);
+    Result<bool> disk_here(const std::optional<VmRecord>& record);
+
+    RecoveryPorts ports_;
+    std::string site_;
+    RecoveryHost& host_;
+};
+
+// The present record, from the store and not from a cache. kConflict when `site` does not own it.
+Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site, const std::string& uuid);
+// Reads, lets `change` edit (it may refuse), writes by compare-and-swap; tries again when somebody was faster. Returns what was written.
+Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
+                                      const std::function<Result<void>(VmRecord&)>& change);
+// Record first, then the disk under its epoch, then the domain. On an error the record says stopped again. `phase` may be empty.
+Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, const std::function<void(const char*)>& phase);
+
+}  // namespace blanket
