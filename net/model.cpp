@@ -109,7 +109,7 @@ std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warn
             endpoint.mac = *mac;
             endpoint.ip = *ip;
             endpoint.nic = nic;
-            if (base.local && base.redirect == 0)  // from the redirect on, what the copy here might say goes nowhere
+            if ((base.local && base.redirect == 0) || (arriving && world.armed.contains(vm->uuid)))  // from the redirect on, what the copy here might say goes nowhere
                 for (const auto& port : world.ports.vms)
                     if (port.uuid == vm->uuid && port.mac == *mac) endpoint.port = port.port;
             if (arriving || (base.local && base.redirect == 0))

@@ -57,6 +57,7 @@ struct World {
     std::vector<Site> sites;
     LocalPorts ports;
     std::vector<Handover> handovers;
+    std::set<std::string> armed;     // uuids of VMs that are coming and whose paused copy is here: its port is connected, nothing is delivered to it
     std::set<std::string> released;  // uuids whose held frames go to the VM now, and no new ones to the hold
 };
 
@@ -68,7 +69,7 @@ struct Endpoint {
     std::string uuid, name;
     std::uint64_t epoch = 0;
     bool local = false;                 // this site owns it
-    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when local, plugged and not redirected
+    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when plugged and either local and not redirected, or armed
     std::optional<std::uint32_t> hold;  // OpenFlow number of its hold, while it is coming or has just come
     bool holding = false;               // new frames go to the hold
     std::uint32_t owner = 0;            // tunnel address of the owner, 0 = unknown site

@@ -54,6 +54,54 @@ Result<void> OvsOverlay::hold_frames(const VmRecord& vm) {
     return armed;
 }
 
+OvsOverlay::~OvsOverlay() {
+    std::map<std::string, std::jthread> all;
+    {
+        const std::lock_guard hold(arming_mutex_);
+        all.swap(arming_);
+    }
+}
+
+void OvsOverlay::end_arming(const std::string& uuid, bool stop) {
+    std::jthread thread;
+    {
+        const std::lock_guard hold(arming_mutex_);
+        const auto at = arming_.find(uuid);
+        if (at == arming_.end()) return;
+        thread = std::move(at->second);
+        arming_.erase(at);
+    }
+    if (stop) thread.request_stop();
+    thread.join();
+}
+
+// A paused domain sends nothing, and what is sent to it waits in its hold: its port may be connected before the record says that it is here.
+Result<void> OvsOverlay::connect_port(const VmRecord& vm, const std::stop_token& stop) {
+    const auto deadline = Clock::now() + options_.port_deadline;
+    for (; !stop.stop_requested() && Clock::now() < deadline; std::this_thread::sleep_for(kCarrierPoll)) {
+        const std::lock_guard hold(state_mutex_);
+        if (!ready_) return fail(Kind::kPrecondition, "the overlay has not been applied yet");
+        if (const auto known = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); known != last_.vms.end() && known->epoch > vm.epoch) return {};
+        BLANKET_TRY(const SwitchState state, read_switch());
+        const LocalPorts ports = local_ports(state);
+        if (!plugged(vm, ports)) continue;
+        last_.ports = ports;
+        take(vm);
+        armed_.insert(vm.uuid);
+        const auto observed = installed_;
+        return push(observed, world(), {});
+    }
+    return fail(Kind::kTimeout, "its port did not appear");
+}
+
+void OvsOverlay::arm(const VmRecord& vm) {
+    end_arming(vm.uuid, true);
+    const std::lock_guard hold(arming_mutex_);
+    arming_[vm.uuid] = std::jthread([this, vm](const std::stop_token& stop) {
+        if (const auto connected = connect_port(vm, stop); !connected) log::warning(kLog, "VM {}: its port is connected only after it runs: {}", vm.name, connected.error().what);
+    });
+}
+
 std::vector<std::pair<std::string, Mac>> OvsOverlay::silent_vifs(const std::string& uuid) {
     const std::lock_guard hold(state_mutex_);
     std::vector<std::pair<std::string, Mac>> out;
@@ -77,17 +125,20 @@ Result<unsigned> OvsOverlay::deliver(const std::string& uuid) {
 }
 
 Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
+    bool held = false;
     {
         const std::lock_guard hold(state_mutex_);
-        if (std::ranges::find(holds_, vm.uuid, &Hold::uuid) == holds_.end()) return {};
+        held = std::ranges::find(holds_, vm.uuid, &Hold::uuid) != holds_.end();
     }
+    if (!held) return activate(vm);
+    end_arming(vm.uuid, false);
     const auto begin = Clock::now();
     const auto deadline = begin + options_.carrier_deadline;
     auto silent = silent_vifs(vm.uuid);
     for (; !silent.empty() && Clock::now() < deadline; silent = silent_vifs(vm.uuid)) std::this_thread::sleep_for(kCarrierPoll);
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
 
-    // What comes meanwhile takes the way through the hold, until the guest has had its time: the processes below would take it away.
+    // What comes meanwhile takes the way through the hold, until the guest has had its time: activate() and the rest would take it away.
     Result<unsigned> first = 0u, rest = 0u;
     const auto quiet_until = Clock::now() + (silent.empty() ? options_.hold_quiet : Clock::duration::zero());
     do {
@@ -99,6 +150,7 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
         }
         std::this_thread::sleep_for(kDeliverPoll);
     } while (first && Clock::now() < quiet_until);
+    const auto active = activate(vm);
     Result<void> switched;
     {
         const std::lock_guard hold(state_mutex_);
@@ -108,6 +160,7 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
         rest = deliver(vm.uuid);  // what came until the switch knew
     }
     BLANKET_CHECK(drop_frames(vm.uuid));
+    BLANKET_CHECK(active);
     BLANKET_CHECK(switched);
     if (!first || !rest) return std::unexpected(std::move(first ? rest : first).error());
     if (!silent.empty())
@@ -121,21 +174,23 @@ Result<void> OvsOverlay::drop_frames(const std::string& uuid) {
     std::vector<Argv> steps;
     Result<void> pushed;
     std::vector<Hold> gone;  // closed last: the port goes before its device
+    end_arming(uuid, true);
     {
         const std::lock_guard hold(state_mutex_);
+        const bool armed = armed_.erase(uuid) > 0;
         for (auto& item : holds_)
             if (item.uuid == uuid) {
                 steps.push_back({"--if-exists", "del-port", kBridge, item.name});
                 gone.push_back(std::move(item));
             }
-        if (gone.empty()) return {};
+        if (gone.empty() && !armed) return {};
         std::erase_if(holds_, [](const Hold& item) { return item.device == nullptr; });
         std::erase_if(last_.ports.holds, [&](const VmPort& port) { return port.uuid == uuid; });
         released_.erase(uuid);
         const auto observed = installed_;
         pushed = push(observed, world(), {});
     }
-    BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
+    if (!steps.empty()) BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
     return pushed;
 }
 

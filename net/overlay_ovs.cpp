@@ -155,6 +155,7 @@ World OvsOverlay::world() {
     });
     World out = last_;
     out.released = released_;
+    out.armed = armed_;
     for (const auto& item : handovers_) out.handovers.push_back(item.handover);
     return out;
 }
@@ -207,7 +208,15 @@ Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
     return push(observed, world(), {});
 }
 
+bool OvsOverlay::plugged(const VmRecord& vm, const LocalPorts& ports) {
+    return std::ranges::all_of(vm.nics, [&](const Nic& nic) {
+        const auto mac = parse_mac(nic.mac);
+        return mac && std::ranges::any_of(ports.vms, [&](const VmPort& port) { return port.uuid == vm.uuid && port.mac == *mac; });
+    });
+}
+
 Result<void> OvsOverlay::activate(const VmRecord& vm) {
+    end_arming(vm.uuid, false);
     if (vm.owner != options_.site)
         return fail(Kind::kConflict, "VM '{}' cannot be activated at '{}': its owner is '{}'", vm.name, options_.site, vm.owner);
     const auto deadline = Clock::now() + options_.port_deadline;
@@ -221,15 +230,13 @@ Result<void> OvsOverlay::activate(const VmRecord& vm) {
                             known->epoch, known->owner);
             BLANKET_TRY(const SwitchState state, read_switch());
             const LocalPorts ports = local_ports(state);
-            const bool plugged = std::ranges::all_of(vm.nics, [&](const Nic& nic) {
-                const auto mac = parse_mac(nic.mac);
-                return mac && std::ranges::any_of(ports.vms, [&](const VmPort& port) { return port.uuid == vm.uuid && port.mac == *mac; });
-            });
-            if (plugged) {
-                std::optional<Handover> from;
-                if (known != nullptr && known->owner != options_.site) from = Handover{vm.uuid, known->owner, Handover::Way::kIn};
-                set_handover(vm.uuid, std::move(from), std::chrono::seconds(kRelaySeconds));
+            if (plugged(vm, ports)) {
+                if (known != nullptr && known->owner != options_.site)
+                    set_handover(vm.uuid, Handover{vm.uuid, known->owner, Handover::Way::kIn}, std::chrono::seconds(kRelaySeconds));
+                else  // a second call, or a start: what was sent away before is here now
+                    std::erase_if(handovers_, [&](const TimedHandover& item) { return item.handover.uuid == vm.uuid && item.handover.way == Handover::Way::kOut; });
                 last_.ports = ports;
+                armed_.erase(vm.uuid);
                 take(vm);
                 busy_until_ = Clock::now() + options_.calm;
                 const World plan = world();

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 #include "net/commands.hpp"
@@ -40,10 +41,13 @@ public:
     // One ovs-vsctl process (more while the vif is not there yet) and one ovs-ofctl process. kConflict for a stale record or another owner's,
     // kTimeout when the vif does not come.
     Result<void> activate(const VmRecord& vm) override;
-    // hold: two ovs-vsctl processes and one ovs-ofctl; release: none before the carrier is there. kPrecondition before the first apply().
+    // hold: two ovs-vsctl processes and one ovs-ofctl; arm: one each, on a thread of its own; release: none before the carrier is there.
+    // kPrecondition before the first apply().
     Result<void> hold_frames(const VmRecord& vm) override;
+    void arm(const VmRecord& vm) override;
     Result<void> release_frames(const VmRecord& vm) override;
     Result<void> drop_frames(const std::string& uuid) override;
+    ~OvsOverlay() override;
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -69,6 +73,9 @@ private:
     [[nodiscard]] std::set<std::string> hold_names() const;
     [[nodiscard]] std::vector<std::pair<std::string, Mac>> silent_vifs(const std::string& uuid);  // (vif, MAC) of held NICs without a carrier
     Result<unsigned> deliver(const std::string& uuid);
+    Result<void> connect_port(const VmRecord& vm, const std::stop_token& stop);
+    void end_arming(const std::string& uuid, bool stop);
+    [[nodiscard]] static bool plugged(const VmRecord& vm, const LocalPorts& ports);
     void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
 
     OverlayOptions options_;
@@ -90,7 +97,10 @@ private:
     Clock::time_point busy_until_{};
     std::vector<Hold> holds_;
     std::uint64_t next_hold_ = 0;
-    std::set<std::string> released_;
+    std::set<std::string> released_, armed_;
+
+    std::mutex arming_mutex_;
+    std::map<std::string, std::jthread> arming_;  // by UUID
     std::vector<FlowText> installed_;  // what the switch holds, as far as we know
 };
 

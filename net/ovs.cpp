@@ -122,7 +122,7 @@ std::vector<std::string> plan_bundle(const std::vector<Flow>& desired, const std
 std::string announce_line(const World& world, const Endpoint& endpoint, const std::vector<Endpoint>& all) {
     std::vector<std::uint32_t> ports;
     for (const auto& other : all)
-        if (other.vni == endpoint.vni && other.port && other.port != endpoint.port) ports.push_back(*other.port);
+        if (other.vni == endpoint.vni && other.port && other.local && other.port != endpoint.port) ports.push_back(*other.port);
     if (const auto gateway = world.ports.gateways.find(endpoint.vni); gateway != world.ports.gateways.end()) ports.push_back(gateway->second);
     if (ports.empty()) return {};
     std::ranges::sort(ports);

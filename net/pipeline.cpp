@@ -91,7 +91,7 @@ void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint
 
     std::vector<Action> everybody;
     for (const auto& endpoint : endpoints) {
-        if (endpoint.vni != vni || !endpoint.port) continue;
+        if (endpoint.vni != vni || !endpoint.port || !endpoint.local) continue;
         everybody.push_back({kOutput, *endpoint.port});
         Match one = ipv4(vni);
         one.eth_dst = endpoint.mac;
@@ -121,7 +121,8 @@ void add_net(std::vector<Flow>& flows, const GatewayPort& gateway) {
     flows.push_back(make(Table::kPolicy, 300, udp(gateway.vni, {}, kDhcpServer), {}));
 }
 
-void add_local_port(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t port) {
+// What comes out of the VM's port.
+void add_port(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t port) {
     const auto add = [&](Table table, std::uint16_t priority, const Match& match, std::vector<Action> actions) {
         flows.push_back(make(table, priority, match, std::move(actions), endpoint.epoch));
     };
@@ -152,9 +153,6 @@ void add_local_port(std::vector<Flow>& flows, const Endpoint& endpoint, std::uin
     discover.l4_src = kDhcpClient;
     discover.l4_dst = kDhcpServer;
     add(Table::kPortSecurity, 100, discover, {go(Table::kPolicy)});
-    Match here = ipv4(endpoint.vni);
-    here.eth_dst = endpoint.mac;
-    add(Table::kLocal, 100, here, {{kOutput, port}});
 }
 
 void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t tunnel) {
@@ -164,8 +162,11 @@ void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint3
     ask.arp_op = 1;
     ask.arp_tpa = endpoint.ip;
     flows.push_back(make(Table::kArp, 100, ask, {{kArpReply, endpoint.mac, endpoint.ip}}, endpoint.epoch));
+    if (endpoint.port) add_port(flows, endpoint, *endpoint.port);
     if (endpoint.local) {
-        if (endpoint.port) add_local_port(flows, endpoint, *endpoint.port);
+        Match here = ipv4(endpoint.vni);
+        here.eth_dst = endpoint.mac;
+        if (endpoint.port) flows.push_back(make(Table::kLocal, 100, here, {{kOutput, *endpoint.port}}, endpoint.epoch));
     } else if (endpoint.owner != 0 && tunnel != 0) {
         Match there = ipv4(endpoint.vni);
         there.eth_dst = endpoint.mac;

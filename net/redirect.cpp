@@ -54,7 +54,7 @@ std::vector<Flow> hold_flows(const Endpoint& endpoint) {
         wait.match.eth_dst = endpoint.mac;
         flows.push_back(std::move(wait));
     }
-    if (endpoint.local && endpoint.port) {
+    if (endpoint.port) {
         Flow out{.table = Table::kClassify, .priority = 100, .epoch = endpoint.epoch, .match = {}, .actions = {{kOutput, *endpoint.port}}};
         out.match.in_port = *endpoint.hold;
         out.match.ether_type = EtherType::kIpv4;

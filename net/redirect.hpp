@@ -21,7 +21,8 @@ namespace blanket::net {
 std::vector<Flow> redirect_flows(const Endpoint& endpoint, std::uint32_t tunnel_port);
 // Target: frames for the endpoint are heard from endpoint.relay whoever their first sender was, except in the gateway's name.
 std::vector<Flow> relay_flows(const Endpoint& endpoint);
-// Target: frames for the endpoint wait in its hold (hold.hpp), and what comes out of the hold goes to the VM's port once this site owns the VM.
+// Target: frames for the endpoint wait in its hold (hold.hpp), and what comes out of the hold goes to the VM's port
+// once that is connected.
 std::vector<Flow> hold_flows(const Endpoint& endpoint);
 // What a tunnel frame in the endpoint's name must look like to be heard from `tunnel`.
 Flow ingress_flow(const Endpoint& endpoint, std::uint32_t tunnel);

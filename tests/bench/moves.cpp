@@ -3,6 +3,7 @@
 //   bench-moves --image FILE --domu FILE [--report FILE] [--moves N]
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <print>
 #include <thread>
 
@@ -56,7 +57,15 @@ Json metric(const char* name, double value, const char* unit, Json goal, bool me
     return {{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", std::move(peers)}};
 }
 
-Json report_of(const DemoResult& result, std::uint64_t wanted) {
+// Resident memory of a site's idle blanketd, in MiB.
+Result<double> daemon_memory(Clouds& clouds, const std::string& site) {
+    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(site));
+    BLANKET_TRY(const std::string text, ssh->run({"ps", "-o", "rss=", "-C", "blanketd"}));
+    BLANKET_TRY(const std::uint64_t kib, parse_number(trim(text), 1, 1u << 30, "resident memory"));
+    return static_cast<double>(kib) / 1024;
+}
+
+Json report_of(const DemoResult& result, std::uint64_t wanted, const std::map<std::string, double>& memory_of) {
     Series stall, down, total, memory, disk;
     std::uint64_t done = 0, reconnects = 0, lost = 0;
     for (const auto& move : result.migrations) {
@@ -81,11 +90,12 @@ Json report_of(const DemoResult& result, std::uint64_t wanted) {
     metrics.push_back(metric("total_median", total.median(), "s", nullptr, true));
     metrics.push_back(metric("memory_wire_median", memory.median(), "bytes", nullptr, true));
     metrics.push_back(metric("disk_wire_median", disk.median(), "bytes", nullptr, true));
+    for (const auto& [site, mib] : memory_of) metrics.push_back(metric(std::format("idle_blanketd_{}", site).c_str(), mib, "MiB", "<= 30", mib <= 30));
     return {{"bench", "moves"}, {"commit", result.commit}, {"machine", result.machine}, {"metrics", metrics}, {"failure", result.failure},
             {"migrations", report_json(result)["migrations"]}};
 }
 
-Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options) {
+Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options, std::map<std::string, double>& memory_of) {
     BLANKET_CHECK(boot_site(clouds, east_profile()));
     BLANKET_CHECK(boot_site(clouds, west_profile()));
     for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
@@ -103,6 +113,10 @@ Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options)
         std::swap(here, there);
         std::this_thread::sleep_for(scaled(std::chrono::seconds(3)));
     }
+    std::this_thread::sleep_for(scaled(std::chrono::seconds(10)));
+    for (const char* site : {"east", "west"}) {
+        BLANKET_TRY(memory_of[site], daemon_memory(clouds, site));
+    }
     return {};
 }
 
@@ -114,15 +128,16 @@ Result<int> run_bench(const Options& options) {
     BLANKET_TRY(const auto lab, Lab::create(lab_options));
     Clouds clouds{*lab, story};
     DemoResult result;
+    std::map<std::string, double> memory_of;
     result.machine = machine_facts(lab->accelerator());
     result.commit = commit_of_tree();
-    if (const auto measured = measure(clouds, result, options); !measured) {
+    if (const auto measured = measure(clouds, result, options, memory_of); !measured) {
         result.failure = measured.error().what;
         story.say("ended early: {}", result.failure);
         lab->collect_logs();
     }
     result.client = clouds.client.samples();
-    const Json report = report_of(result, options.moves);
+    const Json report = report_of(result, options.moves, memory_of);
     std::println("{}", report["metrics"].dump(2));
     if (!options.report.empty()) {
         BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));

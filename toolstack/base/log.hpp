@@ -7,7 +7,7 @@
 
 namespace blanket::log {
 
-enum class Level { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 };
+enum class Level { kNone = 0, kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 };
 
 void set_level(Level level);           // default kInfo
 void set_plain(bool plain);            // true: no <N> prefix (programs on a terminal)

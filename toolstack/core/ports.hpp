@@ -190,10 +190,15 @@ public:
     virtual Result<void> undo_redirect(const VmRecord& vm) = 0;
     // Target: the record says that the VM is here; deliver to its port, and tell the local switch and guests (GARP on the guest's behalf).
     virtual Result<void> activate(const VmRecord& vm) = 0;
-    // Target, before the source suspends: frames for the VM wait here (bounded, the rest is dropped) until release_frames(), which waits for the guest's
-    // driver and then delivers them, or drop_frames(), which forgets them. Both do nothing for a VM without held frames.
+    // The same for a VM that moves here, in the order of its move, so that nothing sent to it is lost while it stands still and little is done while its
+    // drivers come back:
+    // hold_frames, before the source suspends: frames for it wait here (bounded, the rest is dropped).
     virtual Result<void> hold_frames(const VmRecord& vm) = 0;
+    // The domain is restored and paused: begins to connect its port, and returns at once. Nothing is delivered to it yet.
+    virtual void arm(const VmRecord& vm) = 0;
+    // The guest runs by the commit: waits for its driver, delivers what waited, then activate().
     virtual Result<void> release_frames(const VmRecord& vm) = 0;
+    // The move was given up: forgets what waits, and the port.
     virtual Result<void> drop_frames(const std::string& uuid) = 0;
 };
 

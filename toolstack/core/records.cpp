@@ -11,8 +11,8 @@
 namespace blanket {
 namespace {
 
-constexpr std::array<std::pair<Phase, std::string_view>, 4> kPhases{{
-    {Phase::kStopped, "stopped"}, {Phase::kRunning, "running"}, {Phase::kMigrating, "migrating"}, {Phase::kDeleting, "deleting"}}};
+constexpr std::array<std::pair<Phase, std::string_view>, 5> kPhases{{
+    {Phase::kStopped, "stopped"}, {Phase::kRunning, "running"}, {Phase::kSettling, "settling"}, {Phase::kMigrating, "migrating"}, {Phase::kDeleting, "deleting"}}};
 
 constexpr std::array<std::pair<DomainState, std::string_view>, 6> kStates{{
     {DomainState::kRunning, "running"}, {DomainState::kPaused, "paused"}, {DomainState::kShutoff, "shutoff"},

@@ -18,6 +18,7 @@ namespace blanket {
 enum class Phase : std::uint8_t {
     kStopped,    // defined, owned by `owner`, not running by intent
     kRunning,    // runs at `owner` (or is to be started there after a crash of the host)
+    kSettling,   // `owner` has it by a commit or took it back; not everything is in place there yet, perhaps it is still paused
     kMigrating,  // runs at `owner`; `migration` names the target, which holds a suspended copy at most
     kDeleting,   // its parts are being removed at `owner`
 };

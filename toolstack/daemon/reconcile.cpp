@@ -19,6 +19,8 @@ constexpr auto kSettle = std::chrono::milliseconds(3000);
 constexpr auto kRetry = std::chrono::seconds(5);  // after a look that could not decide or not act; doubled each time
 constexpr unsigned kMostDoublings = 6;
 
+auto backoff(unsigned failed) { return kRetry * (1u << std::min(failed, kMostDoublings)); }
+
 }  // namespace
 
 Reconciler::Reconciler(App& app)
@@ -72,8 +74,9 @@ void Reconciler::loop(const std::stop_token& stop) {
 void Reconciler::look_now(const std::string& uuid, Cause cause, unsigned failed) {
     const auto done = recovery_.look(uuid, cause);
     if (done) return;
+    if (done.error().kind == Kind::kConflict) return push(uuid, cause, kRetry, 0);  // a job works on it: look at what it leaves
     log::warning("reconcile", "{}", done.error().what);
-    push(uuid, cause, kRetry * (1u << std::min(failed, kMostDoublings)), failed + 1);
+    push(uuid, cause, backoff(failed), failed + 1);
 }
 
 std::unique_ptr<Claimed> Reconciler::claim(const std::string& vm) { return app_.jobs.claim("vm/" + vm); }
@@ -81,7 +84,15 @@ void Reconciler::tell(const std::string& vm, const std::string& text) { app_.eve
 void Reconciler::look_again(const std::string& uuid, Cause cause) { look(uuid, cause); }
 
 Result<void> Reconciler::start(const VmRecord& vm) {
-    return app_.jobs.start("start", "vm/" + vm.name, [this, uuid = vm.uuid](Job& job) { return start_now(app_, uuid, &job); }).transform([](const auto&) {});
+    return app_.jobs.start("start", "vm/" + vm.name, [this, uuid = vm.uuid](Job& job) -> Result<Json> {
+        auto started = start_now(app_, uuid, &job, StartFailure::kTryAgain);
+        const std::lock_guard lock(mutex_);
+        unsigned& failed = starts_failed_[uuid];
+        if (started) failed = 0;
+        else queue_.push_back({uuid, Cause::kRestart, Clock::now() + backoff(failed++), 0});
+        wake_.notify_all();
+        return started;
+    }).transform([](const auto&) {});
 }
 
 Result<void> Reconciler::finish_delete(const VmRecord& vm) { return delete_vm(app_, vm, false).transform([](const auto&) {}); }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -45,6 +46,7 @@ private:
     std::mutex mutex_;
     std::condition_variable_any wake_;
     std::vector<Item> queue_;
+    std::map<std::string, unsigned> starts_failed_;  // in a row, by UUID
     std::vector<std::string> refused_;  // out-of-band VMs that were refused once: said once
     std::jthread thread_;
 };

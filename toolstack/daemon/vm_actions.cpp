@@ -3,6 +3,7 @@
 #include "toolstack/daemon/vm_actions.hpp"
 
 #include <algorithm>
+#include <malloc.h>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -29,6 +30,7 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     const auto begun = app.clock.boottime_ms();
     migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link, app.clock}, {job.id(), vm, here, target, 7800}, job);
     auto stats = source.run();
+    ::malloc_trim(0);  // as at the target (peers.cpp)
     (void)app.world.refresh();
     if (!stats) return std::unexpected(std::move(stats).error());
     const double total = static_cast<double>(app.clock.boottime_ms() - begun) / 1000.0;
@@ -41,11 +43,11 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
 
 }  // namespace
 
-Result<Json> start_now(App& app, const std::string& uuid, Job* job) {
+Result<Json> start_now(App& app, const std::string& uuid, Job* job, StartFailure failure) {
     const auto phase = [&](const char* name) {
         if (job != nullptr) job->phase(name);
     };
-    BLANKET_TRY(const VmRecord vm, start_here({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock}, app.site, uuid, phase));
+    BLANKET_TRY(const VmRecord vm, start_here({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock}, app.site, uuid, failure, phase));
     (void)app.world.refresh();
     BLANKET_CHECK(app.overlay.activate(vm));
     return to_json(vm);
@@ -77,7 +79,7 @@ Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono:
         }
         self.phase("record");
         BLANKET_TRY(const auto record, change_vm(app, uuid, [](VmRecord& edit) -> Result<void> {
-            if (edit.phase == Phase::kRunning) edit.phase = Phase::kStopped;
+            if (edit.phase == Phase::kRunning || edit.phase == Phase::kSettling) edit.phase = Phase::kStopped;
             return {};
         }));
         for (const auto& volume : record.value.volumes) BLANKET_CHECK(app.blocks.close_volume(volume.id));
@@ -94,7 +96,7 @@ Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& targe
     if (target.name == app.site)
         return fail_hint(Kind::kInvalid, std::format("VM '{}' is at '{}' already", vm.name, app.site), "choose another site: blanket site list");
     if (target.role == "witness") return fail_hint(Kind::kInvalid, std::format("'{}' is a witness: it runs no VMs", target.name), "choose another site: blanket site list");
-    if (vm.phase != Phase::kRunning)
+    if (vm.phase != Phase::kRunning && vm.phase != Phase::kSettling)  // the job waits until it has settled
         return fail_hint(Kind::kConflict, std::format("VM '{}' is {}", vm.name, to_string(vm.phase)), "start it first: blanket vm start " + vm.name);
     std::size_t voters = 0;
     for (const auto& site : app.world.snapshot().sites) voters += site.value.role == "client" ? 0 : 1;

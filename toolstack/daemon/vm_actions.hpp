@@ -26,7 +26,7 @@ Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& targe
 Result<Answer> import_vm(App& app, const Json& body, bool dry_run);
 
 // Used by several of them.
-Result<Json> start_now(App& app, const std::string& uuid, Job* job);  // record first, then the disk, then the domain
+Result<Json> start_now(App& app, const std::string& uuid, Job* job, StartFailure failure = StartFailure::kStop);  // record first, then the disk, then the domain
 std::string timestamp();
 
 }  // namespace blanket

@@ -5,6 +5,7 @@
 namespace blanket::migrate {
 namespace {
 
+constexpr int kTries = 8;
 constexpr auto kRetry = std::chrono::milliseconds(500);  // between questions to a registry without quorum
 
 }  // namespace
@@ -18,7 +19,7 @@ Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRec
             if (now.owner != here || now.epoch != vm.epoch) return Outcome::kCommitted;
             if (now.phase != Phase::kMigrating) return Outcome::kAborted;
             VmRecord back = now;
-            back.phase = Phase::kRunning;
+            back.phase = Phase::kSettling;
             back.migration.reset();
             const auto updated = registry.update_vm(back, revision);
             if (updated) return Outcome::kAborted;
@@ -29,11 +30,23 @@ Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRec
     }
 }
 
+Result<void> mark_settled(Registry& registry, const VmRecord& vm) {
+    for (int left = kTries;; --left) {
+        BLANKET_TRY(const auto found, registry.vm(vm.uuid));
+        if (!found || found->value.owner != vm.owner || found->value.epoch != vm.epoch || found->value.phase != Phase::kSettling) return {};
+        VmRecord settled = found->value;
+        settled.phase = Phase::kRunning;
+        const auto updated = registry.update_vm(settled, found->revision);
+        if (updated) return {};
+        if (updated.error().kind != Kind::kConflict || left == 0) return std::unexpected(updated.error());
+    }
+}
+
 Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up) {
     VmRecord won = vm.value;
     won.owner = here;
     won.epoch = vm.value.epoch + 1;
-    won.phase = Phase::kRunning;
+    won.phase = Phase::kSettling;
     won.migration.reset();
     for (;;) {
         const auto updated = registry.update_vm(won, vm.revision);

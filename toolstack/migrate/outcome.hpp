@@ -10,11 +10,14 @@ namespace blanket::migrate {
 
 enum class Outcome : std::uint8_t { kCommitted, kAborted };
 
-// Source: asks the registry until it answers. If the record still names the migration, it is taken back by compare-and-swap, which makes the target's
-// commit impossible from then on. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
+// Source: asks the registry until it answers. If the record still names the migration, it is taken back (kSettling) by compare-and-swap, which makes the
+// target's commit impossible from then on. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
 Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up);
 
-// Target: the commit. Success means that the record names `here` with epoch + 1, even when the first answer was lost.
+// Target: the commit. Success means that the record names `here` with epoch + 1 (kSettling), even when the first answer was lost.
 Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up);
+
+// Either: everything is in place, kSettling becomes kRunning. Nothing when the record has moved on from vm.epoch.
+Result<void> mark_settled(Registry& registry, const VmRecord& vm);
 
 }  // namespace blanket::migrate

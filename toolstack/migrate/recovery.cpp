@@ -46,7 +46,8 @@ Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& sit
     }
 }
 
-Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, const std::function<void(const char*)>& phase) {
+Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
+                            const std::function<void(const char*)>& phase) {
     const auto begins = [&](const char* name) {
         if (phase) phase(name);
     };
@@ -67,11 +68,16 @@ Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const 
         return ports.hypervisor.start(uuid);
     };
     if (auto started = start(); !started) {
+        // An answer may be lost after the deed: a disk is never closed under a guest that runs.
+        const auto domains = ports.hypervisor.list();
+        if (!domains) return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
+        if (std::ranges::any_of(*domains, [&](const DomainInfo& domain) { return domain.uuid == uuid && domain.id >= 0; })) return vm.value;
         for (const auto& volume : vm.value.volumes) (void)ports.blocks.close_volume(volume.id);
-        (void)change_vm(ports.registry, site, uuid, [](VmRecord& record) -> Result<void> {
-            if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
-            return {};
-        });
+        if (failure == StartFailure::kStop)
+            (void)change_vm(ports.registry, site, uuid, [](VmRecord& record) -> Result<void> {
+                if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
+                return {};
+            });
         return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
     }
     return vm.value;
@@ -110,17 +116,19 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
 
 Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     BLANKET_TRY(const Situation first, situation(uuid));
-    if (decide(first.claim, first.seen, cause, false) == Action::kNone) return Action::kNone;
+    if (decide(first.claim, first.seen, cause) == Action::kNone) return Action::kNone;
     const std::string name = first.name(uuid);
     auto claimed = host_.claim(name);
-    if (!claimed) return decide(first.claim, first.seen, cause, true);
+    if (!claimed) return fail(Kind::kConflict, "VM {}: somebody is at work on it", name);
     BLANKET_TRY(const Situation now, situation(uuid));  // once more: what was read before the claim may be the past
-    const Action action = decide(now.claim, now.seen, cause, false);
+    const Action action = decide(now.claim, now.seen, cause);
     if (action == Action::kNone) return action;
     log::info(kLog, "VM {}: record {}, domain {}, after {}: {}", name, to_string(now.claim), to_string(now.seen), to_string(cause), to_string(action));
     auto done = apply(action, uuid, now.record, now.domain);
     claimed.reset();
-    if (done && action == Action::kStart) done = host_.start(now.record->value);
+    const bool gone = !now.domain || now.domain->id < 0;
+    if (done && action == Action::kTakeBack && gone) host_.look_again(uuid, Cause::kRestart);  // kSettling now, or another site's
+    if (done && (action == Action::kStart || (action == Action::kSettle && gone))) done = host_.start(now.record->value);
     if (done && action == Action::kFinishDelete) done = host_.finish_delete(now.record->value);
     if (!done) {
         host_.tell(name, std::format("{}: {}", to_string(action), done.error().what));
@@ -155,6 +163,7 @@ Result<void> Recovery::apply(Action action, const std::string& uuid, const std::
             if (domain && domain->id >= 0) BLANKET_CHECK(ports_.hypervisor.stop(uuid, StopMode::kDestroy, kOff));  // crashed and kept
             host_.tell(record->value.name, "is started again");
             return {};  // the job itself begins when the claim on the VM has ended
+        case Action::kSettle: return settle(record->value, domain);
         case Action::kTakeBack: return take_back(record->value, domain);
         case Action::kRemoveCopy: return remove_copy(record->value, domain);
         case Action::kFinishDelete: return {};
@@ -162,18 +171,28 @@ Result<void> Recovery::apply(Action action, const std::string& uuid, const std::
     return {};
 }
 
-Result<void> Recovery::take_back(const VmRecord& record, const std::optional<DomainInfo>& domain) {
-    BLANKET_TRY(const auto outcome, migrate::settle_source(ports_.registry, ports_.clock, record, site_, [] { return true; }));
-    if (outcome == migrate::Outcome::kCommitted) return remove_copy(record, domain);
+// What a commit or a take-back left to do. Every step may have been done before.
+Result<void> Recovery::settle(const VmRecord& record, const std::optional<DomainInfo>& domain) {
     for (const auto& volume : record.volumes) {
-        BLANKET_TRY(const auto move, ports_.moves.source(volume));
+        BLANKET_TRY(const auto move, ports_.moves.source(volume));  // its end undoes more: what a target never did is nothing to undo
         BLANKET_CHECK(move->finish(true, record.epoch));
     }
     BLANKET_CHECK(ports_.overlay.undo_redirect(record));
-    if (domain && seen_of(domain, true) == Seen::kHeld) BLANKET_CHECK(ports_.ends.resume_source(record.uuid));
-    host_.tell(record.name, "an interrupted move was taken back; it stays here");
-    if (!domain || domain->id < 0) host_.look_again(record.uuid, Cause::kRestart);
-    return {};
+    if (!domain || domain->id < 0) {  // its memory is gone: from the disk, which has every write that was acknowledged
+        if (!domain) BLANKET_CHECK(ports_.hypervisor.define(record.definition));
+        host_.tell(record.name, "is started again");
+        return {};  // look() starts it
+    }
+    if (domain->state == DomainState::kPaused) BLANKET_CHECK(ports_.ends.resume_target(record.uuid));
+    if (domain->state == DomainState::kSuspended) BLANKET_CHECK(ports_.ends.resume_source(record.uuid));
+    host_.tell(record.name, std::format("an interrupted move was put in order; it runs here (epoch {})", record.epoch));
+    return migrate::mark_settled(ports_.registry, record);
+}
+
+Result<void> Recovery::take_back(const VmRecord& record, const std::optional<DomainInfo>& domain) {
+    BLANKET_TRY(const auto outcome, migrate::settle_source(ports_.registry, ports_.clock, record, site_, [] { return true; }));
+    if (outcome == migrate::Outcome::kCommitted) return remove_copy(record, domain);
+    return settle(record, domain);
 }
 
 Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain) {

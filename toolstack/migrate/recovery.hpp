@@ -21,6 +21,7 @@ enum class Claim : std::uint8_t {
     kIncoming,   // another site owns it and moves it here
     kStopped,    // ours, stopped by intent
     kRunning,    // ours, running by intent
+    kSettling,   // ours by a commit or a take-back, not all in place
     kMigrating,  // ours, on its way out
     kDeleting,   // ours, being removed
 };
@@ -46,6 +47,7 @@ enum class Action : std::uint8_t {
     kMarkStopped,   // the guest or virsh ended it: the record follows
     kStart,         // it should run: start it
     kDefine,        // its definition was taken away: put it back
+    kSettle,        // put everything in place: disk, domain, record
     kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
     kRemoveCopy,    // a copy of a VM that is not ours (any more): remove it
     kFinishDelete,  // carry the deletion on
@@ -58,8 +60,7 @@ struct Rule {
     std::string_view why;
 };
 const std::vector<Rule>& rules();
-// Pure. A running job on the VM means: the job answers for it, nothing to do.
-Action decide(Claim claim, Seen seen, Cause cause, bool busy);
+Action decide(Claim claim, Seen seen, Cause cause);  // pure
 
 std::string_view to_string(Claim claim);
 std::string_view to_string(Seen seen);
@@ -100,7 +101,8 @@ public:
 class Recovery final {
 public:
     Recovery(RecoveryPorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
-    // Looks at one VM and does what the table says. kUnavailable: without the registry nothing may be decided; ask again. Thread rule: one at a time.
+    // Looks at one VM and does what the table says. After any error ask again, or what happened is forgotten: kConflict: a job works on it, and what it
+    // leaves must be looked at; kUnavailable: without the registry nothing may be decided. Thread rule: one at a time.
     Result<Action> look(const std::string& uuid, Cause cause);
     // What else of this site must be looked at after a restart: the UUIDs of all records that are or were here, and of all domains.
     Result<std::vector<std::string>> all();
@@ -116,6 +118,7 @@ private:
     Result<Situation> situation(const std::string& uuid);
     Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
     Result<void> mark(const std::string& uuid, Phase phase);
+    Result<void> settle(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<bool> disk_here(const std::optional<VmRecord>& record);
@@ -130,7 +133,10 @@ Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site
 // Reads, lets `change` edit (it may refuse), writes by compare-and-swap; tries again when somebody was faster. Returns what was written.
 Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
                                       const std::function<Result<void>(VmRecord&)>& change);
-// Record first, then the disk under its epoch, then the domain. On an error the record says stopped again. `phase` may be empty.
-Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, const std::function<void(const char*)>& phase);
+// Record first, then the disk under its epoch, then the domain. After an error the record says stopped again, or still that the VM should run: then the
+// caller tries again later. `phase` may be empty.
+enum class StartFailure : std::uint8_t { kStop, kTryAgain };
+Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
+                            const std::function<void(const char*)>& phase);
 
 }  // namespace blanket

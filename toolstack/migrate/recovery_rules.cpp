@@ -51,6 +51,12 @@ const std::vector<Rule>& rules() {
         {Claim::kRunning,   Seen::kCrashed, kStart,        kStart,        kNone,         "a crashed guest is started again on the same disk"},
         {Claim::kRunning,   Seen::kUp,      kNone,         kNone,         kNone,         "as it should be; a reboot in the guest ends here too"},
         {Claim::kRunning,   Seen::kHeld,    kNone,         kNone,         kNone,         "virsh suspend: somebody wants it so"},
+        {Claim::kSettling,  Seen::kAbsent,  kSettle,       kSettle,       kSettle,       "the host died after the commit: it is started from its disk"},
+        {Claim::kSettling,  Seen::kDisk,    kSettle,       kSettle,       kSettle,       "as absent"},
+        {Claim::kSettling,  Seen::kOff,     kSettle,       kSettle,       kSettle,       "as absent"},
+        {Claim::kSettling,  Seen::kCrashed, kSettle,       kSettle,       kSettle,       "as absent"},
+        {Claim::kSettling,  Seen::kUp,      kSettle,       kSettle,       kSettle,       "it runs; the rest of the move is tidied up"},
+        {Claim::kSettling,  Seen::kHeld,    kSettle,       kSettle,       kSettle,       "blanketd died between the commit and the resume: it is resumed"},
         {Claim::kMigrating, Seen::kAbsent,  kTakeBack,     kTakeBack,     kNone,         "the move's job is gone: the record settles it"},
         {Claim::kMigrating, Seen::kDisk,    kTakeBack,     kTakeBack,     kNone,         "as absent"},
         {Claim::kMigrating, Seen::kOff,     kTakeBack,     kTakeBack,     kNone,         "as absent"},
@@ -67,8 +73,7 @@ const std::vector<Rule>& rules() {
     return kRules;
 }
 
-Action decide(Claim claim, Seen seen, Cause cause, bool busy) {
-    if (busy) return Action::kNone;
+Action decide(Claim claim, Seen seen, Cause cause) {
     for (const auto& rule : rules())
         if (rule.claim == claim && rule.seen == seen)
             return cause == Cause::kEvent ? rule.on_event : cause == Cause::kRestart ? rule.on_restart : rule.on_record;
@@ -81,6 +86,7 @@ Claim claim_of(const std::optional<VmRecord>& record, const std::string& here) {
     switch (record->phase) {
         case Phase::kStopped: return Claim::kStopped;
         case Phase::kRunning: return Claim::kRunning;
+        case Phase::kSettling: return Claim::kSettling;
         case Phase::kMigrating: return Claim::kMigrating;
         case Phase::kDeleting: return Claim::kDeleting;
     }
@@ -101,8 +107,8 @@ Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here) {
 }
 
 std::string_view to_string(Claim claim) {
-    static constexpr std::array<std::pair<Claim, std::string_view>, 7> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
-        {Claim::kIncoming, "incoming"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
+    static constexpr std::array<std::pair<Claim, std::string_view>, 8> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
+        {Claim::kIncoming, "incoming"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
     return name_of(kNames, claim);
 }
 
@@ -118,8 +124,8 @@ std::string_view to_string(Cause cause) {
 }
 
 std::string_view to_string(Action action) {
-    static constexpr std::array<std::pair<Action, std::string_view>, 9> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
-        {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kTakeBack, "take back"},
+    static constexpr std::array<std::pair<Action, std::string_view>, 10> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+        {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
         {Action::kRemoveCopy, "remove copy"}, {Action::kFinishDelete, "finish delete"}}};
     return name_of(kNames, action);
 }

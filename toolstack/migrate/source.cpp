@@ -161,8 +161,10 @@ Result<void> Source::clean_up() {
 }
 
 void Source::roll_back() {
+    bool whole = true;
     const auto report = [&](const char* what, const Result<void>& result) {
         if (result) return;
+        whole = false;
         log::error("migrate", "VM {}: {}: {}", plan_.vm.value.name, what, result.error().what);
         observer_.note(std::format("{}: {}", what, result.error().what));
     };
@@ -171,6 +173,7 @@ void Source::roll_back() {
     moves_.clear();
     if (suspended_) report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
     if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
+    if (marked_ && whole) report("marking the record", mark_settled(ports_.registry, plan_.vm.value));  // else recovery ends it
 }
 
 }  // namespace blanket::migrate

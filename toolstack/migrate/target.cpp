@@ -133,15 +133,15 @@ Result<void> Target::commit() {
     };
     for (auto& move : moves_) keep_first(move->take_over(won.epoch));
     const auto disk_ms = watch.lap_ms();
-    keep_first(ports_.ends.resume_target(won.uuid));  // its drivers need a moment to reconnect: the network is ready before they are
-    const auto resume_ms = watch.lap_ms();
-    if (auto active = ports_.overlay.activate(won); !active)
-        log::error("migrate", "VM {}: {}", won.name, active.error().what);  // apply() repairs it; the guest must not wait for that
-    log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms, network in {} ms", won.name, record_ms, disk_ms, resume_ms, watch.lap_ms());
+    keep_first(ports_.ends.resume_target(won.uuid));
+    log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms", won.name, record_ms, disk_ms, watch.lap_ms());
     if (first) first = send_json(ports_.link, Type::kResumed, Json::object());
-    if (auto released = ports_.overlay.release_frames(won); !released) log::warning("migrate", "VM {}: {}", won.name, released.error().what);
-    for (auto& move : moves_)
-        if (auto tidied = move->finish(true, won.epoch); !tidied) log::error("migrate", "VM {}: {}", won.name, tidied.error().what);
+    if (auto connected = ports_.overlay.release_frames(won); !connected)
+        log::error("migrate", "VM {}: {}", won.name, connected.error().what);  // apply() repairs it; the guest runs
+    // The rest is repeated by recovery when it fails, or when we die here: until then the record says kSettling.
+    for (auto& move : moves_) keep_first(move->finish(true, won.epoch));
+    if (first) first = mark_settled(ports_.registry, won);
+    if (!first) log::error("migrate", "VM {} is ours, but not all is in place: {}", won.name, first.error().what);
     return first;
 }
 

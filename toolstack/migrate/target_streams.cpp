@@ -84,6 +84,7 @@ Result<void> Target::receive_memory() {
     const auto restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, [this](std::span<std::byte> out) { return pull_memory(out); });
     restored_ = restored.has_value();
     if (!restored) return std::unexpected(Error(restored.error()).context("restoring the VM"));
+    ports_.overlay.arm(vm_.value);
     std::vector<std::byte> rest(kRest);  // the hypervisor stops at its own end mark
     for (std::size_t got = 1; got != 0;) {
         const auto more = pull_memory(rest);

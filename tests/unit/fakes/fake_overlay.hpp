@@ -33,7 +33,11 @@ public:
         held.insert(vm.uuid);
         return {};
     }
-    Result<void> release_frames(const VmRecord& vm) override { return drop_frames(vm.uuid); }
+    void arm(const VmRecord&) override {}
+    Result<void> release_frames(const VmRecord& vm) override {
+        held.erase(vm.uuid);
+        return activate(vm);
+    }
     Result<void> drop_frames(const std::string& uuid) override {
         held.erase(uuid);
         return {};

@@ -63,6 +63,10 @@ protected:
         return record;
     }
     Result<void> apply() { return overlay_->apply(nets_, vms_, sites_); }
+    bool installed(std::string_view part) {
+        const std::lock_guard lock(host_.mutex);
+        return has(part);
+    }
     bool has(std::string_view part, std::string_view part2 = {}) const {
         return std::ranges::any_of(host_.flows, [&](const auto& entry) { return entry.second.contains(part) && entry.second.contains(part2); });
     }
@@ -209,16 +213,25 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
     ASSERT_TRUE(held) << held.error().what;
     ASSERT_EQ(holds_.devices.size(), 1u);
     const std::string to_hold = std::format("output:{}", host_.ports["hold0"].number);
-    EXPECT_TRUE(has("table=6, priority=150,ip,metadata=0x65,dl_dst=02:00:00:00:00:11", to_hold) || has("priority=150", to_hold));
+    EXPECT_TRUE(has("priority=150,ip,metadata=0x65,dl_dst=02:00:00:00:00:11", to_hold));
     EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // and the source's relay is heard
     EXPECT_FALSE(has(std::format("in_port={}", host_.ports["hold0"].number)));      // nothing comes out before the commit
     EXPECT_EQ(overlay_->hold_frames(coming).error().kind, Kind::kConflict);
     host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    overlay_->arm(coming);
+    const std::string vif = std::format("{}", host_.ports["vif8.0"].number);
+    const std::string out_of_hold = std::format("in_port={}", host_.ports["hold0"].number);
+    for (int i = 0; i < 200 && !installed(out_of_hold); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    {
+        const std::lock_guard lock(host_.mutex);
+        EXPECT_TRUE(has("table=0", "in_port=" + vif + " "));                       // the guest can speak from its first moment
+        EXPECT_TRUE(has(out_of_hold, "output:" + vif));
+        EXPECT_TRUE(has("priority=150", to_hold));
+        EXPECT_FALSE(has("table=6,priority=100,", kWebDst));                        // and hears nothing but what comes out of the hold
+        EXPECT_TRUE(has("table=5", kWebDst));
+    }
     const VmRecord now = moved(vms_[0], "west");
-    ASSERT_TRUE(overlay_->activate(now));
-    EXPECT_TRUE(has("priority=150", to_hold));
-    EXPECT_TRUE(has(std::format("in_port={}", host_.ports["hold0"].number), std::format("output:{}", host_.ports["vif8.0"].number)));
-    vms_[0] = now;
+    vms_[0] = coming;
     ASSERT_TRUE(apply());  // in between: the hold stays
     EXPECT_TRUE(host_.ports.contains("hold0") && has("priority=150", to_hold));
     holds_.devices["hold0"].waiting = 7;
@@ -233,7 +246,10 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
     EXPECT_FALSE(host_.ports.contains("hold0"));
     EXPECT_FALSE(has("priority=150"));
     EXPECT_TRUE(has("table=6", kWebDst));
-    EXPECT_TRUE(overlay_->release_frames(now));  // again: nothing to do
+    EXPECT_FALSE(has("table=5", kWebDst));
+    EXPECT_EQ(host_.packets.size(), 1u);  // announced
+    EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // the old owner may still relay
+    vms_[0] = now;
     const auto flows = host_.flows;
     ASSERT_TRUE(apply());
     EXPECT_EQ(host_.flows, flows);
@@ -245,7 +261,6 @@ TEST_F(OverlayTest, AGuestThatNeverListensDoesNotKeepItsHold) {
     ASSERT_TRUE(overlay_->hold_frames(moving(vms_[0], "west")));
     host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
     const VmRecord now = moved(vms_[0], "west");
-    ASSERT_TRUE(overlay_->activate(now));
     EXPECT_EQ(overlay_->release_frames(now).error().kind, Kind::kTimeout);
     EXPECT_FALSE(host_.ports.contains("hold0"));
     EXPECT_FALSE(has("priority=150"));
@@ -263,7 +278,10 @@ TEST_F(OverlayTest, AHoldThatCannotBeMadeOrIsNotWantedLeavesNothing) {
     EXPECT_FALSE(overlay_->hold_frames(moving(vms_[0], "west")));
     host_.fail_on.clear();
     ASSERT_TRUE(overlay_->hold_frames(moving(vms_[0], "west")));
+    host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    overlay_->arm(moving(vms_[0], "west"));
     ASSERT_TRUE(overlay_->drop_frames(kWeb));  // the source gave up
+    host_.unplug("vif8.0");
     for (const auto& [name, device] : holds_.devices) EXPECT_TRUE(device.closed) << name;
     EXPECT_FALSE(host_.ports.contains("hold2"));
     vms_[0] = moving(vms_[0], "west");

@@ -154,17 +154,20 @@ TEST_F(ChannelTest, EveryTruncatedPrefixIsAnError) {
 
 TEST_F(ChannelTest, TimeoutLosesNothingAndShutdownWakes) {
     std::atomic<Channel*> at_server = nullptr;
+    std::atomic<bool> sent = false;
     auto listener = listen([&](std::unique_ptr<Channel> channel) {
         at_server = channel.get();
         EXPECT_FALSE(channel->receive(30s));
-        at_server = nullptr;
+        while (!sent) std::this_thread::sleep_for(1ms);  // the other thread is through with it
     });
     ASSERT_TRUE(listener);
     auto channel = dial(**listener);
     ASSERT_TRUE(channel);
     EXPECT_EQ((*channel)->receive(50ms).error().kind, Kind::kTimeout);
     while (at_server == nullptr) std::this_thread::sleep_for(1ms);
-    ASSERT_TRUE(at_server.load()->send(9, pattern(100, 1)));
+    const auto put = at_server.load()->send(9, pattern(100, 1));
+    sent = true;
+    ASSERT_TRUE(put);
     EXPECT_EQ((*channel)->receive(5s).value().type, 9u);
     std::jthread waker([&] {
         std::this_thread::sleep_for(50ms);

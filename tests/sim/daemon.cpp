@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See daemon.hpp.
+#include "tests/sim/daemon.hpp"
+
+#include <algorithm>
+
+#include "toolstack/migrate/source.hpp"
+#include "toolstack/migrate/target.hpp"
+
+namespace blanket::sim {
+namespace {
+
+constexpr Time kRetry = 5 * kSecond, kClaimPatience = 10 * kSecond;
+
+Time backoff(unsigned failed) { return kRetry * (Time{1} << std::min(failed, 6u)); }
+
+Site site_of(int site) {
+    Site out;
+    out.name = site_name(site);
+    out.index = static_cast<std::uint32_t>(site + 1);
+    return out;
+}
+
+class SimObserver final : public migrate::Observer {
+public:
+    SimObserver(World& world, bool active) : world_(world), active_(active) {}
+    void phase(const std::string& name) override {
+        if (active_) world_.phase = name;
+    }
+    void note(const std::string&) override {}
+    void progress(double) override {}
+    bool cancelled() const override { return world_.cancel; }
+
+private:
+    World& world_;
+    bool active_;
+};
+
+}  // namespace
+
+class Daemon::Claim final : public Claimed {
+public:
+    Claim(Daemon& daemon, std::string vm) : daemon_(daemon), vm_(std::move(vm)) { daemon_.claims_.insert(vm_); }
+    ~Claim() override { daemon_.claims_.erase(vm_); }
+
+private:
+    Daemon& daemon_;
+    std::string vm_;
+};
+
+Daemon::Daemon(World& world, int site)
+    : world_(world), site_(site), life_(world.lives[static_cast<std::size_t>(site)]), time_(world.time), registry_(world, site), hypervisor_(world, site),
+      storage_(world, site), net_(world, site), recovery_(ports(), site_name(site), *this) {}
+
+std::unique_ptr<Claimed> Daemon::claim(const std::string& vm) {
+    if (claims_.contains(vm)) return nullptr;
+    return std::make_unique<Claim>(*this, vm);
+}
+
+void Daemon::look(const std::string& uuid, Cause cause, Time wait) {
+    if (dead()) return;
+    if (std::ranges::any_of(queue_, [&](const Item& item) { return item.uuid == uuid && item.cause == cause; })) return;
+    queue_.push_back({uuid, cause, world_.time.now() + wait, 0});
+    world_.time.notify(wake_);
+}
+
+void Daemon::boot() {
+    queue_.push_back({{}, Cause::kRestart, world_.time.now(), 0});
+    world_.time.spawn(site_, [this] { loop(); });
+}
+
+void Daemon::loop() {
+    while (!world_.time.leaving()) {
+        Time due = kForever;
+        for (const Item& item : queue_) due = std::min(due, item.due);
+        const auto ready = [&] { return std::ranges::any_of(queue_, [&](const Item& item) { return item.due <= world_.time.now(); }); };
+        if (!ready()) {
+            const std::size_t known = queue_.size();
+            (void)world_.time.wait(wake_, [&] { return queue_.size() != known; }, std::min(due, world_.time.now() + 60 * kSecond));
+            continue;
+        }
+        const auto first = std::ranges::min_element(queue_, {}, &Item::due);
+        const Item item = *first;
+        queue_.erase(first);
+        if (item.uuid.empty()) {
+            const auto all = recovery_.all();
+            if (!all) queue_.push_back({{}, item.cause, world_.time.now() + kRetry, 0});
+            else for (const auto& uuid : *all) queue_.push_back({uuid, item.cause, world_.time.now(), 0});
+            continue;
+        }
+        const auto done = recovery_.look(item.uuid, item.cause);
+        if (done) continue;
+        const bool busy = done.error().kind == Kind::kConflict;
+        world_.note(site_, "look: " + done.error().what);
+        queue_.push_back({item.uuid, item.cause, world_.time.now() + (busy ? kRetry : backoff(item.failed)), busy ? 0 : item.failed + 1});
+    }
+}
+
+Result<void> Daemon::start(const VmRecord& vm) {
+    auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(vm.name));
+    if (!*claimed) return fail(Kind::kConflict, "busy");
+    world_.time.spawn(site_, [this, claimed, uuid = vm.uuid] {
+        const auto mine = std::move(*claimed);
+        const auto started = start_here(ports(), site_name(site_), uuid, StartFailure::kTryAgain, {});
+        if (world_.time.leaving()) return;
+        if (!started) world_.note(site_, "start: " + started.error().what);
+        if (started) starts_failed_ = 0;
+        else queue_.push_back({uuid, Cause::kRestart, world_.time.now() + backoff(starts_failed_++), 0});
+    });
+    return {};
+}
+
+void Daemon::migrate(Daemon& target) {
+    if (dead()) return;
+    auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(kVm));
+    if (!*claimed) return;
+    world_.time.spawn(site_, [this, &target, claimed] {
+        const auto mine = std::move(*claimed);
+        const auto vm = owned_vm(registry_, site_name(site_), kUuid);
+        if (!vm || vm->value.phase != Phase::kRunning) return;
+        if (!world_.linked(0, 1) || target.dead() || !world_.executes(1 - site_)) return;
+        const auto wire = std::make_shared<SimLink::Wire>();
+        target.serve(wire);
+        SimLink link(world_, wire, 0, site_);
+        SimObserver observer(world_, true);
+        world_.cancel = false;
+        migrate::Source source({registry_, hypervisor_, storage_, storage_, net_, link, time_},
+                               {std::format("job-{}", world_.calls()), *vm, site_of(site_), site_of(1 - site_), 7800}, observer);
+        const auto stats = source.run();
+        world_.phase = "rest";
+        world_.note(site_, stats ? "--- moved" : "--- not moved: " + stats.error().what);
+        if (!world_.time.leaving() && stats) ++world_.moves_done;
+        link.shutdown();
+        (void)target;
+    });
+}
+
+void Daemon::serve(std::shared_ptr<SimLink::Wire> wire) {
+    world_.time.spawn(site_, [this, wire] {
+        SimLink link(world_, wire, 1, site_);
+        std::unique_ptr<Claimed> mine;
+        const auto coming = [&](const std::string& vm) -> Result<void> {
+            for (Time left = kClaimPatience; !(mine = claim(vm)); left -= 100 * kMs) {
+                if (left <= 0 || world_.time.leaving()) return fail(Kind::kConflict, "busy");
+                world_.time.sleep(100 * kMs);
+            }
+            return {};
+        };
+        migrate::Target serving({registry_, hypervisor_, hypervisor_, storage_, storage_, net_, link, time_}, site_name(site_),
+                                [this] { return world_.time.leaving(); }, coming);
+        if (const auto served = serving.serve(); !served) world_.note(site_, "--- not taken: " + served.error().what);
+        link.shutdown();
+    });
+}
+
+}  // namespace blanket::sim

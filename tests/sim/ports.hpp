@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The ports of one site's blanketd over the simulated world. They keep the promises written in core/ports.hpp, and break off where a fault strikes.
+#pragma once
+
+#include <memory>
+
+#include "tests/sim/world.hpp"
+
+namespace blanket::sim {
+
+class SimTime final : public TimeSource {
+public:
+    explicit SimTime(Scheduler& scheduler) : scheduler_(scheduler) {}
+    std::int64_t boottime_ms() override { return scheduler_.now() / kMs; }
+    std::int64_t unix_ms() override { return 1'700'000'000'000 + scheduler_.now() / kMs; }
+    void sleep(std::chrono::milliseconds time) override { scheduler_.sleep(time.count() * kMs); }
+
+private:
+    Scheduler& scheduler_;
+};
+
+// A linearizable store behind a quorum. Unreachable: kUnavailable. A lost answer: kUnavailable, and the change is there.
+class SimRegistry final : public Registry {
+public:
+    SimRegistry(World& world, int site) : world_(world), site_(site) {}
+    Result<Snapshot> snapshot() override;
+    Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override;
+    Result<std::uint64_t> create_vm(const VmRecord& vm) override;
+    Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<std::uint64_t> put(const std::string&, const Json&, std::uint64_t) override { return fail(Kind::kInternal, "not simulated"); }
+    Result<std::optional<Versioned<Json>>> get(const std::string&) override { return std::nullopt; }
+    Result<void> remove(const std::string&) override { return {}; }
+
+private:
+    Result<void> reach(const char* what);
+    Result<void> answer();
+    World& world_;
+    int site_;
+};
+
+class SimHypervisor final : public Hypervisor, public MigrationEnds {
+public:
+    SimHypervisor(World& world, int site) : world_(world), site_(site) {}
+    Result<HostFacts> facts() override;
+    Result<std::vector<DomainInfo>> list() override;
+    Result<void> define(const std::string& xml) override;
+    Result<void> undefine(const std::string& uuid) override;
+    Result<void> start(const std::string& uuid) override;
+    Result<void> stop(const std::string& uuid, StopMode mode, std::chrono::seconds deadline) override;
+    Result<std::string> definition(const std::string& uuid) override { return uuid; }
+    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
+    Result<void> resume_source(const std::string& uuid) override;
+    Result<void> destroy_source(const std::string& uuid) override;
+    Result<void> restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) override;
+    Result<void> resume_target(const std::string& uuid) override;
+    Result<void> discard_target(const std::string& uuid) override;
+
+private:
+    Host& host() { return world_.hosts[static_cast<std::size_t>(site_)]; }
+    Domain* find(const std::string& uuid);
+    Result<void> remove(const char* what, const std::string& uuid);
+    World& world_;
+    int site_;
+};
+
+class SimStorage final : public BlockStore, public DiskMoves {
+public:
+    SimStorage(World& world, int site) : world_(world), site_(site) {}
+    Result<PoolFacts> pool() override { return PoolFacts{std::uint64_t{1} << 40, 0, 1}; }
+    Result<bool> has_image(const std::string&) override { return true; }
+    Result<void> import_image(const std::string&, std::uint64_t, ImageReader&) override { return {}; }
+    Result<std::vector<Extent>> image_extents(const std::string&) override { return std::vector<Extent>{}; }
+    Result<UniqueFd> open_image(const std::string&) override { return fail(Kind::kInternal, "not simulated"); }
+    Result<void> create_volume(const Volume& volume) override;
+    Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
+    Result<void> close_volume(const std::string& id) override;
+    Result<std::vector<std::string>> volumes() override;
+    Result<void> remove_volume(const std::string& id) override;
+    Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override;
+    Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override;
+
+private:
+    World& world_;
+    int site_;
+};
+
+class SimNet final : public Overlay {
+public:
+    SimNet(World& world, int site) : world_(world), site_(site) {}
+    Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override { return {}; }
+    Result<void> redirect(const VmRecord&, const Site&) override { return step("redirect"); }
+    Result<void> undo_redirect(const VmRecord&) override { return step("undo redirect"); }
+    Result<void> activate(const VmRecord&) override { return step("activate"); }
+    Result<void> hold_frames(const VmRecord&) override { return step("hold"); }
+    void arm(const VmRecord&) override {}
+    Result<void> release_frames(const VmRecord&) override { return step("release"); }
+    Result<void> drop_frames(const std::string&) override { return step("drop"); }
+
+private:
+    Result<void> step(const char* what) {
+        BLANKET_CHECK(world_.enter(site_, what, 1 * kMs, 30 * kMs));
+        return world_.done(site_);
+    }
+    World& world_;
+    int site_;
+};
+
+// One TCP connection between the sites. Cut: silence, and the end after a while. A dead process closes it, a host without power says nothing.
+class SimLink final : public PeerLink {
+public:
+    struct Wire {
+        std::deque<Message> arrived[2], under_way[2];
+        Signal signal[2];
+        bool broken = false, silent = false;
+        Time cut_since = 0;
+    };
+    SimLink(World& world, std::shared_ptr<Wire> wire, int side, int site) : world_(world), wire_(std::move(wire)), side_(side), site_(site), peer_(site_name(1 - site)) {}
+    ~SimLink() override { shutdown(); }
+    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override;
+    Result<Message> receive(std::chrono::milliseconds deadline) override;
+    std::uint64_t bytes_sent() const override { return sent_; }
+    const std::string& peer() const override { return peer_; }
+    void shutdown() override;
+
+private:
+    static void deliver(World& world, const std::shared_ptr<Wire>& wire, int side);
+    World& world_;
+    std::shared_ptr<Wire> wire_;
+    int side_, site_;
+    std::string peer_;
+    std::uint64_t sent_ = 0;
+};
+
+}  // namespace blanket::sim

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See schedule.hpp.
+#include "tests/sim/schedule.hpp"
+
+#include <algorithm>
+#include <format>
+
+#include "tests/sim/daemon.hpp"
+
+namespace blanket::sim {
+namespace {
+
+constexpr Time kFirstMove = 3 * kSecond, kBetween = 12 * kSecond;
+constexpr Time kActive = 60 * kSecond;    // faults strike within it, as they hang on calls of the moves
+constexpr Time kHealing = 400 * kSecond;  // all must be well by then
+
+// Violations that only the end shows: I4 and I5.
+std::vector<std::string> look_at_the_end(const World& world, const std::array<Daemon*, kSites>& daemons) {
+    std::vector<std::string> wrong;
+    const VmRecord& record = world.record->value;
+    const int owner = record.owner == site_name(0) ? 0 : 1;
+    const Host &home = world.hosts[static_cast<std::size_t>(owner)], &away = world.hosts[static_cast<std::size_t>(1 - owner)];
+    if (record.phase != Phase::kRunning) wrong.push_back(std::format("I4: the record says {}", to_string(record.phase)));
+    const auto domain = home.domains.find(kUuid);
+    if (domain == home.domains.end() || domain->second.state != DomainState::kRunning) wrong.push_back(std::format("I4: it does not run at its owner {}", record.owner));
+    const auto disk = home.disks.find(kVolume);
+    if (disk == home.disks.end()) wrong.push_back("I4: its owner has no disk of it");
+    else if (!disk->second.open || disk->second.mirror != Disk::Mirror::kNone || disk->second.epoch != record.epoch)
+        wrong.push_back(std::format("I4: its disk is {}, mirror {}, epoch {} where the record says {}", disk->second.open ? "open" : "suspended",
+                                    static_cast<int>(disk->second.mirror), disk->second.epoch, record.epoch));
+    if (!away.domains.empty()) wrong.push_back(std::format("I5: a domain is left at {}", site_name(1 - owner)));
+    if (!away.disks.empty()) wrong.push_back(std::format("I5: a volume is left at {}", site_name(1 - owner)));
+    for (const Daemon* daemon : daemons)
+        if (!daemon->idle()) wrong.emplace_back("I5: a claim never ended");
+    return wrong;
+}
+
+}  // namespace
+
+Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
+    Scheduler scheduler(schedule.seed);
+    World world(scheduler, schedule.faults);
+    world.trace = trace;
+    std::vector<std::unique_ptr<Daemon>> lives;  // all of them: actors of dead ones may still be leaving
+    std::array<Daemon*, kSites> now{};
+    const auto born = [&](int site) {
+        ++world.lives[static_cast<std::size_t>(site)];
+        lives.push_back(std::make_unique<Daemon>(world, site));
+        now[static_cast<std::size_t>(site)] = lives.back().get();
+        lives.back()->boot();
+    };
+    world.on_boot = born;
+    world.on_kill = [&](int site) { ++world.lives[static_cast<std::size_t>(site)]; };
+    world.on_domain_event = [&](int site) { now[static_cast<std::size_t>(site)]->look(kUuid, Cause::kEvent, 3 * kSecond); };
+    world.on_record_event = [&](int site) { now[static_cast<std::size_t>(site)]->look(kUuid, Cause::kRecord, 3 * kSecond); };
+
+    VmRecord vm;
+    vm.uuid = kUuid;
+    vm.name = kVm;
+    vm.owner = site_name(0);
+    vm.phase = Phase::kRunning;
+    vm.memory_mib = 256;
+    vm.cpu_features = {"sse2"};
+    vm.definition = kUuid;
+    vm.volumes.push_back({kVolume, "", kBlocks * kBlock, "xvda"});
+    world.record = Versioned<VmRecord>{vm, world.revision};
+    world.hosts[0].disks[kVolume] = {.open = true, .epoch = 1, .pending = {}};
+    world.hosts[0].domains[kUuid] = {.state = DomainState::kRunning, .id = 1, .next = 1};
+    born(0);
+    born(1);
+    const auto move = [&] {
+        const std::size_t owner = world.record->value.owner == site_name(0) ? 0 : 1;
+        if (scheduler.alive(static_cast<int>(owner)) && world.hosts[owner].powered) now[owner]->migrate(*now[1 - owner]);
+    };
+    const unsigned moves = 1 + static_cast<unsigned>(scheduler.below(3));
+    Time when = kFirstMove;
+    for (unsigned i = 0; i < moves; ++i, when += kBetween + scheduler.between(0, 6 * kSecond)) scheduler.at(when, move);
+    (void)scheduler.run(kActive);
+    Time faults_end = kActive;
+    for (const Fault& fault : schedule.faults) faults_end = std::max(faults_end, kActive + fault.duration);
+    Verdict verdict;
+    verdict.healed_after = kForever;
+    for (Time at = kActive; at <= faults_end + kHealing; at += 5 * kSecond) {
+        (void)scheduler.run(at);
+        if (look_at_the_end(world, now).empty() && world.phase == "rest") {
+            if (verdict.healed_after == kForever) verdict.healed_after = std::max<Time>(0, at - faults_end);
+            if (at >= faults_end + 10 * kSecond) break;  // and it stays so
+        } else {
+            verdict.healed_after = kForever;
+        }
+    }
+    verdict.violations = world.violations;
+    for (auto& text : look_at_the_end(world, now)) verdict.violations.push_back(std::move(text));
+    verdict.struck = world.struck;
+    verdict.history = scheduler.history();
+    verdict.calls = world.calls();
+    verdict.steps = scheduler.steps();
+    verdict.moves = world.moves_done;
+    scheduler.end();  // before the daemons go
+    return verdict;
+}
+
+Schedule draw(std::uint64_t seed) {
+    Schedule schedule{seed, {}};
+    std::mt19937_64 random(seed * 0x9e3779b97f4a7c15u + 1);
+    const auto below = [&](std::uint64_t bound) { return random() % bound; };
+    // A move makes some 150 calls; the first minute with three moves some 500.
+    const unsigned count = 1 + static_cast<unsigned>(below(3));
+    static constexpr std::array<Time, 8> kDurations{50 * kMs, 500 * kMs, kSecond, 3 * kSecond, 5 * kSecond, 30 * kSecond, 60 * kSecond, 300 * kSecond};
+    for (unsigned i = 0; i < count; ++i) {
+        Fault fault;
+        fault.call = 1 + below(420);
+        fault.kind = static_cast<FaultKind>(1 + below(kFaultKinds - 1));
+        fault.site = static_cast<int>(below(kSites));
+        fault.duration = kDurations[below(kDurations.size())];
+        fault.after = below(2) == 0;
+        if (fault.kind == FaultKind::kAnswerLost) fault.after = true;
+        if (fault.kind == FaultKind::kStepFails || fault.kind == FaultKind::kDiskFull) fault.after = false;
+        schedule.faults.push_back(fault);
+    }
+    return schedule;
+}
+
+Schedule shrink(Schedule schedule) {
+    for (std::size_t i = 0; i < schedule.faults.size();) {
+        Schedule less = schedule;
+        less.faults.erase(less.faults.begin() + static_cast<std::ptrdiff_t>(i));
+        if (run(less).violations.empty()) ++i;
+        else schedule = std::move(less);
+    }
+    return schedule;
+}
+
+std::string describe(const Schedule& schedule) {
+    std::string text = std::format("seed {}", schedule.seed);
+    for (const Fault& fault : schedule.faults)
+        text += std::format("; {} call {}: {} at {} for {} s", fault.after ? "after" : "before", fault.call, to_string(fault.kind), site_name(fault.site),
+                            static_cast<double>(fault.duration) / kSecond);
+    return text;
+}
+
+}  // namespace blanket::sim

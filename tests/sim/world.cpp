@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See world.hpp.
+#include "tests/sim/world.hpp"
+
+#include <algorithm>
+#include <format>
+
+namespace blanket::sim {
+namespace {
+
+constexpr Time kGuestPeriod = 40 * kMs, kGuestAtRest = kSecond;
+constexpr Time kMirrorPeriod = 30 * kMs, kMirrorAtRest = 500 * kMs, kMirrorLate = 3 * kSecond;
+constexpr Time kMirrorPatience = 6 * kSecond;  // DRBD's ping timeouts
+
+bool disk_holds(const Disk& disk, std::uint32_t acknowledged) {
+    const std::uint32_t first = acknowledged > kBlocks ? acknowledged - kBlocks + 1 : 1;
+    for (std::uint32_t n = first; n <= acknowledged; ++n)
+        if (disk.block[n % kBlocks] != n && disk.block[n % kBlocks] != n + kBlocks) return false;
+    return true;
+}
+
+}  // namespace
+
+std::string_view to_string(FaultKind kind) {
+    static constexpr std::array<std::string_view, kFaultKinds> kNames{"none", "kill -9", "power cut", "WAN cut", "witness cut", "SIGSTOP", "freeze", "step fails",
+                                                                      "answer lost", "guest crash", "cancel", "disk full", "connection reset"};
+    return kNames[static_cast<std::size_t>(kind)];
+}
+
+World::World(Scheduler& scheduler, std::vector<Fault> faults) : time(scheduler), faults_(std::move(faults)) {
+    time.at(kGuestPeriod, [this] { guest_tick(); });
+    time.at(kMirrorPeriod, [this] { mirror_tick(); });
+}
+
+void World::violation(const std::string& text) {
+    violations.push_back(std::format("{:.3f} s: {}", static_cast<double>(time.now()) / kSecond, text));
+    note(kWitness, "VIOLATION " + text);
+}
+
+void World::note(int site, const std::string& text) {
+    if (trace == nullptr) return;
+    trace->push_back(std::format("{:9.3f} {:5} {:5} {}", static_cast<double>(time.now()) / kSecond, calls_, site == kWitness ? "" : site_name(site), text));
+}
+
+bool World::linked(int a, int b) const {
+    const auto up = [&](int node) { return node == kWitness || hosts[static_cast<std::size_t>(node)].powered; };
+    return up(a) && up(b) && cut_until_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)] <= time.now();
+}
+
+bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (linked(site, 1 - site) || linked(site, kWitness)); }
+
+bool World::executes(int site) const {
+    const Host& host = hosts[static_cast<std::size_t>(site)];
+    return host.powered && host.frozen_until <= time.now();
+}
+
+void World::cut(int a, int b, Time length) {
+    for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
+        auto& until = cut_until_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+        until = std::max(until, time.now() + length);
+    }
+    for (int site = 0; site < kSites; ++site) time.at(time.now() + length + kSecond, [this, site] { if (on_record_event) on_record_event(site); });
+}
+
+void World::changed_record() {
+    for (int site = 0; site < kSites; ++site) {
+        // The watch: told at once when connected, and after the connection is back.
+        const auto tell = [this, site] { if (quorum(site) && on_record_event) on_record_event(site); };
+        time.at(time.now() + 60 * kMs, tell);
+    }
+}
+
+void World::changed_domain(int site) {
+    time.at(time.now() + 10 * kMs, [this, site] { if (on_domain_event) on_domain_event(site); });
+}
+
+void World::kill(int site, Time back_after) {
+    if (!time.alive(site)) return;
+    time.kill(site);
+    if (on_kill) on_kill(site);
+    time.at(time.now() + back_after, [this, site] {
+        if (!hosts[static_cast<std::size_t>(site)].powered || time.alive(site)) return;
+        time.revive(site);
+        note(site, "*** blanketd is back");
+        if (on_boot) on_boot(site);
+    });
+}
+
+void World::power_cut(int site, Time back_after) {
+    Host& host = hosts[static_cast<std::size_t>(site)];
+    if (!host.powered) return;
+    host.powered = false;
+    if (time.alive(site)) {
+        time.kill(site);
+        if (on_kill) on_kill(site);
+    }
+    for (auto& [uuid, domain] : host.domains) domain = {};
+    for (auto& [id, disk] : host.disks) {
+        disk.open = false;
+        disk.mirror = Disk::Mirror::kNone;
+        disk.pending.clear();
+    }
+    time.at(time.now() + back_after, [this, site] {
+        hosts[static_cast<std::size_t>(site)].powered = true;
+        time.revive(site);
+        if (on_boot) on_boot(site);
+    });
+}
+
+void World::strike(const Fault& fault) {
+    struck.emplace(phase, fault.kind);
+    note(fault.site, std::format("*** {} for {} s, in phase {}", to_string(fault.kind), static_cast<double>(fault.duration) / kSecond, phase));
+    time.mix(static_cast<std::uint64_t>(fault.kind) * 31 + static_cast<std::uint64_t>(fault.site));
+    Host& host = hosts[static_cast<std::size_t>(fault.site)];
+    switch (fault.kind) {
+        case FaultKind::kNone:
+        case FaultKind::kStepFails:
+        case FaultKind::kDiskFull:
+        case FaultKind::kAnswerLost:
+        case FaultKind::kResetWire: break;  // enter(), done() and the wire see to these
+        case FaultKind::kKill: kill(fault.site, fault.duration); break;
+        case FaultKind::kPowerCut: power_cut(fault.site, fault.duration); break;
+        case FaultKind::kCutWan: cut(0, 1, fault.duration); break;
+        case FaultKind::kCutWitness: cut(fault.site, kWitness, fault.duration); break;
+        case FaultKind::kPause: time.pause(fault.site, time.now() + fault.duration); break;
+        case FaultKind::kFreeze:
+            host.frozen_until = std::max(host.frozen_until, time.now() + fault.duration);
+            time.pause(fault.site, host.frozen_until);
+            cut(fault.site, 1 - fault.site, fault.duration);
+            cut(fault.site, kWitness, fault.duration);
+            break;
+        case FaultKind::kGuestCrash:
+            for (auto& [uuid, domain] : host.domains)
+                if (domain.state == DomainState::kRunning) {
+                    domain = {.state = DomainState::kCrashed, .id = -1, .next = 0};
+                    changed_domain(fault.site);
+                }
+            break;
+        case FaultKind::kCancel: cancel = true; break;
+    }
+}
+
+Result<void> World::enter(int site, const char* what, Time low, Time high) {
+    if (time.leaving()) return fail(Kind::kUnavailable, "dead");
+    for (const char* c = what; *c != 0; ++c) time.mix(static_cast<std::uint64_t>(*c));
+    time.sleep(time.between(low, high));
+    if (time.leaving()) return fail(Kind::kUnavailable, "dead");
+    ++calls_;
+    note(site, what);
+    lose_answer_ = false;
+    Result<void> verdict;
+    for (const Fault& fault : faults_) {
+        if (fault.call != calls_) continue;
+        if (fault.after) {
+            lose_answer_ = true;
+            continue;
+        }
+        strike(fault);
+        if (fault.kind == FaultKind::kStepFails) verdict = fail(Kind::kIo, "{} failed at '{}' (injected)", what, site_name(site));
+        if (fault.kind == FaultKind::kResetWire && (std::string_view(what) == "send" || std::string_view(what) == "receive"))
+            verdict = fail(Kind::kIo, "the connection was reset (injected)");
+        if (fault.kind == FaultKind::kDiskFull) verdict = fail(Kind::kIo, "{}: no space left on device (injected)", what);
+    }
+    time.sleep(0);  // a killed process ends here, before the effect
+    return verdict;
+}
+
+Result<void> World::done(int) {
+    if (!lose_answer_ || time.leaving()) return {};
+    lose_answer_ = false;
+    Result<void> verdict;
+    for (const Fault& fault : faults_) {
+        if (fault.call != calls_ || !fault.after) continue;
+        strike(fault);
+        if (fault.kind == FaultKind::kAnswerLost) verdict = fail(Kind::kUnavailable, "the answer was lost (injected)");
+    }
+    time.sleep(0);
+    return verdict;
+}
+
+void World::check_copies(const char* when) {
+    int copies = 0;
+    for (int site = 0; site < kSites; ++site)
+        for (const auto& [uuid, domain] : hosts[static_cast<std::size_t>(site)].domains) copies += domain.state == DomainState::kRunning && executes(site);
+    if (copies > 1) violation(std::format("I1: {} copies execute {}", copies, when));
+}
+
+void World::guest_boots(int site, Domain& domain) {
+    const auto disk = hosts[static_cast<std::size_t>(site)].disks.find(kVolume);
+    if (disk == hosts[static_cast<std::size_t>(site)].disks.end()) return violation(std::format("boots at {} without its disk", site_name(site)));
+    if (!disk_holds(disk->second, acknowledged)) violation(std::format("I3: record {} was acknowledged; the disk at {} lacks it at a boot", acknowledged, site_name(site)));
+    domain.next = *std::ranges::max_element(disk->second.block) + 1;
+    check_copies("after a boot");
+}
+
+void World::guest_resumes(int site, Domain& domain) {
+    const auto disk = hosts[static_cast<std::size_t>(site)].disks.find(kVolume);
+    if (disk == hosts[static_cast<std::size_t>(site)].disks.end()) return violation(std::format("resumes at {} without its disk", site_name(site)));
+    if (domain.next != acknowledged + 1) violation(std::format("I3: resumes at {} with memory of record {}, {} was acknowledged", site_name(site), domain.next, acknowledged));
+    if (!disk_holds(disk->second, acknowledged)) violation(std::format("I3: record {} was acknowledged; the disk at {} lacks it at a resume", acknowledged, site_name(site)));
+    check_copies("after a resume");
+}
+
+// Each running copy with an open disk writes its next record.
+void World::guest_tick() {
+    time.at(time.now() + (phase == "rest" ? kGuestAtRest : kGuestPeriod), [this] { guest_tick(); });
+    for (int site = 0; site < kSites; ++site) {
+        Host& host = hosts[static_cast<std::size_t>(site)];
+        for (auto& [uuid, domain] : host.domains) {
+            if (domain.state != DomainState::kRunning || !executes(site)) continue;
+            const auto at = host.disks.find(kVolume);
+            if (at == host.disks.end()) {
+                violation(std::format("runs at {} without its disk", site_name(site)));
+                continue;
+            }
+            Disk& disk = at->second;
+            if (!disk.open) continue;  // the write waits
+            check_copies("at a write");
+            if (!record) {
+                violation("I2: a write without a record");
+            } else if (record->value.owner != site_name(site) || record->value.epoch != disk.epoch) {
+                violation(std::format("I2: a write at {} under epoch {}; the record says {} and epoch {}", site_name(site), disk.epoch, record->value.owner, record->value.epoch));
+            }
+            const unsigned index = domain.next % kBlocks;
+            disk.block[index] = domain.next;
+            disk.dirty.insert(index);
+            if (disk.mirror == Disk::Mirror::kPrimary && !disk.broken) disk.pending.emplace_back(index, domain.next);
+            acknowledged = std::max(acknowledged, domain.next);
+            ++domain.next;
+        }
+    }
+}
+
+// Protocol A: what a primary wrote comes to the secondary in order, as long as both are there and joined.
+void World::mirror_tick() {
+    const Time period = phase == "rest" ? kMirrorAtRest : time.chance(5) ? time.between(kMirrorPeriod, kMirrorLate) : kMirrorPeriod;  // a full pipe now and then
+    time.at(time.now() + period, [this] { mirror_tick(); });
+    for (int site = 0; site < kSites; ++site) {
+        auto& own = hosts[static_cast<std::size_t>(site)].disks;
+        auto& other = hosts[static_cast<std::size_t>(1 - site)].disks;
+        const auto source = own.find(kVolume), target = other.find(kVolume);
+        if (source == own.end() || source->second.mirror != Disk::Mirror::kPrimary || source->second.broken) continue;
+        const bool joined = target != other.end() && target->second.mirror == Disk::Mirror::kSecondary && target->second.mirror_id == source->second.mirror_id;
+        auto& since = mirror_cut_since_[static_cast<std::size_t>(site)];
+        if (!joined) {
+            source->second.broken = true;
+        } else if (!linked(0, 1) || !executes(0) || !executes(1)) {
+            if (since == 0) since = time.now();
+            if (time.now() - since > kMirrorPatience) source->second.broken = true;
+            continue;
+        } else {
+            for (const auto& [index, value] : source->second.pending) target->second.block[index] = value;
+        }
+        since = 0;
+        source->second.pending.clear();
+    }
+}
+
+}  // namespace blanket::sim

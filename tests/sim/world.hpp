@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What is outside of blanketd, seen by nobody but the tests: the store, two hosts with their domains and disks, the wires between them, and a guest that
+// writes numbered records. Everything that happens is checked at that instant by the same rules (check_*): they know nothing of how blanketd works.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/scheduler.hpp"
+#include "toolstack/core/ports.hpp"
+
+namespace blanket::sim {
+
+inline constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
+inline constexpr const char* kVm = "web";
+inline constexpr const char* kVolume = "web-1";
+inline constexpr unsigned kBlocks = 16;
+inline constexpr std::uint64_t kBlock = 64 * 1024;
+inline constexpr int kSites = 2, kWitness = 2, kNodes = 3;
+inline const char* site_name(int site) { return site == 0 ? "east" : "west"; }
+
+using Blocks = std::array<std::uint32_t, kBlocks>;
+
+struct Disk {
+    Blocks block{};
+    std::set<unsigned> dirty;  // since the last snapshot
+    bool open = false;         // top takes I/O
+    std::uint64_t epoch = 0;   // written beside it
+    enum class Mirror : std::uint8_t { kNone, kSecondary, kPrimary } mirror = Mirror::kNone;
+    std::uint64_t mirror_id = 0;
+    bool broken = false;  // the mirror lost its peer
+    std::deque<std::pair<unsigned, std::uint32_t>> pending;
+};
+
+struct Domain {
+    DomainState state = DomainState::kShutoff;
+    int id = -1;
+    std::uint32_t next = 0;  // the guest's memory: the number that it writes next
+};
+
+struct Host {
+    std::map<std::string, Domain> domains;
+    std::map<std::string, Disk> disks;
+    bool powered = true;
+    Time frozen_until = 0;
+};
+
+enum class FaultKind : std::uint8_t {
+    kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire
+};
+inline constexpr unsigned kFaultKinds = 13;
+std::string_view to_string(FaultKind kind);
+
+// Strikes at the n-th port call of the whole schedule.
+struct Fault {
+    std::uint64_t call = 0;
+    bool after = false;  // the call's effect is there, its answer is not
+    FaultKind kind = FaultKind::kNone;
+    int site = 0;
+    Time duration = 0;
+};
+
+class World {
+public:
+    World(Scheduler& scheduler, std::vector<Fault> faults);
+
+    Scheduler& time;
+    std::array<Host, kSites> hosts;
+    // The store. Epochs and revisions as etcd has them.
+    std::optional<Versioned<VmRecord>> record;
+    std::uint64_t revision = 1;
+    std::uint32_t acknowledged = 0;  // the newest record of the guest that was acknowledged
+    std::vector<std::string> violations;
+    std::vector<std::string>* trace = nullptr;  // gets a line for everything that happens
+    std::string phase = "rest";  // of the move in flight
+    std::set<std::pair<std::string, FaultKind>> struck;  // phase x fault
+    bool cancel = false;
+    unsigned moves_done = 0;
+    std::array<unsigned, kSites> lives{};  // of blanketd at each site
+
+    // The surroundings tell the daemons.
+    std::function<void(int site)> on_domain_event, on_record_event, on_kill, on_boot;
+
+    // Every port call of `site` passes here before its effect, and done() behind it. An error is a fault that struck.
+    Result<void> enter(int site, const char* what, Time low, Time high);
+    Result<void> done(int site);
+    [[nodiscard]] std::uint64_t calls() const { return calls_; }
+
+    [[nodiscard]] bool linked(int a, int b) const;  // the wire between two nodes works now
+    [[nodiscard]] bool quorum(int site) const;
+    [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
+    void changed_record();
+    void changed_domain(int site);
+    void kill(int site, Time back_after);
+    void power_cut(int site, Time back_after);
+    void cut(int a, int b, Time length);
+
+    // Runs, resumes and boots of the guest, checked.
+    void guest_boots(int site, Domain& domain);
+    void guest_resumes(int site, Domain& domain);
+    void check_copies(const char* when);
+    void violation(const std::string& text);
+    void note(int site, const std::string& text);
+
+private:
+    void strike(const Fault& fault);
+    void guest_tick();
+    void mirror_tick();
+
+    std::vector<Fault> faults_;
+    std::uint64_t calls_ = 0;
+    bool lose_answer_ = false;
+    std::array<std::array<Time, kNodes>, kNodes> cut_until_{};
+    std::array<Time, kSites> mirror_cut_since_{};
+};
+
+}  // namespace blanket::sim
