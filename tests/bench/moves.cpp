@@ -113,7 +113,7 @@ Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options,
         std::swap(here, there);
         std::this_thread::sleep_for(scaled(std::chrono::seconds(3)));
     }
-    std::this_thread::sleep_for(scaled(std::chrono::seconds(10)));
+    std::this_thread::sleep_for(scaled(std::chrono::seconds(40)));  // blanketd gives memory back twice a minute
     for (const char* site : {"east", "west"}) {
         BLANKET_TRY(memory_of[site], daemon_memory(clouds, site));
     }

@@ -2,6 +2,7 @@
 // See blanketd.hpp.
 #include "toolstack/daemon/blanketd.hpp"
 
+#include <malloc.h>
 #include <thread>
 
 #include "net/overlay_ovs.hpp"
@@ -171,6 +172,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         notify_systemd("WATCHDOG=1");
         if (std::chrono::steady_clock::now() < next_refresh) continue;
         next_refresh = std::chrono::steady_clock::now() + kRefresh;
+        ::malloc_trim(0);  // what a move or a request needed goes back to the system: dom0 is small
         if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("registry", "{}", refreshed.error().what);
     }
     notify_systemd("STOPPING=1");

@@ -2,7 +2,6 @@
 // See peers.hpp.
 #include "toolstack/daemon/peers.hpp"
 
-#include <malloc.h>
 #include <optional>
 
 #include "toolstack/base/log.hpp"
@@ -92,7 +91,6 @@ void serve_channel(App& app, std::unique_ptr<PeerLink> link, const std::function
         app.events.add("vm", target.subject().empty() ? "?" : target.subject(), std::format("not taken from '{}': {}", link->peer(), served.error().what));
     }
     (void)app.world.refresh();
-    ::malloc_trim(0);  // what a move needed goes back to the system: dom0 is small
 }
 
 }  // namespace blanket

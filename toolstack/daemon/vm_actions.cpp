@@ -3,7 +3,6 @@
 #include "toolstack/daemon/vm_actions.hpp"
 
 #include <algorithm>
-#include <malloc.h>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -30,7 +29,6 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     const auto begun = app.clock.boottime_ms();
     migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link, app.clock}, {job.id(), vm, here, target, 7800}, job);
     auto stats = source.run();
-    ::malloc_trim(0);  // as at the target (peers.cpp)
     (void)app.world.refresh();
     if (!stats) return std::unexpected(std::move(stats).error());
     const double total = static_cast<double>(app.clock.boottime_ms() - begun) / 1000.0;
