@@ -72,9 +72,12 @@ void Reconciler::loop(const std::stop_token& stop) {
 
 // A look that fails is repeated with its cause: what a restart left behind stays a restart's affair, however long the registry is away.
 void Reconciler::look_now(const std::string& uuid, Cause cause, unsigned failed) {
+    // A VM that a job works on is not even looked at: in a move that would take processor time while it stands still.
+    for (const auto& vm : app_.world.snapshot().vms)
+        if (vm.value.uuid == uuid && app_.jobs.busy("vm/" + vm.value.name)) return push(uuid, cause, kRetry, failed);
     const auto done = recovery_.look(uuid, cause);
     if (done) return;
-    if (done.error().kind == Kind::kConflict) return push(uuid, cause, kRetry, 0);  // a job works on it: look at what it leaves
+    if (done.error().kind == Kind::kConflict) return push(uuid, cause, kRetry, failed);  // a job works on it: look at what it leaves
     log::warning("reconcile", "{}", done.error().what);
     push(uuid, cause, backoff(failed), failed + 1);
 }

@@ -44,7 +44,7 @@ Result<void> Target::serve() {
         return commit();
     };
     auto done = steps();
-    if (done || committed_) return done;
+    if (done || committed_ || undecided_) return done;
     (void)send_error(ports_.link, done.error());  // a source that has gone needs no answer
     discard();
     return done;
@@ -123,7 +123,13 @@ Result<void> Target::begin() {
 Result<void> Target::commit() {
     // Here the whole state is at this site: memory restored and paused, every write on our disk. The source may vanish now and the VM is safe.
     Stopwatch watch(ports_.clock);
-    BLANKET_TRY(const VmRecord won, commit_target(ports_.registry, ports_.clock, vm_, here_, give_up_));
+    auto committed = commit_target(ports_.registry, ports_.clock, vm_, here_, give_up_);
+    if (!committed) {
+        // Nobody knows whether it took place: then nothing is taken away here. It may be the only copy; recovery asks the record.
+        undecided_ = committed.error().kind == Kind::kUnavailable;
+        return std::unexpected(std::move(committed).error());
+    }
+    const VmRecord won = std::move(*committed);
     committed_ = true;
     const auto record_ms = watch.lap_ms();
     (void)send_json(ports_.link, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record

@@ -61,7 +61,7 @@ private:
     std::size_t piece_at_ = 0;
     std::optional<Json> memory_end_;
     std::chrono::milliseconds silence_{0};
-    bool restored_ = false, committed_ = false;
+    bool restored_ = false, committed_ = false, undecided_ = false;
 };
 
 }  // namespace blanket::migrate

@@ -2,6 +2,7 @@
 // A registry in memory with true compare-and-swap, revisions, and the two failures that matter: no quorum, and an answer that is lost after the write.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -11,7 +12,8 @@ namespace blanket::fakes {
 
 class FakeRegistry final : public Registry {
 public:
-    bool down = false;           // no quorum: nothing is read or written
+    std::atomic<bool> down = false;  // no quorum: nothing is read or written
+    bool down_after_lost = false;    // with a lost answer the quorum goes
     int lose_answers = 0;        // so many updates succeed but answer kUnavailable
     std::vector<VmRecord> history;  // every accepted VM record, in order
 
@@ -52,6 +54,7 @@ public:
         history.push_back(vm);
         if (lose_answers > 0) {
             --lose_answers;
+            if (down_after_lost) down = true;
             return fail(Kind::kUnavailable, "the answer was lost");
         }
         return revision_;

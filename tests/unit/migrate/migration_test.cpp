@@ -12,6 +12,7 @@
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/migrate/recovery.hpp"
 #include "toolstack/migrate/source.hpp"
 #include "toolstack/migrate/target.hpp"
 
@@ -44,6 +45,7 @@ struct Rig {
     Quiet observer;
     std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
     Result<void> served;
+    std::function<void()> after_serving;
     std::string written = "hello ";
 
     Rig() {
@@ -70,6 +72,7 @@ struct Rig {
         std::thread target_thread([&, end = std::move(target_end)] {
             Target target({registry, west, west, west, west, west_net, *end, clock}, "west", [] { return true; });
             served = target.serve();
+            if (after_serving) after_serving();
             end->shutdown();
         });
         const auto vm = registry.vm(kUuid);
@@ -168,6 +171,38 @@ TEST(Migration, ALostAnswerToTheCommitIsACommit) {
     };
     const auto stats = rig.move();
     ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+}
+
+class NoHost final : public RecoveryHost {
+public:
+    std::unique_ptr<Claimed> claim(const std::string&) override { return std::make_unique<Claimed>(); }
+    void tell(const std::string&, const std::string&) override {}
+    Result<void> adopt(const DomainInfo&) override { return {}; }
+    Result<void> start(const VmRecord&) override { return {}; }
+    Result<void> finish_delete(const VmRecord&) override { return {}; }
+    void look_again(const std::string&, Cause) override {}
+};
+
+// The daemon stops while nobody can say whether the commit took place: what may be the only copy stays, and the next life finds it.
+TEST(Migration, AnUndecidedCommitTakesNothingAway) {
+    Rig rig;
+    rig.registry.down_after_lost = true;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) == Type::kDrained) rig.registry.lose_answers = 1;
+    };
+    rig.after_serving = [&] { rig.registry.down = false; };
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;  // the source has read the record
+    ASSERT_FALSE(rig.served);
+    EXPECT_EQ(rig.served.error().kind, Kind::kUnavailable);
+    EXPECT_EQ((*rig.registry.vm(kUuid))->value.phase, Phase::kSettling);
+    ASSERT_TRUE(rig.west.disks.contains("web-1"));
+    NoHost host;
+    Recovery recovery({rig.registry, rig.west, rig.west, rig.west, rig.west, rig.west_net, rig.clock}, "west", host);
+    const auto looked = recovery.look(kUuid, Cause::kRestart);
+    ASSERT_TRUE(looked) << looked.error().what;
+    EXPECT_EQ(*looked, Action::kSettle);
     rig.check("west");
 }
 
