@@ -4,7 +4,7 @@
 //   kLocal, priority 150 --> holdN (queue of kHoldFrames) --> deliver(): read, write back --> kClassify in_port=holdN --> the VM's vif
 //
 // Without it, what a client sends during the downtime is lost, and the client learns of the VM's return only at its next retransmission, seconds later.
-// overlay_ovs.cpp drives it; the tests have a fake. One thread at a time per device. Source: linux/if_tun.h, Documentation/networking/tuntap.rst.
+// overlay_hold.cpp drives it; the tests have a fake. One thread at a time per device. Source: linux/if_tun.h, Documentation/networking/tuntap.rst.
 #pragma once
 
 #include <memory>
