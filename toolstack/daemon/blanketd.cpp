@@ -131,8 +131,9 @@ Daemon::~Daemon() {
     parts_->watcher.reset();
     if (parts_->streams) parts_->streams->stop();
     parts_->server.stop();
+    if (parts_->reconciler) parts_->reconciler->stop();
+    parts_->jobs.reset();  // waits for start jobs, which tell the reconciler how they ended
     parts_->reconciler.reset();
-    parts_->jobs.reset();
 }
 
 void Daemon::run(const std::atomic<bool>& stop) {

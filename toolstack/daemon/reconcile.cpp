@@ -28,6 +28,11 @@ Reconciler::Reconciler(App& app)
       thread_([this](const std::stop_token& stop) { loop(stop); }) {}
 Reconciler::~Reconciler() = default;
 
+void Reconciler::stop() {
+    thread_.request_stop();
+    if (thread_.joinable()) thread_.join();
+}
+
 void Reconciler::look(const std::string& uuid, Cause cause) { push(uuid, cause, cause == Cause::kRestart ? Clock::duration::zero() : Clock::duration(kSettle), 0); }
 
 void Reconciler::push(const std::string& uuid, Cause cause, Clock::duration wait, unsigned failed) {

@@ -20,6 +20,8 @@ public:
     ~Reconciler() override;
     // Looks at one VM soon (by UUID), or at all of them (empty). Thread safe, returns at once.
     void look(const std::string& uuid, Cause cause);
+    // Ends the thread; a start job that still runs may go on using this object. Call it before the job table goes.
+    void stop();
 
 private:
     using Clock = std::chrono::steady_clock;
