@@ -89,9 +89,9 @@ void Daemon::loop() {
             continue;
         }
         const auto done = recovery_.look(item.uuid, item.cause);
-        if (done) continue;
-        const bool busy = done.error().kind == Kind::kConflict;
-        world_.note(site_, "look: " + done.error().what);
+        const bool busy = done && *done == Action::kLater;
+        if (done && !busy) continue;
+        world_.note(site_, busy ? "look: later" : "look: " + done.error().what);
         queue_.push_back({item.uuid, item.cause, world_.time.now() + (busy ? kRetry : backoff(item.failed)), busy ? 0 : item.failed + 1});
     }
 }

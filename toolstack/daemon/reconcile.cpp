@@ -81,8 +81,8 @@ void Reconciler::look_now(const std::string& uuid, Cause cause, unsigned failed)
     for (const auto& vm : app_.world.snapshot().vms)
         if (vm.value.uuid == uuid && app_.jobs.busy("vm/" + vm.value.name)) return push(uuid, cause, kRetry, failed);
     const auto done = recovery_.look(uuid, cause);
+    if (done && *done == Action::kLater) return push(uuid, cause, kRetry, failed);
     if (done) return;
-    if (done.error().kind == Kind::kConflict) return push(uuid, cause, kRetry, failed);  // a job works on it: look at what it leaves
     log::warning("reconcile", "{}", done.error().what);
     push(uuid, cause, backoff(failed), failed + 1);
 }

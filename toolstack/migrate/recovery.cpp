@@ -119,7 +119,7 @@ Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     if (decide(first.claim, first.seen, cause) == Action::kNone) return Action::kNone;
     const std::string name = first.name(uuid);
     auto claimed = host_.claim(name);
-    if (!claimed) return fail(Kind::kConflict, "VM {}: somebody is at work on it", name);
+    if (!claimed) return Action::kLater;
     BLANKET_TRY(const Situation now, situation(uuid));  // once more: what was read before the claim may be the past
     const Action action = decide(now.claim, now.seen, cause);
     if (action == Action::kNone) return action;
@@ -153,7 +153,8 @@ Result<void> Recovery::mark(const std::string& uuid, Phase phase) {
 
 Result<void> Recovery::apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain) {
     switch (action) {
-        case Action::kNone: return {};
+        case Action::kNone:
+        case Action::kLater: return {};
         case Action::kAdopt: return host_.adopt(*domain);
         case Action::kMarkRunning: return mark(uuid, Phase::kRunning);
         case Action::kMarkStopped: return mark(uuid, Phase::kStopped);

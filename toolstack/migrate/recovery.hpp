@@ -51,6 +51,7 @@ enum class Action : std::uint8_t {
     kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
     kRemoveCopy,    // a copy of a VM that is not ours (any more): remove it
     kFinishDelete,  // carry the deletion on
+    kLater,         // in no rule: a job works on the VM; what it leaves must be looked at
 };
 
 struct Rule {
@@ -101,8 +102,8 @@ public:
 class Recovery final {
 public:
     Recovery(RecoveryPorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
-    // Looks at one VM and does what the table says. After any error ask again, or what happened is forgotten: kConflict: a job works on it, and what it
-    // leaves must be looked at; kUnavailable: without the registry nothing may be decided. Thread rule: one at a time.
+    // Looks at one VM and does what the table says. After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
+    // the registry nothing may be decided. Thread rule: one at a time.
     Result<Action> look(const std::string& uuid, Cause cause);
     // What else of this site must be looked at after a restart: the UUIDs of all records that are or were here, and of all domains.
     Result<std::vector<std::string>> all();

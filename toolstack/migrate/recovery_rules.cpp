@@ -124,9 +124,9 @@ std::string_view to_string(Cause cause) {
 }
 
 std::string_view to_string(Action action) {
-    static constexpr std::array<std::pair<Action, std::string_view>, 10> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+    static constexpr std::array<std::pair<Action, std::string_view>, 11> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
         {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
-        {Action::kRemoveCopy, "remove copy"}, {Action::kFinishDelete, "finish delete"}}};
+        {Action::kRemoveCopy, "remove copy"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
     return name_of(kNames, action);
 }
 
