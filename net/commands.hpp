@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct Command {
     Argv argv;
     std::string input;  // standard input; may hold a key: never printed
     std::chrono::milliseconds deadline{20'000};
+    // How SystemRunner does it without a process, where it can (switch_socket.hpp); argv is what it stands for.
+    enum class Way : std::uint8_t { kProcess, kBundle, kRead } way = Way::kProcess;
 };
 
 // Runs a command to its end; a status other than 0 is an error. Thread safe.
@@ -24,7 +27,7 @@ public:
     virtual Result<std::string> run(const Command& command) = 0;
 };
 
-// The real one (base/process.hpp).
+// The real one (base/process.hpp, switch_socket.hpp).
 class SystemRunner final : public CommandRunner {
 public:
     Result<std::string> run(const Command& command) override;

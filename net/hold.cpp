@@ -14,6 +14,7 @@
 
 #include "toolstack/base/fd.hpp"
 #include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
 
 namespace blanket::net {
 namespace {
@@ -72,6 +73,11 @@ Result<std::unique_ptr<HoldDevice>> SystemHoldHost::open(const std::string& name
 bool SystemHoldHost::carrier(const std::string& vif) {
     const auto text = read_file("/sys/class/net/" + vif + "/carrier", 16);  // unreadable while the device is down
     return text && text->starts_with('1');
+}
+
+std::uint64_t SystemHoldHost::sent(const std::string& vif) {
+    const auto text = read_file("/sys/class/net/" + vif + "/statistics/rx_packets", 32);
+    return text ? parse_number(trim(*text), 0, ~0ull, "frames").value_or(0) : 0;
 }
 
 }  // namespace blanket::net

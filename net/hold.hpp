@@ -7,6 +7,7 @@
 // overlay_hold.cpp drives it; the tests have a fake. One thread at a time per device. Source: linux/if_tun.h, Documentation/networking/tuntap.rst.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -32,12 +33,15 @@ public:
     virtual Result<std::unique_ptr<HoldDevice>> open(const std::string& name) = 0;
     // Whether the other end of a vif listens. False for a device that is not there.
     virtual bool carrier(const std::string& vif) = 0;
+    // Frames that the guest has sent through a vif. 0 for a device that is not there.
+    virtual std::uint64_t sent(const std::string& vif) = 0;
 };
 
 class SystemHoldHost final : public HoldHost {
 public:
     Result<std::unique_ptr<HoldDevice>> open(const std::string& name) override;
     bool carrier(const std::string& vif) override;
+    std::uint64_t sent(const std::string& vif) override;
 };
 
 }  // namespace blanket::net

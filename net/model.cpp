@@ -82,9 +82,12 @@ std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warn
         if (arriving) base.relay = base.owner;
         for (const auto& handover : world.handovers)
             if (handover.uuid == vm->uuid && handover.way == Handover::Way::kIn) base.relay = address_of(handover.site);
+        bool closed = false;
         for (const auto& handover : world.handovers)  // never both: a site that takes a VM over does not send its frames away
-            if (handover.uuid == vm->uuid && handover.way == Handover::Way::kOut && base.relay == 0 && handover.site != world.site)
+            if (handover.uuid == vm->uuid && handover.away() && base.relay == 0 && handover.site != world.site) {
                 base.redirect = address_of(handover.site);
+                closed = base.redirect != 0 && handover.way == Handover::Way::kOut;
+            }
         for (unsigned nic = 0; nic < vm->nics.size(); ++nic) {
             const Nic& card = vm->nics[nic];
             const auto net = nets.find(card.net);
@@ -109,7 +112,7 @@ std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warn
             endpoint.mac = *mac;
             endpoint.ip = *ip;
             endpoint.nic = nic;
-            if ((base.local && base.redirect == 0) || (arriving && world.armed.contains(vm->uuid)))  // from the redirect on, what the copy here might say goes nowhere
+            if ((base.local && !closed) || (arriving && world.armed.contains(vm->uuid)))  // from kOut on, what the copy here might say goes nowhere
                 for (const auto& port : world.ports.vms)
                     if (port.uuid == vm->uuid && port.mac == *mac) endpoint.port = port.port;
             if (arriving || (base.local && base.redirect == 0))

@@ -42,12 +42,14 @@ struct LocalPorts {
 // What this site knows about a move in flight beyond the records (redirect.hpp).
 struct Handover {
     enum class Way : std::uint8_t {
-        kOut,  // suspended here: frames for it go to `site`, and `site` may already speak for it
-        kIn,   // taken over here: the old owner `site` may relay late frames of third sites to it
+        kLeaving,  // about to be suspended here: frames for it go to `site` already, it still speaks
+        kOut,      // suspended here: the same, but its port is closed, and `site` may speak for it
+        kIn,       // taken over here: the old owner `site` may relay late frames of third sites to it
     };
     std::string uuid;
     std::string site;
     Way way = Way::kOut;
+    [[nodiscard]] bool away() const { return way != Way::kIn; }
 };
 
 struct World {
@@ -69,12 +71,12 @@ struct Endpoint {
     std::string uuid, name;
     std::uint64_t epoch = 0;
     bool local = false;                 // this site owns it
-    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when plugged and either local and not redirected, or armed
+    std::optional<std::uint32_t> port;  // OpenFlow number of its vif, when plugged and either local and not kOut, or armed
     std::optional<std::uint32_t> hold;  // OpenFlow number of its hold, while it is coming or has just come
     bool holding = false;               // new frames go to the hold
     std::uint32_t owner = 0;            // tunnel address of the owner, 0 = unknown site
     std::uint32_t relay = 0;            // tunnel address that may relay frames to it (kIn, or migrating to this site)
-    std::uint32_t redirect = 0;         // tunnel address that its frames go to (kOut)
+    std::uint32_t redirect = 0;         // tunnel address that its frames go to (kLeaving, kOut)
     unsigned nic = 0;                   // its index in the record
 };
 

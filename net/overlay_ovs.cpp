@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kLog = "net";
 constexpr auto kPortPoll = std::chrono::milliseconds(30);
+constexpr auto kLastWordsPoll = std::chrono::milliseconds(10);
 constexpr auto kCalmPoll = std::chrono::milliseconds(250);
 
 Result<void> ok(Result<std::string> result) {
@@ -150,7 +151,7 @@ World OvsOverlay::world() {
     // A VM that is coming back is not sent away any more.
     std::erase_if(handovers_, [this](const TimedHandover& item) {
         const VmRecord* vm = find(last_.vms, item.handover.uuid);
-        return item.handover.way == Handover::Way::kOut &&
+        return item.handover.away() &&
                (vm == nullptr || (vm->owner != options_.site && vm->migration && vm->migration->target == options_.site));
     });
     World out = last_;
@@ -180,7 +181,37 @@ Result<void> OvsOverlay::push(const std::vector<FlowText>& observed, const World
     return {};
 }
 
-Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) {
+Result<void> OvsOverlay::divert(const VmRecord& vm, const Site& site) {
+    BLANKET_CHECK(send_away(vm, site, Handover::Way::kLeaving));
+    await_last_words(vm.uuid);
+    return {};
+}
+
+// Nothing more is asked of the guest. What it still answers must leave before it stops: said when it wakes up, it would be lost with its old card.
+void OvsOverlay::await_last_words(const std::string& uuid) {
+    std::vector<std::string> vifs;
+    {
+        const std::lock_guard hold(state_mutex_);
+        for (const auto& port : last_.ports.vms)
+            if (port.uuid == uuid) vifs.push_back(port.name);
+    }
+    const auto count = [&] {
+        std::uint64_t frames = 0;
+        for (const auto& vif : vifs) frames += hold_host_->sent(vif);
+        return frames;
+    };
+    const auto deadline = Clock::now() + options_.last_words_deadline;
+    auto silent_since = Clock::now();
+    for (auto frames = count(); Clock::now() < deadline && Clock::now() < silent_since + options_.last_words; std::this_thread::sleep_for(kLastWordsPoll))
+        if (const auto now = count(); now != frames) {
+            frames = now;
+            silent_since = Clock::now();
+        }
+}
+
+Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) { return send_away(vm, site, Handover::Way::kOut); }
+
+Result<void> OvsOverlay::send_away(const VmRecord& vm, const Site& site, Handover::Way way) {
     const std::lock_guard hold(state_mutex_);
     if (!ready_ || last_.ports.tunnel == 0)
         return fail_hint(Kind::kPrecondition, std::format("frames of VM '{}' cannot be redirected: this site has no tunnel port yet", vm.name),
@@ -194,7 +225,7 @@ Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) {
     if (std::ranges::find(last_.sites, site.name, &Site::name) == last_.sites.end()) last_.sites.push_back(site);
     take(vm);
     busy_until_ = Clock::now() + options_.calm;
-    set_handover(vm.uuid, Handover{vm.uuid, site.name, Handover::Way::kOut}, std::chrono::seconds(kRedirectSeconds));
+    set_handover(vm.uuid, Handover{vm.uuid, site.name, way}, std::chrono::seconds(kRedirectSeconds));
     const auto observed = installed_;
     return push(observed, world(), {});
 }
@@ -234,7 +265,7 @@ Result<void> OvsOverlay::activate(const VmRecord& vm) {
                 if (known != nullptr && known->owner != options_.site)
                     set_handover(vm.uuid, Handover{vm.uuid, known->owner, Handover::Way::kIn}, std::chrono::seconds(kRelaySeconds));
                 else  // a second call, or a start: what was sent away before is here now
-                    std::erase_if(handovers_, [&](const TimedHandover& item) { return item.handover.uuid == vm.uuid && item.handover.way == Handover::Way::kOut; });
+                    std::erase_if(handovers_, [&](const TimedHandover& item) { return item.handover.uuid == vm.uuid && item.handover.away(); });
                 last_.ports = ports;
                 armed_.erase(vm.uuid);
                 take(vm);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // OvsOverlay: the Overlay port over Open vSwitch, WireGuard and dnsmasq. The daemon makes one and calls apply() at every change of a record and
-// every half minute (a restarted Open vSwitch has forgotten its flows); the migration calls redirect, undo_redirect and activate.
+// every half minute (a restarted Open vSwitch has forgotten its flows); the migration calls divert, redirect, undo_redirect and activate.
 // Thread safe. The hot calls wait at most for the flow part of an apply(), never for its WireGuard, address or DHCP part.
 #pragma once
 
@@ -26,7 +26,9 @@ struct OverlayOptions {
     std::chrono::milliseconds port_deadline{10'000};  // activate(): how long to wait for the vif
     std::chrono::milliseconds carrier_deadline{10'000};  // release_frames(): how long to wait for the guest's driver
     std::chrono::milliseconds hold_quiet{0};             // release_frames(): how long frames go through the hold before the switch is changed
-    std::chrono::milliseconds calm{0};                // how long apply() keeps off after a redirect() or activate(): a guest stands still just then
+    std::chrono::milliseconds last_words{0};             // divert(): how long the guest must have sent nothing, so that it has answered all it was asked
+    std::chrono::milliseconds last_words_deadline{400};  // ... and how long that is waited for
+    std::chrono::milliseconds calm{0};                // how long apply() keeps off after a divert(), redirect() or activate(): a guest stands still just then
 };
 
 class OvsOverlay final : public Overlay {
@@ -35,7 +37,9 @@ public:
     static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr, HoldHost* holds = nullptr);
 
     Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
-    // One ovs-ofctl process. kConflict when this site does not own the VM; kPrecondition before the first apply() or without a tunnel.
+    // One ovs-ofctl process each; divert() then waits for the guest's last words. kConflict when this site does not own the VM; kPrecondition before the
+    // first apply() or without a tunnel.
+    Result<void> divert(const VmRecord& vm, const Site& site) override;
     Result<void> redirect(const VmRecord& vm, const Site& site) override;
     Result<void> undo_redirect(const VmRecord& vm) override;
     // One ovs-vsctl process (more while the vif is not there yet) and one ovs-ofctl process. kConflict for a stale record or another owner's,
@@ -76,6 +80,8 @@ private:
     Result<void> connect_port(const VmRecord& vm, const std::stop_token& stop);
     void end_arming(const std::string& uuid, bool stop);
     [[nodiscard]] static bool plugged(const VmRecord& vm, const LocalPorts& ports);
+    void await_last_words(const std::string& uuid);
+    Result<void> send_away(const VmRecord& vm, const Site& site, Handover::Way way);
     void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
 
     OverlayOptions options_;

@@ -3,7 +3,7 @@
 //
 //   third site C          source A (suspended)              target B
 //      |--frame for V------->|                                 |
-//      |                     |--redirect (kLocal, strict)----->| kTunnelIngress: V's relay rule hears A's tunnel
+//      |                     |--divert (kLocal, strict)------->| kTunnelIngress: V's relay rule hears A's tunnel
 //      |                     |                                 | kLocal: waits in the hold; V's port, once its driver is back
 //      |                     |<--V speaks, the moment B runs it-| A hears B's tunnel for V from the redirect on
 //
@@ -15,8 +15,8 @@
 
 namespace blanket::net {
 
-// Source: the endpoint's frames go to endpoint.redirect, from local ports and tunnels alike; its speech from there is accepted. Its own vif here has no
-// flows meanwhile (model.cpp): a copy that wakes up unfenced is heard by nobody, not even under cover of the relay.
+// Source: the endpoint's frames go to endpoint.redirect, from local ports and tunnels alike; its speech from there is accepted. From kOut on its own
+// vif here has no flows (model.cpp): a copy that wakes up unfenced is heard by nobody, not even under cover of the relay.
 // Empty when there is no redirect or no tunnel port.
 std::vector<Flow> redirect_flows(const Endpoint& endpoint, std::uint32_t tunnel_port);
 // Target: frames for the endpoint are heard from endpoint.relay whoever their first sender was, except in the gateway's name.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // One move, measured by the job, the client, the records and the shaper; see clouds.hpp.
 #include <algorithm>
+#include <tuple>
 
 #include "tests/lab/clouds.hpp"
 #include "toolstack/base/text.hpp"
@@ -37,6 +38,16 @@ void read_job(const Json& answer, MigrationResult& move) {
     if (const Json error = job.value("error", Json()); error.is_object()) move.error = json_string_or(error, "what", "");
 }
 
+// What the two ends of the client's connection had to send again: the difference between two of these explains a stall.
+std::string sent_again(Clouds& clouds, const std::string& owner) {
+    std::string text;
+    for (const auto& [name, site, vm] : {std::tuple("client", std::string("east"), &clouds.asker), std::tuple("web", owner, &clouds.web)}) {
+        const auto counts = clouds.guest(site, *vm, "GET", "/tcp");
+        text += std::format("{} {}  ", name, counts ? counts->dump() : "?");
+    }
+    return text;
+}
+
 }  // namespace
 
 Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to) {
@@ -49,6 +60,7 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
     const WireCount before = wire_count(clouds.lab.shaper());
     BLANKET_CHECK(clouds.lab.shaper().mark(std::format("move to {} begins", to)));
 
+    clouds.story.say("TCP before: {}", sent_again(clouds, from));
     move.begin_s = clouds.story.now_s();
     BLANKET_TRY(const CommandResult command, blanket.follow({"vm", "migrate", "web", to}, minutes(10), [&](std::string_view line) { clouds.story.say("  {}", trim(line)); }));
     move.end_s = clouds.story.now_s();
@@ -65,6 +77,7 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
     // What the world outside saw: the client, and the records that had been acknowledged to it.
     BLANKET_CHECK(read_client_log(clouds));
     move.client_stall_ms = clouds.client.stall_ms(move.begin_s, move.end_s + 1);
+    clouds.story.say("TCP after:  {}", sent_again(clouds, move.ok ? to : from));
     move.median_ms = clouds.client.median_ms(move.begin_s, move.end_s);
     move.tcp_reconnects = clouds.client.reconnects() + clouds.client.errors() - reconnects;
     const std::uint64_t acked = std::max(clouds.client.highest_acked(), clouds.driver_acked);

@@ -155,6 +155,8 @@ Result<void> SimHypervisor::save_live(const std::string& uuid, const ByteSink& s
         if (auto sent = put(sink, 0, progress.round); !sent) return give_up(sent.error());
         if (auto step = world_.done(site_); !step) return give_up(step.error());
     }
+    progress.stopping = true;
+    if (on_progress && !on_progress(progress)) return give_up({Kind::kCancelled, "given up", {}});
     if (auto step = world_.enter(site_, "suspend", 5 * kMs, 50 * kMs); !step) return give_up(step.error());
     if (!running()) {
         ended = true;

@@ -89,6 +89,7 @@ class SimNet final : public Overlay {
 public:
     SimNet(World& world, int site) : world_(world), site_(site) {}
     Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override { return {}; }
+    Result<void> divert(const VmRecord&, const Site&) override { return step("divert"); }
     Result<void> redirect(const VmRecord&, const Site&) override { return step("redirect"); }
     Result<void> undo_redirect(const VmRecord&) override { return step("undo redirect"); }
     Result<void> activate(const VmRecord&) override { return step("activate"); }

@@ -65,6 +65,7 @@ public:
 struct SaveProgress {
     std::uint32_t round = 0;       // pre-copy round, from 0
     std::uint64_t bytes = 0;       // of the stream so far
+    bool stopping = false;         // the guest is asked to stop as soon as on_progress returns (at the latest after a second): told once
     bool suspended = false;        // the guest no longer runs
 };
 
@@ -185,7 +186,9 @@ public:
     virtual ~Overlay() = default;
     // Makes WireGuard peers, gateway ports, DHCP and flows match; idempotent. Called at every change of a record.
     virtual Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) = 0;
-    // Source, guest suspended: frames for the VM's MACs go to `site` from now on (one strict flow each). undo = guest resumed here.
+    // Source, just before the guest is asked to stop: frames for the VM's MACs go to `site` from now on (one strict flow each); what it says still goes out.
+    virtual Result<void> divert(const VmRecord& vm, const Site& site) = 0;
+    // Source, guest suspended: the same, and its port here is closed. undo = guest resumed here.
     virtual Result<void> redirect(const VmRecord& vm, const Site& site) = 0;
     virtual Result<void> undo_redirect(const VmRecord& vm) = 0;
     // Target: the record says that the VM is here; deliver to its port, and tell the local switch and guests (GARP on the guest's behalf).

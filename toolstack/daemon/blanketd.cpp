@@ -104,6 +104,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     overlay.key_path = set.root + "/pki/wg.key";
     overlay.calm = std::chrono::seconds(4);
     overlay.hold_quiet = std::chrono::milliseconds(1500);
+    overlay.last_words = std::chrono::milliseconds(80);
     BLANKET_TRY(parts->overlay, net::OvsOverlay::create(overlay));
 
     BLANKET_TRY(const net::WireGuardKey key, net::identity(overlay.key_path));

@@ -19,7 +19,7 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
     if (format == "libvirt-xml") {
         BLANKET_TRY(imported, parse_libvirt_xml(text));
     } else if (format == "xl-cfg") {
-        BLANKET_TRY(imported, parse_xl_config(text));
+        BLANKET_TRY(imported, read_xl_config(text));
     } else {
         return fail_hint(Kind::kInvalid, std::format("format '{}' is unknown", format.substr(0, 30)), "formats: libvirt-xml, xl-cfg");
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // blanket-save: live-saves one domain by libxl in a process of its own, so that libxl's child handling stays out of blanketd. Started by LibvirtHypervisor.
-//   blanket-save DOMID FD         saves live into FD; JSON lines on stdout (save_protocol.hpp); SIGTERM gives up; the guest runs on after any failure
+//   blanket-save DOMID FD         saves live into FD; JSON lines on stdout, a byte on stdin before the guest stops (save_protocol.hpp); SIGTERM gives up; the guest runs on after any failure
 //   blanket-save --resume DOMID   a saved and suspended domain runs on (the abort of a migration); one that runs already is fine
 //   blanket-save --destroy DOMID  removes a domain that libvirt does not know
 // Exit status: 0 done, 1 failed (the guest runs), 2 usage, 3 failed and the guest could not be resumed.
@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
+#include <poll.h>
 #include <print>
 #include <sys/prctl.h>
 #include <thread>
@@ -54,13 +55,19 @@ struct Logger {
 };
 
 constexpr std::uint64_t kPage = 4096;
+constexpr int kPatience = 1000;  // ms
 
 void on_message(xentoollog_logger* base, xentoollog_level level, int errnoval, const char* context, const char* format, va_list args) {
     auto* logger = reinterpret_cast<Logger*>(base);
     char text[512];
     std::vsnprintf(text, sizeof text, format, args);
     // libxl says this at the moment when it asks the guest to suspend; from here on a guest may stop even if we give up.
-    if (std::strstr(text, "suspend request via") != nullptr) logger->suspend_asked = true;
+    // What the network must do before that happens now, while the guest can still answer what it has already got.
+    if (std::strstr(text, "suspend request via") != nullptr && !logger->suspend_asked.exchange(true) && logger->report) {
+        logger->print(SaveLine::What::kStopping);
+        pollfd go{STDIN_FILENO, POLLIN, 0};
+        (void)::poll(&go, 1, kPatience);
+    }
     if (level < XTL_WARN) return;
     const std::string line = std::format("blanket-save: {}: {}{}{}\n", context != nullptr ? context : "libxl", text, errnoval > 0 ? ": " : "",
                                          errnoval > 0 ? std::strerror(errnoval) : "");

@@ -2,8 +2,10 @@
 // Checks that both import formats share; see import.hpp.
 #include "toolstack/hypervisor/import.hpp"
 
+#include <algorithm>
 #include <set>
 
+#include "toolstack/base/process.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/records.hpp"
 
@@ -21,6 +23,40 @@ Json to_json(const ImportedVm& vm) {
         disks.push_back({{"target", disk.target}, {"kind", disk.kind == DiskSource::kBlock ? "block" : "file"}, {"path", disk.path}, {"readonly", disk.readonly}});
     for (const auto& nic : vm.nics) nics.push_back({{"mac", nic.mac}, {"bridge", nic.bridge}});
     return {{"name", vm.name}, {"uuid", vm.uuid}, {"memory_mib", vm.memory_mib}, {"vcpus", vm.vcpus}, {"disks", disks}, {"nics", nics}, {"notes", vm.notes}};
+}
+
+Result<ImportedVm> imported_from_json(const Json& json) {
+    ImportedVm vm;
+    BLANKET_TRY(vm.name, json_string(json, "name"));
+    BLANKET_TRY(vm.uuid, json_string(json, "uuid"));
+    BLANKET_TRY(vm.memory_mib, json_number(json, "memory_mib"));
+    BLANKET_TRY(const auto vcpus, json_number(json, "vcpus"));
+    vm.vcpus = static_cast<std::uint32_t>(std::min<std::uint64_t>(vcpus, 1'000'000));
+    for (const char* field : {"disks", "nics", "notes"})
+        if (const auto it = json.find(field); it == json.end() || !it->is_array()) return fail(Kind::kInvalid, "'{}' is missing or not a list", field);
+    for (const Json& item : json["disks"]) {
+        ImportedDisk disk;
+        BLANKET_TRY(disk.target, json_string(item, "target"));
+        BLANKET_TRY(const std::string kind, json_string(item, "kind"));
+        disk.kind = kind == "block" ? DiskSource::kBlock : DiskSource::kFile;
+        BLANKET_TRY(disk.path, json_string(item, "path"));
+        disk.readonly = json_bool_or(item, "readonly", false);
+        vm.disks.push_back(std::move(disk));
+    }
+    for (const Json& item : json["nics"]) vm.nics.push_back({json_string_or(item, "mac", ""), json_string_or(item, "bridge", "")});
+    for (const Json& item : json["notes"])
+        if (item.is_string()) vm.notes.push_back(item.get<std::string>());
+    BLANKET_CHECK(check_imported(vm));
+    return vm;
+}
+
+Result<ImportedVm> read_xl_config(std::string_view text, const std::string& program) {
+    if (text.empty()) return fail(Kind::kInvalid, "the definition is empty");
+    BLANKET_TRY(const Output output, run_any({program}, {.deadline = std::chrono::seconds(10), .input = text, .max_output = 1u << 20, .env = {}}));
+    const auto json = parse_json(output.out);
+    if (!json) return fail(Kind::kIo, "{} ended with status {}: {}", program, output.status, std::string_view(output.err).substr(0, 300));
+    if (output.status != 0) return std::unexpected(error_from_json(*json));
+    return imported_from_json(*json);
 }
 
 Result<void> check_imported(const ImportedVm& vm) {

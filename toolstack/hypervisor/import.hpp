@@ -40,12 +40,16 @@ struct ImportedVm {
 };
 
 Json to_json(const ImportedVm& vm);
+Result<ImportedVm> imported_from_json(const Json& json);  // the reverse, checked (check_imported)
 
 // At most 256 KiB of libvirt domain XML. kInvalid: malformed or out of bounds, with the place. kPrecondition: a thing that cannot move (an HVM guest,
 // hostdev, ...), by its name and with the reason and what to do.
 Result<ImportedVm> parse_libvirt_xml(std::string_view xml);
-// At most 256 KiB of an xl.cfg(5), parsed by Xen's own libxlutil. Errors as above.
+// At most 256 KiB of an xl.cfg(5), parsed by Xen's own libxlutil. Errors as above. A library of its own (blanket_xl_config): blanketd calls read_xl_config.
 Result<ImportedVm> parse_xl_config(std::string_view text);
+// The same in a process of its own, blanket-xl-config: a parser written in C reads a stranger's file, and blanketd stays without libxl. What comes back
+// is checked again. Also kIo when the program fails otherwise, kTimeout after ten seconds.
+Result<ImportedVm> read_xl_config(std::string_view text, const std::string& program = "/usr/libexec/blanket/blanket-xl-config");
 
 // For adoption as it stands (a VM made by virt-install): every disk must be one of our volumes. kPrecondition names the first that is not.
 Result<void> check_adoptable(const ImportedVm& vm);

@@ -22,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 // Reads blanket-save's lines until it closes its output. Gives the child SIGTERM once when the caller wants the end of it.
 struct SaveWatch {
     const Child& child;
+    const int go;  // a byte here lets blanket-save ask the guest to stop
     const std::function<bool(const SaveProgress&)>& on_progress;
     std::atomic<bool>& suspended;  // for the pump
     SaveProgress progress;
@@ -42,9 +43,11 @@ struct SaveWatch {
         }
         progress.round = line->round;
         progress.bytes = line->bytes;
+        if (line->what == SaveLine::What::kStopping) progress.stopping = true;
         if (line->what == SaveLine::What::kSuspended) progress.suspended = suspended = true;
         if (line->what == SaveLine::What::kDone) done = true;
         else tell();
+        if (line->what == SaveLine::What::kStopping) (void)write_all(go, as_bytes("\n"));  // it has gone: its end comes as the end of its lines
     }
     void read_all(int fd) {
         std::string text;
@@ -106,10 +109,12 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSin
     BLANKET_TRY(const int domid, running_id(uuid));
     BLANKET_TRY(Pipe lines, make_pipe());
     BLANKET_TRY(Pipe stream, make_pipe());
+    BLANKET_TRY(Pipe go, make_pipe());
     (void)::fcntl(stream.write.get(), F_SETPIPE_SZ, kPipeSize);  // smaller is slower, not wrong
     const int out = stream.write.get();
     BLANKET_TRY(Child child, Child::spawn({paths_.save, std::to_string(domid), std::to_string(out)},
-                                          {.in = -1, .out = lines.write.get(), .err = -1, .pass = {out}}));
+                                          {.in = go.read.get(), .out = lines.write.get(), .err = -1, .pass = {out}}));
+    go.read.reset();
     lines.write.reset();
     stream.write.reset();
     std::atomic<bool> suspended = false;
@@ -118,7 +123,7 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSin
         pumped = pump(stream.read.get(), sink, suspended);
         stream.read.reset();  // after an error of the sink this breaks the save's pipe, and the guest runs on
     });
-    SaveWatch watch{.child = child, .on_progress = on_progress, .suspended = suspended, .progress = {}, .done = false, .cancelled = false, .error = {}};
+    SaveWatch watch{.child = child, .go = go.write.get(), .on_progress = on_progress, .suspended = suspended, .progress = {}, .done = false, .cancelled = false, .error = {}};
     watch.read_all(lines.read.get());
     const auto status = child.wait(90s);  // its output is closed: it is at its end
     if (!status) child.kill(SIGKILL);

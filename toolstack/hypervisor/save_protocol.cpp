@@ -14,6 +14,7 @@ std::string format_line(const SaveLine& line) {
     Json json;
     switch (line.what) {
     case SaveLine::What::kProgress: json = {{"round", line.round}, {"bytes", line.bytes}}; break;
+    case SaveLine::What::kStopping: json = {{"stopping", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
     case SaveLine::What::kSuspended: json = {{"suspended", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
     case SaveLine::What::kDone: json = {{"done", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
     case SaveLine::What::kError: json = {{"error", line.error}, {"cancelled", line.cancelled}}; break;
@@ -35,6 +36,8 @@ Result<SaveLine> parse_line(std::string_view text) {
         line.what = SaveLine::What::kDone;
     } else if (json_bool_or(json, "suspended", false)) {
         line.what = SaveLine::What::kSuspended;
+    } else if (json_bool_or(json, "stopping", false)) {
+        line.what = SaveLine::What::kStopping;
     } else if (!json.contains("round")) {
         return fail(Kind::kInvalid, "a line of blanket-save has none of its fields");
     }

@@ -5,6 +5,8 @@
 //   blanketd                    blanket-save DOMID FD                 libxl-save-helper
 //      | spawn, fd passed on -------->| libxl_domain_suspend(LIVE) --------->|
 //      |<- {"round":0,"bytes":...} ---|<------------- progress --------------|
+//      |<- {"stopping":true} ---------|<-- (libxl is about to ask the guest)
+//      | a byte ------------------->|   ask it now; without a byte after a second, or at the end of its input
 //      |<- {"suspended":true} --------|<------ "Domain now suspended" -------|
 //      |<- {"done":true}, exit 0 -----|          or {"error":"..."}, exit 1: the guest runs on
 //      | SIGTERM -------------------->|  give up: {"error":..., "cancelled":true}, the guest runs on
@@ -22,7 +24,7 @@
 namespace blanket {
 
 struct SaveLine {
-    enum class What { kProgress, kSuspended, kDone, kError } what = What::kProgress;
+    enum class What { kProgress, kStopping, kSuspended, kDone, kError } what = What::kProgress;
     std::uint32_t round = 0;
     std::uint64_t bytes = 0;  // of page data sent so far, all rounds
     std::string error;

@@ -48,7 +48,6 @@ Result<Stats> Source::run() {
         observer_.phase("memory");
         BLANKET_CHECK(move_memory());
         BLANKET_CHECK(hand_over());
-        observer_.phase("commit");
         return await_commit();
     };
     if (auto done = steps(); !done && !committed_) {
@@ -131,7 +130,13 @@ Result<void> Source::hand_over() {
     // The guest is suspended and its memory is on its way: nothing may be written after this, and what was written must be on the target's disk.
     observer_.phase("drain");
     for (auto& move : moves_) BLANKET_CHECK(move->drain());
-    return send_json(ports_.link, Type::kDrained, Json::object());
+    BLANKET_CHECK(send_json(ports_.link, Type::kDrained, Json::object()));
+    observer_.phase("commit");
+    // Nothing to do here until the target answers. The copy is suspended; should it ever wake up unasked, nobody is to hear it.
+    redirected_ = true;
+    if (auto redirected = ports_.overlay.redirect(plan_.vm.value, plan_.target); !redirected)
+        log::warning("migrate", "VM {}: its port here stays open until the commit is known: {}", plan_.vm.value.name, redirected.error().what);
+    return {};
 }
 
 Result<void> Source::await_commit() {

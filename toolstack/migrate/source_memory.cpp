@@ -28,9 +28,12 @@ Result<void> Source::move_memory() {
             suspended_at_ = ports_.clock.boottime_ms();
             suspended_ = true;
             observer_.phase("suspend");
+        } else if (progress.stopping && !redirected_) {
+            // Before the guest is asked: what it has got it can still answer. An answer that it gives when it wakes up, before its network card
+            // is back, is lost, and its TCP waits for seconds before it tries again.
             redirected_ = true;
-            if (auto redirected = ports_.overlay.redirect(plan_.vm.value, plan_.target); !redirected)
-                log::warning("migrate", "VM {}: late frames are not redirected: {}", plan_.vm.value.name, redirected.error().what);
+            if (auto diverted = ports_.overlay.divert(plan_.vm.value, plan_.target); !diverted)
+                log::warning("migrate", "VM {}: frames to it are lost while it moves: {}", plan_.vm.value.name, diverted.error().what);
         } else if (!progress.suspended) {
             observer_.progress(100.0 * static_cast<double>(memory_bytes_) / static_cast<double>(plan_.vm.value.memory_mib << 20));
         }

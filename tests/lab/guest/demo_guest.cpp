@@ -2,6 +2,7 @@
 // demo-guest: the one program inside the demo's VMs (static, in the DomU image). As a service it plays every part, and the driver tells it which by HTTP through dom0:
 //   demo-guest serve [PORT]   default 8090:
 //     GET  /ping                      "<count> <acked>": nginx on port 80 passes it on
+//     GET  /tcp                       segments sent again, retransmission timeouts, loss probes since boot
 //     GET  /facts                     who am I: hostname, boot id, addresses
 //     POST /load?rate_mib=2&pause_ms=20   start writing records and dirtying memory;  POST /load/stop;  GET /load
 //     GET  /acked                     number of the last record on disk
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -60,6 +62,25 @@ std::string facts_json() {
                        first_line("/proc/sys/kernel/osrelease"), monotonic_ms(), nics);
 }
 
+// A counter of /proc/net/snmp or netstat: a line of names, then a line of values, both begin with the group.
+std::uint64_t tcp_counter(const char* path, const std::string& group, const std::string& name) {
+    std::ifstream file(path);
+    std::string names, values, word;
+    while (std::getline(file, names) && std::getline(file, values)) {
+        std::istringstream head(names), line(values);
+        std::string value;
+        if (!(head >> word) || word != group || !(line >> value)) continue;
+        while (head >> word && line >> value)
+            if (word == name) return std::strtoull(value.c_str(), nullptr, 10);
+    }
+    return 0;
+}
+
+std::string tcp_json() {
+    return std::format(R"({{"sent_again":{},"timeouts":{},"probes":{}}})", tcp_counter("/proc/net/snmp", "Tcp:", "RetransSegs"),
+                       tcp_counter("/proc/net/netstat", "TcpExt:", "TCPTimeouts"), tcp_counter("/proc/net/netstat", "TcpExt:", "TCPLossProbes"));
+}
+
 Result<std::string> check_json(const std::string& path, std::uint64_t acked) {
     BLANKET_TRY(const RecordCheck check, check_records(path, true));
     return std::format(R"({{"records":{},"last":{},"gaps":{},"damaged":{},"tail":{},"acked":{},"lost":{}}})", check.records, check.last, check.gaps, check.damaged, check.tail, acked,
@@ -75,6 +96,7 @@ int serve(std::uint16_t port) {
         const std::string& path = request.path;
         if (path == "/ping") return std::format("{} {}\n", ++pings, load.acknowledged());
         if (path == "/facts") return facts_json();
+        if (path == "/tcp") return tcp_json();
         if (path == "/acked") return std::format("{}\n", load.acknowledged());
         if (path == "/check") return check_json(kRecords, load.acknowledged());
         if (path == "/probe/log") return probe.log_since(request.number("since", 0));

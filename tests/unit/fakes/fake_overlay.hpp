@@ -2,6 +2,7 @@
 // A network that remembers what it was told.
 #pragma once
 
+#include <functional>
 #include <set>
 
 #include "toolstack/core/ports.hpp"
@@ -10,11 +11,18 @@ namespace blanket::fakes {
 
 class FakeOverlay final : public Overlay {
 public:
-    std::set<std::string> redirected, active;  // VM names
+    std::set<std::string> diverted, redirected, active;  // VM names
     std::set<std::string> held;                // uuids
     int applied = 0;
+    std::function<bool()> running;  // the VM that moves, for diverted_before_the_stop
+    bool diverted_before_the_stop = false;
     Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override {
         ++applied;
+        return {};
+    }
+    Result<void> divert(const VmRecord& vm, const Site&) override {
+        diverted.insert(vm.name);
+        diverted_before_the_stop = running && running();
         return {};
     }
     Result<void> redirect(const VmRecord& vm, const Site&) override {
@@ -22,6 +30,7 @@ public:
         return {};
     }
     Result<void> undo_redirect(const VmRecord& vm) override {
+        diverted.erase(vm.name);
         redirected.erase(vm.name);
         return {};
     }

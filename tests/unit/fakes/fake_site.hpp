@@ -67,11 +67,12 @@ public:
         const std::string& image = memory[uuid];
         const auto half = image.size() / 2;
         BLANKET_CHECK(sink(as_bytes(image).first(half)));
-        if (!on_progress({.round = 1, .bytes = half, .suspended = false})) return fail(Kind::kCancelled, "given up");
+        if (!on_progress({.round = 1, .bytes = half, .stopping = false, .suspended = false})) return fail(Kind::kCancelled, "given up");
         BLANKET_CHECK(step("save"));
+        on_progress({.round = 1, .bytes = half, .stopping = true, .suspended = false});
         guest_writes();
         domains[uuid].state = DomainState::kSuspended;
-        on_progress({.round = 2, .bytes = half, .suspended = true});
+        on_progress({.round = 2, .bytes = half, .stopping = true, .suspended = true});
         if (auto rest = sink(as_bytes(image).subspan(half)); !rest) {
             domains[uuid].state = DomainState::kRunning;
             return rest;

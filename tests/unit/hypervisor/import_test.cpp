@@ -39,6 +39,30 @@ TEST(Import, Golden) {
     EXPECT_GE(cases, 11);
 }
 
+// blanketd has the parser in a process of its own: what comes through it is the same, and what goes wrong there is told.
+TEST(Import, XlConfigInItsOwnProcess) {
+    const std::string text = read_file(kFolder + "/web.cfg").value();
+    const auto direct = parse_xl_config(text), through = read_xl_config(text, BLANKET_XL_CONFIG);
+    ASSERT_TRUE(direct);
+    ASSERT_TRUE(through) << through.error().what;
+    EXPECT_EQ(*through, *direct);
+    for (const std::string& bad : {std::string("name = "), std::string("name='A B'\nmemory=64\ndisk=['phy:/dev/a,xvda,w']"), std::string(300 * 1024, '#'), std::string()}) {
+        const auto want = bad.empty() ? Kind::kInvalid : parse_xl_config(bad).error().kind;
+        const auto refused = read_xl_config(bad, BLANKET_XL_CONFIG);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().kind, want) << refused.error().what;
+    }
+    EXPECT_EQ(read_xl_config(text, "/nowhere/blanket-xl-config").error().kind, Kind::kNotFound);
+    const auto silent = read_xl_config(text, "/bin/false");
+    ASSERT_FALSE(silent);
+    EXPECT_TRUE(silent.error().what.contains("ended with status 1"));
+    Json lie = to_json(*direct);  // a parser that was taken over cannot smuggle in what the checks refuse
+    lie["memory_mib"] = 1u;
+    EXPECT_FALSE(imported_from_json(lie));
+    lie.erase("disks");
+    EXPECT_FALSE(imported_from_json(lie));
+}
+
 // A definition cut anywhere, or with a byte changed, gives a VM or an error, never a crash or a hang.
 TEST(Import, DamagedDefinitions) {
     for (const char* name : {"/web.cfg", "/virt-install.xml"}) {

@@ -9,7 +9,7 @@ namespace {
 
 TEST(SaveProtocol, LinesGoThereAndBack) {
     using enum SaveLine::What;
-    for (const auto what : {kProgress, kSuspended, kDone, kError}) {
+    for (const auto what : {kProgress, kStopping, kSuspended, kDone, kError}) {
         const std::string text = format_line({.what = what, .round = 3, .bytes = 4096, .error = "a \"b\"\n", .cancelled = true});
         EXPECT_EQ(text.find('\n'), text.size() - 1);
         const auto line = parse_line(text);

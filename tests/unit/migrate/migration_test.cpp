@@ -76,6 +76,7 @@ struct Rig {
             end->shutdown();
         });
         const auto vm = registry.vm(kUuid);
+        east_net.running = [&] { return east.runs(kUuid); };
         Source source({registry, east, east, east, east_net, *source_end, clock},
                       {"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800}, observer);
         auto stats = source.run();
@@ -97,7 +98,7 @@ struct Rig {
         ASSERT_TRUE(winner.disks.contains("web-1"));
         EXPECT_TRUE(winner.disks["web-1"].open);
         EXPECT_TRUE(winner.memory[kUuid].ends_with("END"));
-        if (owner == "east") EXPECT_TRUE(east_net.redirected.empty());
+        if (owner == "east") EXPECT_TRUE(east_net.diverted.empty() && east_net.redirected.empty());
         std::uint64_t epoch = 0;
         for (const auto& old : registry.history) {
             EXPECT_GE(old.epoch, epoch);
@@ -112,6 +113,8 @@ TEST(Migration, MovesMemoryDiskAndOwner) {
     const auto stats = rig.move();
     ASSERT_TRUE(stats) << stats.error().what;
     rig.check("west");
+    EXPECT_TRUE(rig.east_net.diverted_before_the_stop);
+    EXPECT_TRUE(rig.east_net.redirected.contains("web"));
     EXPECT_EQ(rig.west.memory[kUuid], memory);
     EXPECT_EQ(stats->epoch, 2u);
     EXPECT_EQ(stats->memory_bytes, memory.size());

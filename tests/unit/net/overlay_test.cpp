@@ -27,7 +27,8 @@ protected:
     void TearDown() override { std::filesystem::remove_all(folder_); }
     void make(const std::string& name) {
         overlay_ = OvsOverlay::create({.site = name, .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp",
-                                       .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = std::chrono::milliseconds(300)},
+                                       .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = std::chrono::milliseconds(300),
+                                       .last_words = std::chrono::milliseconds(25), .last_words_deadline = std::chrono::milliseconds(100)},
                                       &host_, &holds_).value();
     }
     static Site site(const std::string& name, std::uint32_t index) {
@@ -134,6 +135,16 @@ TEST_F(OverlayTest, SourceRedirectsAndTakesItBack) {
     vms_[0] = moving(vms_[0], "west");
     ASSERT_TRUE(apply());
     const auto before = host_.flows;
+    host_.log.clear();
+    holds_.last_words = 3;
+    ASSERT_TRUE(overlay_->divert(vms_[0], sites_[1]));
+    EXPECT_EQ(holds_.last_words, 0u);  // it waits until the guest has said all
+    holds_.last_words = 1'000'000;
+    ASSERT_TRUE(overlay_->divert(vms_[0], sites_[1]));  // but not for ever
+    holds_.last_words = 0;
+    EXPECT_EQ(host_.log.size(), 1u);  // one ovs-ofctl
+    EXPECT_TRUE(has("in_port=1 "));   // what it was asked before it can still answer
+    EXPECT_TRUE(has("priority=200,ip,metadata=0x65,dl_dst=02:00:00:00:00:11", kToWest));
     host_.log.clear();
     ASSERT_TRUE(overlay_->redirect(vms_[0], sites_[1]));
     EXPECT_EQ(host_.log.size(), 1u);  // one ovs-ofctl

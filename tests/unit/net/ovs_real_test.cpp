@@ -204,5 +204,24 @@ TEST_F(RealOvs, TakesThePlanReadsItBackAndTracesLikeTheInterpreter) {
     expect_installed(plan_flows(world(), *std::make_unique<std::vector<std::string>>()));
 }
 
+// What our own codec does not know goes by ovs-ofctl; what the switch refuses is told, and nothing of that bundle stays.
+TEST_F(RealOvs, BundlesOfForeignAndBadWords) {
+    ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));
+    const auto before = dump();
+    const auto change = [](const std::string& lines) { return SystemRunner().run(commands::flows_change(lines)); };
+    ASSERT_TRUE(change("flow add cookie=0xb1a7000000000000,table=0,priority=7,ip,nw_tos=4,actions=drop\n"));
+    EXPECT_EQ(dump().size(), before.size() + 1);
+    ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));  // an entry of ours that is not wanted goes, whatever its words
+    EXPECT_EQ(dump().size(), before.size());
+    const auto refused = change("flow add cookie=0xb1a7000000000000,table=0,priority=7,ip,actions=drop\nflow add table=9,priority=1,ip,actions=set_field:0x1->tun_id,output:99999999\n");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kIo) << refused.error().what;
+    EXPECT_EQ(dump().size(), before.size());
+    ::setenv("OVS_RUNDIR", "/nowhere", 1);
+    EXPECT_EQ(change("flow add table=0,priority=1,ip,actions=drop\n").error().kind, Kind::kUnavailable);
+    EXPECT_EQ(SystemRunner().run(commands::switch_read()).error().kind, Kind::kUnavailable);
+    ::setenv("OVS_RUNDIR", folder_.c_str(), 1);
+}
+
 }  // namespace
 }  // namespace blanket::net::test

@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t kTunnel = 1;
 constexpr unsigned kSites = 3, kNets = 2, kVmsPerNet = 4;
 
-enum class Stage { kSettled, kMigrating, kSuspended, kCommitted };
+enum class Stage { kSettled, kMigrating, kLeaving, kSuspended, kCommitted };
 
 struct Vm {
     VmRecord before, after;  // the record before and after the commit
@@ -25,6 +25,7 @@ struct Vm {
     std::array<bool, kSites> knows{};  // kCommitted: this site has the new record
     [[nodiscard]] unsigned place() const { return stage == Stage::kCommitted ? target : source; }
     [[nodiscard]] bool runs() const { return stage != Stage::kSuspended; }
+    [[nodiscard]] bool hears() const { return runs() && stage != Stage::kLeaving; }
 };
 
 std::string site_name(unsigned index) { return std::string(1, static_cast<char>('a' + index)); }
@@ -50,7 +51,7 @@ struct Federation {
             vm.ip = kGatewayIp + 1 + n;
             vm.source = pick(kSites);
             vm.target = (vm.source + 1 + pick(kSites - 1)) % kSites;
-            vm.stage = settled ? Stage::kSettled : static_cast<Stage>(pick(4));
+            vm.stage = settled ? Stage::kSettled : static_cast<Stage>(pick(5));
             auto& r = vm.before;
             r.uuid = std::format("00000000-0000-4000-8000-{:012x}", i + 1);
             r.name = std::format("vm{}", i);
@@ -97,7 +98,8 @@ struct Federation {
             if (site == vm.target && vm.held) world.ports.holds.push_back({vm.before.uuid, vm.mac, hold(i), {}});
             if (site == vm.target && vm.held && vm.stage == Stage::kSuspended && i % 2 == 0) world.armed.insert(vm.before.uuid);
             if (forgetful_) continue;
-            if (site == vm.source && vm.stage >= Stage::kSuspended) world.handovers.push_back({vm.before.uuid, site_name(vm.target), Handover::Way::kOut});
+            if (site == vm.source && vm.stage >= Stage::kLeaving)
+                world.handovers.push_back({vm.before.uuid, site_name(vm.target), vm.stage == Stage::kLeaving ? Handover::Way::kLeaving : Handover::Way::kOut});
             if (site == vm.target && vm.stage == Stage::kCommitted) world.handovers.push_back({vm.before.uuid, site_name(vm.source), Handover::Way::kIn});
         }
         std::vector<std::string> warnings;
@@ -184,7 +186,7 @@ TEST(Property, MovesNeverLoopNorCrossTenantsAndLateFramesArrive) {
                     ASSERT_EQ(federation.vms[vm_of(delivery.port)].mac, to.mac);
                 }
                 if (from.net != to.net || from.stage == Stage::kCommitted) continue;
-                if (to.runs()) {
+                if (to.hears()) {
                     ASSERT_EQ(journey.delivered.size(), 1u) << to.before.name << " unreachable";
                     ASSERT_EQ(journey.delivered[0].site, to.place());
                 } else {
@@ -302,7 +304,7 @@ TEST(Property, TunnelIngressHearsOnlyTheOwner) {
                 if (vm.net == to.net && vm.mac == frame.eth_src && vm.ip == frame.ip_src) claimed = &vm;
             const auto owner = [&](const Vm& vm) { return vm.stage == Stage::kCommitted && vm.knows[site] ? vm.target : vm.source; };
             const bool owned = claimed != nullptr && owner(*claimed) == attacker;
-            const bool handed = claimed != nullptr && claimed->stage >= Stage::kSuspended && claimed->source == site && claimed->target == attacker;
+            const bool handed = claimed != nullptr && claimed->stage >= Stage::kLeaving && claimed->source == site && claimed->target == attacker;
             const bool relayed = to.stage != Stage::kSettled && to.target == site && to.source == attacker && frame.eth_src != gateway_mac(vni(to.net));
             const bool anything = !walk(federation.flows[site], frame, kTunnel).empty();
             if (!owned && !handed && !relayed) ASSERT_FALSE(anything);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,20 +19,24 @@ namespace {
 
 constexpr std::uint64_t kThinBytes = 4u << 20;  // no test volume is larger
 
+void must(bool done) {  // a fake without its memory proves nothing
+    if (!done) std::abort();
+}
+
 int new_content(int from = -1) {
     const int fd = ::memfd_create("thin", MFD_CLOEXEC);
-    (void)::ftruncate(fd, kThinBytes);
+    must(::ftruncate(fd, kThinBytes) == 0);
     std::vector<char> block(kBlock);
     for (std::uint64_t at = 0; from >= 0 && at < kThinBytes; at += kBlock) {
-        (void)::pread(from, block.data(), kBlock, static_cast<off_t>(at));
-        if (!is_zero(std::as_bytes(std::span(block)))) (void)::pwrite(fd, block.data(), kBlock, static_cast<off_t>(at));
+        must(::pread(from, block.data(), kBlock, static_cast<off_t>(at)) >= 0);
+        if (!is_zero(std::as_bytes(std::span(block)))) must(::pwrite(fd, block.data(), kBlock, static_cast<off_t>(at)) == static_cast<ssize_t>(kBlock));
     }
     return fd;
 }
 
 std::string block_of(int fd, std::uint64_t index) {
     std::string block(kBlock, '\0');
-    (void)::pread(fd, block.data(), kBlock, static_cast<off_t>(index * kBlock));
+    must(::pread(fd, block.data(), kBlock, static_cast<off_t>(index * kBlock)) >= 0);
     return block;
 }
 
@@ -248,7 +253,7 @@ Result<UniqueFd> FakeSystem::open_device(const std::string& name, bool writable)
     if (name.starts_with("/dev/mapper/")) {
         if (!exists(name)) return fail(Kind::kNotFound, "no {}", name);
         UniqueFd fd(::memfd_create("lv", MFD_CLOEXEC));
-        (void)::ftruncate(fd.get(), static_cast<off_t>(pool_bytes));
+        must(::ftruncate(fd.get(), static_cast<off_t>(pool_bytes)) == 0);
         return fd;
     }
     BLANKET_TRY(const int content, content_of(name));

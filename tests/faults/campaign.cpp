@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See campaign.hpp.
+#include "tests/faults/campaign.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/demo_checks.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::lab {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// What one host shows of VM web: the state of its domains of that name, and what a move leaves only while it goes on.
+constexpr std::string_view kLook =
+    "xl list | awk '$1 == \"web\" || $1 ~ /^web--/ { print \"domain\", $5 }'\n"
+    "drbdsetup status 2>/dev/null | awk '/^bs-/ { print \"left drbd\", $1 }'\n"
+    "dmsetup ls | awk '/^bs-.*-(under|snap|meta)/ { print \"left device-mapper\", $1 }'\n"
+    "ovs-vsctl list-ports br-int | awk '/^hold/ { print \"left hold\", $1 }'\n"
+    "pgrep -a 'blanket-save|libxl-save-help' | sed 's/^/left process /'\n"
+    "dmsetup info -c --noheadings -o name,suspended | awk -F: '/^bs-.*-top:/ && $2 != \"Active\" { print \"left suspended\", $1 }'\n"
+    "true\n";
+
+struct SiteLook {
+    unsigned running = 0, other = 0;  // domains of VM web
+    std::vector<std::string> left;
+};
+
+Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
+    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(site));
+    BLANKET_TRY(const std::string text, ssh->script(kLook, seconds(40)));
+    SiteLook look;
+    for (const std::string& line : split(text, '\n')) {
+        if (line.starts_with("left ")) look.left.push_back(std::format("{}: {}", site, line));
+        if (!line.starts_with("domain ")) continue;
+        const std::string_view state = std::string_view(line).substr(7);  // "r-----", "-b----", "---ss-"
+        const bool runs = state.find_first_of("psdc") == std::string_view::npos;
+        ++(runs ? look.running : look.other);
+    }
+    return look;
+}
+
+class Watch {
+public:
+    Watch(Clouds& clouds, FaultResult& result, std::uint64_t acked) : clouds_(clouds), result_(result), acked_(acked) {}
+
+    // Empty when all is well. What must never be goes to the result at once.
+    std::vector<std::string> complaints() {
+        std::vector<std::string> wrong;
+        const auto cli = clouds_.at(result_.source);
+        const auto vm = cli ? BlanketCli(*cli).vm("web") : std::unexpected(cli.error());
+        if (!vm) return {"the record cannot be read: " + vm.error().what};
+        result_.owner = vm->owner;
+        if (vm->phase != "running") wrong.push_back("the record's phase is " + vm->phase);
+        unsigned running = 0;
+        for (const auto& site : {result_.source, result_.target}) {
+            const auto look = look_at(clouds_, site);
+            if (!look) {
+                wrong.push_back(site + ": " + look.error().what);
+                continue;
+            }
+            running += look->running;
+            if (site != vm->owner && look->running + look->other > 0) wrong.push_back("a copy is left at " + site);
+            if (site == vm->owner && look->running != 1) wrong.push_back("it does not run at its owner " + site);
+            std::ranges::copy(look->left, std::back_inserter(wrong));
+        }
+        if (running > 1) result_.violations.push_back(std::format("{} running copies", running));
+        if (!wrong.empty()) return wrong;
+        const std::string& other = vm->owner == result_.source ? result_.target : result_.source;
+        if (const auto trace = check_no_trace(clouds_, other); !trace.ok) wrong.push_back(trace.name + ": " + trace.detail);
+        check_guest(vm->owner, wrong);
+        for (const auto& site : {result_.source, result_.target}) {
+            std::string findings;
+            const auto there = clouds_.at(site);
+            const auto green = there ? BlanketCli(*there).doctor_green(findings) : std::unexpected(there.error());
+            if (!green || !*green) wrong.push_back(std::format("doctor at {}: {}", site, findings));
+        }
+        return wrong;
+    }
+
+private:
+    void check_guest(const std::string& owner, std::vector<std::string>& wrong) {
+        const auto facts = clouds_.guest(owner, clouds_.web, "GET", "/facts");
+        const auto check = facts ? clouds_.guest(owner, clouds_.web, "GET", "/check") : facts;
+        if (!check) {
+            wrong.push_back("the guest does not answer: " + check.error().what);
+            return;
+        }
+        if (facts->value("nics", Json()) != clouds_.web_facts.value("nics", Json())) wrong.push_back("its network cards are others");
+        result_.restarted = facts->value("boot_id", "") != clouds_.web_facts.value("boot_id", "?");
+        const auto of = [&](const char* field) { return json_number_or(*check, field, ~0ull); };
+        if (of("records") < acked_ || of("damaged") != 0 || of("gaps") != 0) {
+            const std::string lost = std::format("records: {} acknowledged, {} on disk, {} damaged, {} out of place", acked_, of("records"), of("damaged"), of("gaps"));
+            if (std::ranges::find(result_.violations, lost) == result_.violations.end()) result_.violations.push_back(lost);
+        }
+    }
+    Clouds& clouds_;
+    FaultResult& result_;
+    std::uint64_t acked_;
+};
+
+Result<std::uint64_t> acknowledged(Clouds& clouds, const std::string& site) {
+    BLANKET_TRY(const Json load, clouds.guest(site, clouds.web, "GET", "/acked"));
+    return load.get<std::uint64_t>();
+}
+
+// A guest that was started again is a new one to the checks, and has no load yet.
+Result<void> welcome(Clouds& clouds, const std::string& site) {
+    BLANKET_TRY(clouds.web_facts, clouds.guest(site, clouds.web, "GET", "/facts"));
+    return clouds.guest(site, clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
+}
+
+}  // namespace
+
+Json to_json(const FaultResult& result) {
+    return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
+            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"violations", result.violations}, {"ok", result.ok()}};
+}
+
+Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const Fault& fault) {
+    BLANKET_TRY(BlanketCli east, clouds.at("east"));
+    BLANKET_TRY(const VmView web, east.vm("web"));
+    FaultResult result;
+    result.moment = moment;
+    result.fault = fault.name;
+    result.source = web.owner;
+    result.target = web.owner == "east" ? "west" : "east";
+    Scene scene{clouds, result.source, result.target};
+    BLANKET_TRY(const std::uint64_t acked, acknowledged(clouds, result.source));
+    clouds.story.chapter("{} at {}; web runs at {}", fault.name, moment, result.source);
+
+    Result<void> struck;
+    double over_s = 0;
+    const auto strike = [&] {
+        const double begin_s = clouds.story.now_s();
+        struck = fault.strike(scene);
+        result.struck = true;
+        over_s = clouds.story.now_s();
+        result.fault_s = over_s - begin_s;
+        clouds.story.say("the fault is over after {:.1f} s", result.fault_s);
+    };
+    if (moment == "rest") {
+        strike();
+    } else {
+        BLANKET_TRY(BlanketCli owner, clouds.at(result.source));
+        const std::string word = moment + " ...";
+        // Whatever becomes of the move and of its operator's connection: what counts is what the world looks like in the end.
+        const auto moved = owner.follow({"vm", "migrate", "web", result.target}, minutes(6), [&](std::string_view line) {
+            clouds.story.say("  {}", trim(line));
+            if (!result.struck && trim(line).ends_with(word)) strike();
+        });
+        clouds.story.say("the move's operator sees: {}", !moved ? moved.error().what : moved->status == 0 ? "moved" : moved->errors.substr(moved->errors.rfind('\n') + 1));
+    }
+    BLANKET_CHECK(struck);
+    if (!result.struck) return result;
+
+    Watch watch(clouds, result, acked);
+    std::vector<std::string> wrong;
+    const auto healed = wait_until("all is well", minutes(4), std::chrono::milliseconds(500), [&]() -> Result<bool> {
+        wrong = watch.complaints();
+        return wrong.empty();
+    });
+    if (healed) {
+        result.healed_s = clouds.story.now_s() - over_s;
+    } else {
+        std::ranges::copy(wrong, std::back_inserter(result.violations));
+    }
+    if (result.restarted && !(fault.guest_dies && result.source == web.owner)) result.violations.push_back("the guest was started anew, though its machine never died");
+    if (healed && result.restarted) BLANKET_CHECK(welcome(clouds, result.owner));
+    clouds.story.say("{}: web at {}, healed {:.1f} s after the fault{}", result.ok() ? "good" : "WRONG", result.owner, result.healed_s, result.restarted ? ", started again" : "");
+    for (const auto& line : result.violations) clouds.story.say("  {}", line);
+    return result;
+}
+
+}  // namespace blanket::lab

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// fault-campaign: real faults on real machines, drawn by a seed from all pairs of moment and fault; goes on where it was broken off.
+//   fault-campaign --image FILE --domu FILE [--faults N] [--seed S] [--record FILE] [--report FILE] [--only MOMENT/FAULT,...]
+// The record holds one JSON line per fault; pairs that stand there are not tried again. Ends at the first violation (logs are collected). Exit 0: none.
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <print>
+#include <random>
+#include <set>
+
+#include "tests/faults/campaign.hpp"
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/demo_checks.hpp"
+#include "tests/lab/machine_facts.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::lab {
+namespace {
+
+struct Options {
+    LabOptions lab;
+    std::string domu, record, report;
+    std::uint64_t faults = 60, seed = 1;
+    std::vector<std::string> only;
+};
+
+Result<Options> parse_options(const std::vector<std::string>& args) {
+    Options options;
+    options.lab.name = "faults";
+    options.record = "/cache/lab/faults.jsonl";
+    for (std::size_t i = 0; i < args.size(); i += 2) {
+        if (i + 1 == args.size()) return fail(Kind::kInvalid, "option '{}' wants a value", args[i]);
+        const std::string& value = args[i + 1];
+        if (args[i] == "--image") options.lab.image = value;
+        else if (args[i] == "--domu") options.domu = value;
+        else if (args[i] == "--record") options.record = value;
+        else if (args[i] == "--report") options.report = value;
+        else if (args[i] == "--witness") options.lab.witness_program = value;
+        else if (args[i] == "--only") options.only = split(value, ',');
+        else if (args[i] == "--faults") {
+            BLANKET_TRY(options.faults, parse_number(value, 1, 10'000, "number of faults"));
+        } else if (args[i] == "--seed") {
+            BLANKET_TRY(options.seed, parse_number(value, 0, ~0ull, "seed"));
+        } else return fail(Kind::kInvalid, "unknown option '{}'", args[i]);
+    }
+    return options;
+}
+
+struct Pair {
+    std::string moment;
+    const Fault* fault = nullptr;
+    [[nodiscard]] std::string name() const { return moment + "/" + fault->name; }
+};
+
+// All pairs in the seed's order; of those that take minutes, every sixth place holds one.
+std::vector<Pair> draw(std::uint64_t seed) {
+    std::vector<Pair> quick, costly, out;
+    for (const auto& moment : moments())
+        for (const auto& fault : faults())
+            if (possible(fault, moment)) (fault.kind == Fault::Kind::kCostly ? costly : quick).push_back({moment, &fault});
+    std::mt19937_64 random(seed);
+    std::ranges::shuffle(quick, random);
+    std::ranges::shuffle(costly, random);
+    for (std::size_t i = 0; i < quick.size(); ++i) {
+        if (i % 5 == 4 && !costly.empty()) {
+            out.push_back(costly.back());
+            costly.pop_back();
+        }
+        out.push_back(quick[i]);
+    }
+    return out;
+}
+
+Result<std::vector<Pair>> choose(const Options& options) {
+    if (options.only.empty()) return draw(options.seed);
+    std::vector<Pair> out;
+    for (const auto& name : options.only) {
+        const auto slash = name.find('/');
+        const std::string moment = name.substr(0, slash);
+        BLANKET_TRY(const Fault* const fault, find_fault(slash == std::string::npos ? "" : name.substr(slash + 1)));
+        if (std::ranges::find(moments(), moment) == moments().end() || !possible(*fault, moment)) return fail(Kind::kInvalid, "'{}' is no moment for '{}'", moment, fault->name);
+        out.push_back({moment, fault});
+    }
+    return out;
+}
+
+Result<std::vector<Json>> read_record(const std::string& path) {
+    std::vector<Json> out;
+    const auto text = read_file(path, 16u << 20);
+    if (!text) return out;  // the first run
+    for (const auto& line : split(*text, '\n')) {
+        if (trim(line).empty()) continue;
+        BLANKET_TRY(Json result, parse_json(line));
+        out.push_back(std::move(result));
+    }
+    return out;
+}
+
+Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
+    std::set<std::string> pairs;
+    std::vector<double> healed;
+    std::uint64_t struck = 0, violations = 0;
+    for (const auto& result : results) {
+        if (!json_bool_or(result, "struck", false)) continue;
+        ++struck;
+        pairs.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
+        violations += result.value("violations", Json::array()).size();
+        if (const double time = result.value("healed_s", -1.0); time >= 0) healed.push_back(time);
+    }
+    std::ranges::sort(healed);
+    const auto at = [&](double share) { return healed.empty() ? 0.0 : healed[std::min(healed.size() - 1, static_cast<std::size_t>(share * static_cast<double>(healed.size())))]; };
+    Json metrics = Json::array();
+    const auto add = [&](const char* name, double value, const char* unit, Json goal, bool met) {
+        metrics.push_back({{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", Json::object()}});
+    };
+    add("faults", static_cast<double>(struck), "faults", ">= 60", struck >= 60);
+    add("pairs", static_cast<double>(pairs.size()), "moment x fault", ">= 40", pairs.size() >= 40);
+    add("violations", static_cast<double>(violations), "violations", 0, violations == 0);
+    add("manual_steps", 0, "steps", 0, true);  // nothing here ever touches a site between a fault and its healing
+    for (const auto& [name, share] : {std::pair("healed_median", 0.5), std::pair("healed_p90", 0.9), std::pair("healed_worst", 1.0)}) add(name, at(share), "s", nullptr, true);
+    return {{"bench", "faults"}, {"commit", commit_of_tree()}, {"machine", machine_facts(accelerator)}, {"metrics", metrics}, {"results", results}};
+}
+
+Result<void> bring_up(Clouds& clouds, const std::string& domu) {
+    BLANKET_CHECK(boot_site(clouds, east_profile()));
+    BLANKET_CHECK(boot_site(clouds, west_profile()));
+    for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
+    BLANKET_CHECK(federate(clouds));
+    BLANKET_CHECK(add_image(clouds, domu));
+    BLANKET_CHECK(create_vms(clouds));
+    return clouds.guest("east", clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
+}
+
+Result<int> run_campaign(const Options& options) {
+    BLANKET_TRY(const auto pairs, choose(options));
+    BLANKET_TRY(std::vector<Json> results, read_record(options.record));
+    std::set<std::string> known;
+    if (options.only.empty())
+        for (const auto& result : results) known.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
+    Story story;
+    LabOptions lab_options = options.lab;
+    lab_options.capture_bytes = 0;
+    BLANKET_TRY(const auto lab, Lab::create(lab_options));
+    Clouds clouds{*lab, story};
+    int status = 0;
+    if (const auto up = bring_up(clouds, options.domu); !up) {
+        lab->collect_logs();
+        return std::unexpected(up.error());
+    }
+    std::uint64_t done = 0;
+    for (const auto& pair : pairs) {
+        if (done == options.faults || status != 0) break;
+        if (known.contains(pair.name())) continue;
+        auto result = strike_once(clouds, pair.moment, *pair.fault);
+        if (result) {
+            if (const auto consoles = check_consoles(clouds); !consoles.ok) result->violations.push_back(consoles.detail);
+            results.push_back(to_json(*result));
+            std::ofstream(options.record, std::ios::app) << results.back().dump() << '\n';
+            ++done;
+            if (!result->violations.empty()) status = 1;
+        } else {
+            story.say("the lab failed: {}", result.error().what);
+            status = exit_code(result.error().kind);
+        }
+        if (status != 0) lab->collect_logs();
+    }
+    const Json report = report_of(results, lab->accelerator());
+    std::println("{}", report["metrics"].dump(2));
+    if (!options.report.empty()) BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));
+    return status;
+}
+
+}  // namespace
+}  // namespace blanket::lab
+
+int main(int argc, char** argv) {
+    using namespace blanket;
+    auto options = lab::parse_options({argv + 1, argv + argc});
+    if (options && options->lab.witness_program.empty()) {
+        const std::string self = argv[0];
+        options->lab.witness_program = self.substr(0, self.rfind('/') + 1) + "blanket-witness";
+    }
+    const auto done = options ? lab::run_campaign(*options) : std::unexpected(options.error());
+    if (done) return *done;
+    std::println(stderr, "fault-campaign: {} {}", done.error().what, done.error().hint);
+    return exit_code(done.error().kind);
+}
