@@ -27,8 +27,12 @@ Result<void> OvsOverlay::hold_frames(const VmRecord& vm) {
         if (const auto known = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); known != last_.vms.end() && known->epoch > vm.epoch)
             return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known", vm.name, vm.epoch, known->epoch);
         if (std::ranges::find(holds_, vm.uuid, &Hold::uuid) != holds_.end()) return fail(Kind::kConflict, "frames for VM '{}' are held already", vm.name);
+        std::vector<Mac> macs;  // all are good before the first device is made
         for (const auto& nic : vm.nics) {
             BLANKET_TRY(const Mac mac, parse_mac(nic.mac));
+            macs.push_back(mac);
+        }
+        for (const Mac mac : macs) {
             const std::string name = kHoldPrefix + std::to_string(next_hold_++ % 1'000'000);
             auto device = hold_host_->open(name);
             if (!device) {
@@ -102,16 +106,15 @@ void OvsOverlay::arm(const VmRecord& vm) {
     });
 }
 
-std::vector<std::pair<std::string, Mac>> OvsOverlay::silent_vifs(const std::string& uuid) {
+std::size_t OvsOverlay::silent_vifs(const std::string& uuid) {
     const std::lock_guard hold(state_mutex_);
-    std::vector<std::pair<std::string, Mac>> out;
+    std::size_t silent = 0;
     for (const auto& item : holds_) {
         if (item.uuid != uuid) continue;
         const auto vif = std::ranges::find_if(last_.ports.vms, [&](const VmPort& port) { return port.uuid == uuid && port.mac == item.mac; });
-        const std::string name = vif == last_.ports.vms.end() ? std::string() : vif->name;
-        if (name.empty() || !hold_host_->carrier(name)) out.emplace_back(name, item.mac);
+        if (vif == last_.ports.vms.end() || !hold_host_->carrier(vif->name)) ++silent;
     }
-    return out;
+    return silent;
 }
 
 Result<unsigned> OvsOverlay::deliver(const std::string& uuid) {
@@ -135,12 +138,12 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
     const auto begin = Clock::now();
     const auto deadline = begin + options_.carrier_deadline;
     auto silent = silent_vifs(vm.uuid);
-    for (; !silent.empty() && Clock::now() < deadline; silent = silent_vifs(vm.uuid)) std::this_thread::sleep_for(kCarrierPoll);
+    for (; silent > 0 && Clock::now() < deadline; silent = silent_vifs(vm.uuid)) std::this_thread::sleep_for(kCarrierPoll);
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
 
     // What comes meanwhile takes the way through the hold, until the guest has had its time: activate() and the rest would take it away.
     Result<unsigned> first = 0u, rest = 0u;
-    const auto quiet_until = Clock::now() + (silent.empty() ? options_.hold_quiet : Clock::duration::zero());
+    const auto quiet_until = Clock::now() + (silent == 0 ? options_.hold_quiet : Clock::duration::zero());
     do {
         {
             const std::lock_guard hold(state_mutex_);
@@ -163,8 +166,8 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
     BLANKET_CHECK(active);
     BLANKET_CHECK(switched);
     if (!first || !rest) return std::unexpected(std::move(first ? rest : first).error());
-    if (!silent.empty())
-        return fail(Kind::kTimeout, "VM '{}' did not connect {} of its network cards within {} ms; {} frames for it are lost", vm.name, silent.size(),
+    if (silent > 0)
+        return fail(Kind::kTimeout, "VM '{}' did not connect {} of its network cards within {} ms; {} frames for it are lost", vm.name, silent,
                     options_.carrier_deadline.count(), *first + *rest);
     log::info(kLog, "VM {}: its network was back after {} ms; {} frames had waited or came through the hold", vm.name, waited.count(), *first + *rest);
     return {};

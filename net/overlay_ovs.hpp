@@ -37,15 +37,15 @@ public:
     static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr, HoldHost* holds = nullptr);
 
     Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
-    // One ovs-ofctl process each; divert() then waits for the guest's last words. kConflict when this site does not own the VM; kPrecondition before the
+    // One bundle each (openflow.hpp); divert() then waits for the guest's last words. kConflict when this site does not own the VM; kPrecondition before the
     // first apply() or without a tunnel.
     Result<void> divert(const VmRecord& vm, const Site& site) override;
     Result<void> redirect(const VmRecord& vm, const Site& site) override;
     Result<void> undo_redirect(const VmRecord& vm) override;
-    // One ovs-vsctl process (more while the vif is not there yet) and one ovs-ofctl process. kConflict for a stale record or another owner's,
+    // One question to OVSDB (more while the vif is not there yet) and one bundle. kConflict for a stale record or another owner's,
     // kTimeout when the vif does not come.
     Result<void> activate(const VmRecord& vm) override;
-    // hold: two ovs-vsctl processes and one ovs-ofctl; arm: one each, on a thread of its own; release: none before the carrier is there.
+    // hold: one ovs-vsctl process, a question and a bundle; arm: questions and a bundle, on a thread of its own; release: nothing before the carrier is there.
     // kPrecondition before the first apply().
     Result<void> hold_frames(const VmRecord& vm) override;
     void arm(const VmRecord& vm) override;
@@ -75,14 +75,15 @@ private:
     World world();
     Result<void> push(const std::vector<FlowText>& observed, const World& world, std::string extra);
     [[nodiscard]] std::set<std::string> hold_names() const;
-    [[nodiscard]] std::vector<std::pair<std::string, Mac>> silent_vifs(const std::string& uuid);  // (vif, MAC) of held NICs without a carrier
     Result<unsigned> deliver(const std::string& uuid);
+    void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
+    // These take it.
+    [[nodiscard]] std::size_t silent_vifs(const std::string& uuid);  // held NICs without a carrier
     Result<void> connect_port(const VmRecord& vm, const std::stop_token& stop);
     void end_arming(const std::string& uuid, bool stop);
     [[nodiscard]] static bool plugged(const VmRecord& vm, const LocalPorts& ports);
     void await_last_words(const std::string& uuid);
     Result<void> send_away(const VmRecord& vm, const Site& site, Handover::Way way);
-    void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
 
     OverlayOptions options_;
     SystemRunner system_;
@@ -104,10 +105,10 @@ private:
     std::vector<Hold> holds_;
     std::uint64_t next_hold_ = 0;
     std::set<std::string> released_, armed_;
+    std::vector<FlowText> installed_;  // what the switch holds, as far as we know
 
     std::mutex arming_mutex_;
     std::map<std::string, std::jthread> arming_;  // by UUID
-    std::vector<FlowText> installed_;  // what the switch holds, as far as we know
 };
 
 }  // namespace blanket::net

@@ -17,13 +17,14 @@ using std::chrono::seconds;
 
 // What one host shows of VM web: the state of its domains of that name, and what a move leaves only while it goes on.
 constexpr std::string_view kLook =
+    "set +e; set +o pipefail\n"  // a tool that finds nothing is no failure
     "xl list | awk '$1 == \"web\" || $1 ~ /^web--/ { print \"domain\", $5 }'\n"
     "drbdsetup status 2>/dev/null | awk '/^bs-/ { print \"left drbd\", $1 }'\n"
     "dmsetup ls | awk '/^bs-.*-(under|snap|meta)/ { print \"left device-mapper\", $1 }'\n"
     "ovs-vsctl list-ports br-int | awk '/^hold/ { print \"left hold\", $1 }'\n"
     "pgrep -a 'blanket-save|libxl-save-help' | sed 's/^/left process /'\n"
     "dmsetup info -c --noheadings -o name,suspended | awk -F: '/^bs-.*-top:/ && $2 != \"Active\" { print \"left suspended\", $1 }'\n"
-    "true\n";
+    "echo looked\n";
 
 struct SiteLook {
     unsigned running = 0, other = 0;  // domains of VM web
@@ -34,6 +35,7 @@ Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
     BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(site));
     BLANKET_TRY(const std::string text, ssh->script(kLook, seconds(40)));
     SiteLook look;
+    if (!text.ends_with("looked\n")) return fail(Kind::kIo, "the look at '{}' broke off", site);
     for (const std::string& line : split(text, '\n')) {
         if (line.starts_with("left ")) look.left.push_back(std::format("{}: {}", site, line));
         if (!line.starts_with("domain ")) continue;
@@ -108,13 +110,16 @@ Result<std::uint64_t> acknowledged(Clouds& clouds, const std::string& site) {
     return load.get<std::uint64_t>();
 }
 
-// A guest that was started again is a new one to the checks, and has no load yet.
+}  // namespace
+
 Result<void> welcome(Clouds& clouds, const std::string& site) {
-    BLANKET_TRY(clouds.web_facts, clouds.guest(site, clouds.web, "GET", "/facts"));
+    BLANKET_CHECK(wait_until("VM web answers", minutes(4), seconds(2), [&]() -> Result<bool> {
+        const auto facts = clouds.guest(site, clouds.web, "GET", "/facts");
+        if (facts) clouds.web_facts = *facts;
+        return facts.has_value();
+    }));
     return clouds.guest(site, clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
 }
-
-}  // namespace
 
 Json to_json(const FaultResult& result) {
     return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
@@ -160,8 +165,11 @@ Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const
 
     Watch watch(clouds, result, acked);
     std::vector<std::string> wrong;
+    std::string last;
     const auto healed = wait_until("all is well", minutes(4), std::chrono::milliseconds(500), [&]() -> Result<bool> {
         wrong = watch.complaints();
+        if (!wrong.empty() && wrong.front() != last) clouds.story.say("  not well yet: {}", wrong.front());
+        last = wrong.empty() ? "" : wrong.front();
         return wrong.empty();
     });
     if (healed) {

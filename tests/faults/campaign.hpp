@@ -20,6 +20,9 @@ struct FaultResult {
 };
 Json to_json(const FaultResult& result);
 
+// VM web was started anew at `site`: waits until it answers, and gives it work again. From now on it is this boot that must survive.
+Result<void> welcome(Clouds& clouds, const std::string& site);
+
 // VM web must be well before; it is afterwards, when the result is ok(). An error only when the lab itself fails.
 Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const Fault& fault);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // fault-campaign: real faults on real machines, drawn by a seed from all pairs of moment and fault; goes on where it was broken off.
 //   fault-campaign --image FILE --domu FILE [--faults N] [--seed S] [--record FILE] [--report FILE] [--only MOMENT/FAULT,...]
-// The record holds one JSON line per fault; pairs that stand there are not tried again. Ends at the first violation (logs are collected). Exit 0: none.
+// The record holds one JSON line per fault; pairs that stand there are not tried again. Ends at the first fault that does
+// not heal (logs are collected). Exit 0: no violation.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -129,7 +130,7 @@ Result<void> bring_up(Clouds& clouds, const std::string& domu) {
     for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
     BLANKET_CHECK(federate(clouds));
     BLANKET_CHECK(add_image(clouds, domu));
-    BLANKET_CHECK(create_vms(clouds));
+    BLANKET_CHECK(create_vms(clouds, false));
     return clouds.guest("east", clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
 }
 
@@ -145,13 +146,14 @@ Result<int> run_campaign(const Options& options) {
     BLANKET_TRY(const auto lab, Lab::create(lab_options));
     Clouds clouds{*lab, story};
     int status = 0;
+    bool broken = false;
     if (const auto up = bring_up(clouds, options.domu); !up) {
         lab->collect_logs();
         return std::unexpected(up.error());
     }
     std::uint64_t done = 0;
     for (const auto& pair : pairs) {
-        if (done == options.faults || status != 0) break;
+        if (done == options.faults || broken) break;
         if (known.contains(pair.name())) continue;
         auto result = strike_once(clouds, pair.moment, *pair.fault);
         if (result) {
@@ -160,11 +162,13 @@ Result<int> run_campaign(const Options& options) {
             std::ofstream(options.record, std::ios::app) << results.back().dump() << '\n';
             ++done;
             if (!result->violations.empty()) status = 1;
+            broken = result->struck && result->healed_s < 0;
         } else {
             story.say("the lab failed: {}", result.error().what);
             status = exit_code(result.error().kind);
+            broken = true;
         }
-        if (status != 0) lab->collect_logs();
+        if (broken) lab->collect_logs();
     }
     const Json report = report_of(results, lab->accelerator());
     std::println("{}", report["metrics"].dump(2));

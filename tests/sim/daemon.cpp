@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "toolstack/migrate/source.hpp"
+#include "toolstack/migrate/takeover.hpp"
 #include "toolstack/migrate/target.hpp"
 
 namespace blanket::sim {
@@ -23,17 +24,17 @@ Site site_of(int site) {
 
 class SimObserver final : public migrate::Observer {
 public:
-    SimObserver(World& world, bool active) : world_(world), active_(active) {}
+    SimObserver(World& world, int site) : world_(world), site_(static_cast<std::size_t>(site)) {}
     void phase(const std::string& name) override {
-        if (active_) world_.phase = name;
+        world_.phase = name;
     }
     void note(const std::string&) override {}
     void progress(double) override {}
-    bool cancelled() const override { return world_.cancel; }
+    bool cancelled() const override { return world_.cancel || world_.stopping[site_]; }
 
 private:
     World& world_;
-    bool active_;
+    std::size_t site_;
 };
 
 }  // namespace
@@ -49,7 +50,7 @@ private:
 };
 
 Daemon::Daemon(World& world, int site)
-    : world_(world), site_(site), life_(world.lives[static_cast<std::size_t>(site)]), time_(world.time), registry_(world, site), hypervisor_(world, site),
+    : world_(world), site_(site), life_(world.lives[static_cast<std::size_t>(site)]), time_(world, site), registry_(world, site), hypervisor_(world, site),
       storage_(world, site), net_(world, site), recovery_(ports(), site_name(site), *this) {}
 
 std::unique_ptr<Claimed> Daemon::claim(const std::string& vm) {
@@ -71,6 +72,10 @@ void Daemon::boot() {
 
 void Daemon::loop() {
     while (!world_.time.leaving()) {
+        if (stopping()) {
+            world_.time.sleep(kSecond);
+            continue;
+        }
         Time due = kForever;
         for (const Item& item : queue_) due = std::min(due, item.due);
         const auto ready = [&] { return std::ranges::any_of(queue_, [&](const Item& item) { return item.due <= world_.time.now(); }); };
@@ -110,19 +115,37 @@ Result<void> Daemon::start(const VmRecord& vm) {
     return {};
 }
 
+void Daemon::recover() {
+    if (dead() || stopping()) return;
+    auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(kVm));
+    if (!*claimed) return;
+    world_.time.spawn(site_, [this, claimed] {
+        const auto mine = std::move(*claimed);
+        const auto found = registry_.vm(kUuid);
+        const auto volumes = storage_.volumes();
+        if (!found || !*found || !volumes) return;
+        const auto plan = migrate::plan_take_over((*found)->value, site_name(site_), *volumes, false);
+        if (!plan) return;
+        const auto domains = hypervisor_.list();
+        if (!domains) return;
+        const bool runs = !domains->empty() && domains->front().id >= 0;
+        (void)registry_.update_vm(migrate::taken_over((*found)->value, site_name(site_), *plan, runs, "now"), (*found)->revision);
+    });
+}
+
 void Daemon::migrate(Daemon& target) {
-    if (dead()) return;
+    if (dead() || stopping() || target.stopping()) return;
     auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(kVm));
     if (!*claimed) return;
     world_.time.spawn(site_, [this, &target, claimed] {
         const auto mine = std::move(*claimed);
         const auto vm = owned_vm(registry_, site_name(site_), kUuid);
         if (!vm || vm->value.phase != Phase::kRunning) return;
-        if (!world_.linked(0, 1) || target.dead() || !world_.executes(1 - site_)) return;
+        if (!world_.joined(0, 1) || target.dead() || !world_.executes(1 - site_)) return;
         const auto wire = std::make_shared<SimLink::Wire>();
         target.serve(wire);
         SimLink link(world_, wire, 0, site_);
-        SimObserver observer(world_, true);
+        SimObserver observer(world_, site_);
         world_.cancel = false;
         migrate::Source source({registry_, hypervisor_, storage_, storage_, net_, link, time_},
                                {std::format("job-{}", world_.calls()), *vm, site_of(site_), site_of(1 - site_), 7800}, observer);
@@ -147,7 +170,7 @@ void Daemon::serve(std::shared_ptr<SimLink::Wire> wire) {
             return {};
         };
         migrate::Target serving({registry_, hypervisor_, hypervisor_, storage_, storage_, net_, link, time_}, site_name(site_),
-                                [this] { return world_.time.leaving(); }, coming);
+                                [this] { return world_.time.leaving() || stopping(); }, coming);
         if (const auto served = serving.serve(); !served) world_.note(site_, "--- not taken: " + served.error().what);
         link.shutdown();
     });

@@ -20,7 +20,9 @@ public:
     // What `blanket vm migrate` does at the owner; nothing when this site does not own the VM or is busy with it.
     void migrate(Daemon& target);
     void serve(std::shared_ptr<SimLink::Wire> wire);  // an incoming connection
+    void recover();  // what `blanket vm recover` does; nothing when there is nothing to recover
     [[nodiscard]] bool idle() const { return claims_.empty(); }
+    [[nodiscard]] bool stopping() const { return world_.stopping[static_cast<std::size_t>(site_)]; }
     [[nodiscard]] bool dead() const { return life_ != world_.lives[static_cast<std::size_t>(site_)]; }
 
 private:

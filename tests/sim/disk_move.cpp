@@ -116,10 +116,10 @@ private:
     const Disk* partner() {
         auto& disks = world_.hosts[static_cast<std::size_t>(1 - site_)].disks;
         const auto at = disks.find(id_);
-        return world_.linked(0, 1) && world_.executes(1 - site_) && at != disks.end() && at->second.mirror == Disk::Mirror::kSecondary ? &at->second : nullptr;
+        return world_.joined(0, 1) && world_.executes(1 - site_) && at != disks.end() && at->second.mirror == Disk::Mirror::kSecondary ? &at->second : nullptr;
     }
     static Result<void> open(Disk& disk, std::uint64_t epoch) {
-        if (epoch < disk.epoch) return fail(Kind::kConflict, "epoch {} is stale, the volume has {}", epoch, disk.epoch);
+        if (epoch < std::max(disk.epoch, disk.first)) return fail(Kind::kConflict, "epoch {} is stale, the volume has {}", epoch, std::max(disk.epoch, disk.first));
         disk.mirror = Disk::Mirror::kNone;
         disk.epoch = epoch;
         disk.open = true;
@@ -144,10 +144,12 @@ private:
 
 }  // namespace
 
-Result<void> SimStorage::create_volume(const Volume& volume) {
+Result<void> SimStorage::create_volume(const Volume& volume, std::uint64_t first_epoch) {
     BLANKET_CHECK(world_.enter(site_, "create volume", 50 * kMs, 300 * kMs));
     auto& disks = world_.hosts[static_cast<std::size_t>(site_)].disks;
-    if (!disks.try_emplace(volume.id).second) return fail(Kind::kConflict, "volume '{}' exists", volume.id);
+    const auto [made, fresh] = disks.try_emplace(volume.id);
+    if (!fresh) return fail(Kind::kConflict, "volume '{}' exists", volume.id);
+    made->second.first = first_epoch;
     return world_.done(site_);
 }
 
@@ -157,7 +159,7 @@ Result<void> SimStorage::open_volume(const std::string& id, std::uint64_t epoch)
     const auto at = disks.find(id);
     if (at == disks.end()) return fail(Kind::kNotFound, "no volume '{}'", id);
     if (at->second.mirror != Disk::Mirror::kNone) return fail(Kind::kConflict, "a move of volume '{}' has not ended", id);
-    if (epoch < at->second.epoch) return fail(Kind::kConflict, "epoch {} is stale, the volume has {}", epoch, at->second.epoch);
+    if (epoch < std::max(at->second.epoch, at->second.first)) return fail(Kind::kConflict, "epoch {} is stale, the volume has {}", epoch, std::max(at->second.epoch, at->second.first));
     at->second.epoch = epoch;
     at->second.open = true;
     return world_.done(site_);
@@ -170,10 +172,10 @@ Result<void> SimStorage::close_volume(const std::string& id) {
     return world_.done(site_);
 }
 
-Result<std::vector<std::string>> SimStorage::volumes() {
-    std::vector<std::string> ids;
-    for (const auto& [id, disk] : world_.hosts[static_cast<std::size_t>(site_)].disks) ids.push_back(id);
-    return ids;
+Result<std::vector<VolumeFacts>> SimStorage::volumes() {
+    std::vector<VolumeFacts> here;
+    for (const auto& [id, disk] : world_.hosts[static_cast<std::size_t>(site_)].disks) here.push_back({id, disk.epoch, disk.first});
+    return here;
 }
 
 Result<void> SimStorage::remove_volume(const std::string& id) {

@@ -10,13 +10,14 @@ namespace blanket::sim {
 
 class SimTime final : public TimeSource {
 public:
-    explicit SimTime(Scheduler& scheduler) : scheduler_(scheduler) {}
-    std::int64_t boottime_ms() override { return scheduler_.now() / kMs; }
-    std::int64_t unix_ms() override { return 1'700'000'000'000 + scheduler_.now() / kMs; }
-    void sleep(std::chrono::milliseconds time) override { scheduler_.sleep(time.count() * kMs); }
+    SimTime(World& world, int site) : world_(world), site_(static_cast<std::size_t>(site)) {}
+    std::int64_t boottime_ms() override { return (world_.time.now() + world_.time.now() / 1'000'000 * world_.clock_rate_ppm[site_]) / kMs; }
+    std::int64_t unix_ms() override { return 1'700'000'000'000 + (world_.time.now() + world_.wall_offset[site_]) / kMs; }
+    void sleep(std::chrono::milliseconds time) override { world_.time.sleep(time.count() * kMs * 1'000'000 / (1'000'000 + world_.clock_rate_ppm[site_])); }
 
 private:
-    Scheduler& scheduler_;
+    World& world_;
+    std::size_t site_;
 };
 
 // A linearizable store behind a quorum. Unreachable: kUnavailable. A lost answer: kUnavailable, and the change is there.
@@ -72,10 +73,10 @@ public:
     Result<void> import_image(const std::string&, std::uint64_t, ImageReader&) override { return {}; }
     Result<std::vector<Extent>> image_extents(const std::string&) override { return std::vector<Extent>{}; }
     Result<UniqueFd> open_image(const std::string&) override { return fail(Kind::kInternal, "not simulated"); }
-    Result<void> create_volume(const Volume& volume) override;
+    Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch) override;
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
     Result<void> close_volume(const std::string& id) override;
-    Result<std::vector<std::string>> volumes() override;
+    Result<std::vector<VolumeFacts>> volumes() override;
     Result<void> remove_volume(const std::string& id) override;
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override;
     Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override;

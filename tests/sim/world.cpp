@@ -23,11 +23,13 @@ bool disk_holds(const Disk& disk, std::uint32_t acknowledged) {
 
 std::string_view to_string(FaultKind kind) {
     static constexpr std::array<std::string_view, kFaultKinds> kNames{"none", "kill -9", "power cut", "WAN cut", "witness cut", "SIGSTOP", "freeze", "step fails",
-                                                                      "answer lost", "guest crash", "cancel", "disk full", "connection reset"};
+                                                                      "answer lost", "guest crash", "cancel", "disk full", "connection reset",
+                                                                      "one-way cut", "flapping cut", "clock jump", "SIGTERM", "registry put back"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
 World::World(Scheduler& scheduler, std::vector<Fault> faults) : time(scheduler), faults_(std::move(faults)) {
+    for (auto& rate : clock_rate_ppm) rate = static_cast<int>(time.between(-20'000, 20'000));
     time.at(kGuestPeriod, [this] { guest_tick(); });
     time.at(kMirrorPeriod, [this] { mirror_tick(); });
 }
@@ -47,7 +49,7 @@ bool World::linked(int a, int b) const {
     return up(a) && up(b) && cut_until_[static_cast<std::size_t>(a)][static_cast<std::size_t>(b)] <= time.now();
 }
 
-bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (linked(site, 1 - site) || linked(site, kWitness)); }
+bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (joined(site, 1 - site) || joined(site, kWitness)); }
 
 bool World::executes(int site) const {
     const Host& host = hosts[static_cast<std::size_t>(site)];
@@ -55,10 +57,13 @@ bool World::executes(int site) const {
 }
 
 void World::cut(int a, int b, Time length) {
-    for (const auto& [from, to] : {std::pair(a, b), std::pair(b, a)}) {
-        auto& until = cut_until_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
-        until = std::max(until, time.now() + length);
-    }
+    cut_one_way(a, b, length);
+    cut_one_way(b, a, length);
+}
+
+void World::cut_one_way(int from, int to, Time length) {
+    auto& until = cut_until_[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+    until = std::max(until, time.now() + length);
     for (int site = 0; site < kSites; ++site) time.at(time.now() + length + kSecond, [this, site] { if (on_record_event) on_record_event(site); });
 }
 
@@ -84,6 +89,50 @@ void World::kill(int site, Time back_after) {
         note(site, "*** blanketd is back");
         if (on_boot) on_boot(site);
     });
+}
+
+void World::stop(int site, Time back_after) {
+    constexpr Time kPoll = 100 * kMs, kPatience = 90 * kSecond;  // systemd's
+    auto& flag = stopping[static_cast<std::size_t>(site)];
+    if (flag || !time.alive(site)) return;
+    flag = true;
+    const Time deadline = time.now() + kPatience;
+    const unsigned life = lives[static_cast<std::size_t>(site)];
+    const auto poll = [this, site, back_after, deadline, life](const auto& self) -> void {
+        auto& still = stopping[static_cast<std::size_t>(site)];
+        if (lives[static_cast<std::size_t>(site)] != life || !time.alive(site)) {  // it died otherwise meanwhile
+            still = false;
+            return;
+        }
+        if (!is_idle(site) && time.now() < deadline) {
+            time.at(time.now() + kPoll, [self] { self(self); });
+            return;
+        }
+        still = false;
+        kill(site, back_after);
+    };
+    time.at(time.now() + kPoll, [poll] { poll(poll); });
+}
+
+void World::write_record(int site, VmRecord vm) {
+    if (record) record_edges.insert(std::format("{} > {}{}", to_string(record->value.phase), to_string(vm.phase), vm.owner == record->value.owner ? "" : " elsewhere"));
+    old_records.push_back(vm);
+    record = Versioned<VmRecord>{std::move(vm), ++revision};
+    note(site, std::format("=== record: owner {}, epoch {}, {}", record->value.owner, record->value.epoch, to_string(record->value.phase)));
+    changed_record();
+}
+
+// An operator restored etcd from a snapshot (with its revisions bumped, as etcd's manual demands).
+void World::put_back() {
+    // Not while a commit's answer may be under way: who took the VM then knows it, and the store no longer. (The manual says: not during a move.)
+    for (const std::string_view late : {"commit", "resume", "settle", "roll-back", "clean-up"})
+        if (phase == late) return;
+    if (old_records.empty()) return;
+    const VmRecord old = old_records[time.below(old_records.size())];
+    went_back = true;
+    record = Versioned<VmRecord>{old, ++revision};
+    note(kWitness, std::format("=== record put back: owner {}, epoch {}, {}", old.owner, old.epoch, to_string(old.phase)));
+    changed_record();
 }
 
 void World::power_cut(int site, Time back_after) {
@@ -137,6 +186,13 @@ void World::strike(const Fault& fault) {
                 }
             break;
         case FaultKind::kCancel: cancel = true; break;
+        case FaultKind::kCutOneWay: cut_one_way(fault.site, 1 - fault.site, fault.duration); break;
+        case FaultKind::kFlap:
+            for (Time at = 0; at < std::min(fault.duration, 60 * kSecond); at += 2 * kSecond) time.at(time.now() + at, [this] { cut(0, 1, kSecond); });
+            break;
+        case FaultKind::kClockJump: wall_offset[static_cast<std::size_t>(fault.site)] += time.chance(50) ? fault.duration : -fault.duration; break;
+        case FaultKind::kStop: stop(fault.site, kSecond); break;
+        case FaultKind::kRegistryBack: put_back(); break;
     }
 }
 
@@ -218,6 +274,8 @@ void World::guest_tick() {
             check_copies("at a write");
             if (!record) {
                 violation("I2: a write without a record");
+            } else if (went_back && (disk.epoch > record->value.epoch || record->value.owner == site_name(site))) {
+                // The store forgot the epoch under which it runs, or an operator has just given it a new one here. Nobody else may run: check_copies.
             } else if (record->value.owner != site_name(site) || record->value.epoch != disk.epoch) {
                 violation(std::format("I2: a write at {} under epoch {}; the record says {} and epoch {}", site_name(site), disk.epoch, record->value.owner, record->value.epoch));
             }
@@ -240,11 +298,11 @@ void World::mirror_tick() {
         auto& other = hosts[static_cast<std::size_t>(1 - site)].disks;
         const auto source = own.find(kVolume), target = other.find(kVolume);
         if (source == own.end() || source->second.mirror != Disk::Mirror::kPrimary || source->second.broken) continue;
-        const bool joined = target != other.end() && target->second.mirror == Disk::Mirror::kSecondary && target->second.mirror_id == source->second.mirror_id;
+        const bool paired = target != other.end() && target->second.mirror == Disk::Mirror::kSecondary && target->second.mirror_id == source->second.mirror_id;
         auto& since = mirror_cut_since_[static_cast<std::size_t>(site)];
-        if (!joined) {
+        if (!paired) {
             source->second.broken = true;
-        } else if (!linked(0, 1) || !executes(0) || !executes(1)) {
+        } else if (!joined(0, 1) || !executes(0) || !executes(1)) {
             if (since == 0) since = time.now();
             if (time.now() - since > kMirrorPatience) source->second.broken = true;
             continue;

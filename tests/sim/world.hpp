@@ -31,6 +31,7 @@ struct Disk {
     std::set<unsigned> dirty;  // since the last snapshot
     bool open = false;         // top takes I/O
     std::uint64_t epoch = 0;   // written beside it
+    std::uint64_t first = 1;   // the first that may open it
     enum class Mirror : std::uint8_t { kNone, kSecondary, kPrimary } mirror = Mirror::kNone;
     std::uint64_t mirror_id = 0;
     bool broken = false;  // the mirror lost its peer
@@ -51,9 +52,10 @@ struct Host {
 };
 
 enum class FaultKind : std::uint8_t {
-    kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire
+    kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire,
+    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack
 };
-inline constexpr unsigned kFaultKinds = 13;
+inline constexpr unsigned kFaultKinds = 18;
 std::string_view to_string(FaultKind kind);
 
 // Strikes at the n-th port call of the whole schedule.
@@ -82,8 +84,15 @@ public:
     bool cancel = false;
     unsigned moves_done = 0;
     std::array<unsigned, kSites> lives{};  // of blanketd at each site
+    std::array<bool, kSites> stopping{};   // SIGTERM: it gives up what it does, then ends
+    std::array<Time, kSites> wall_offset{};      // of its wall clock
+    std::array<int, kSites> clock_rate_ppm{};    // how much faster its CLOCK_BOOTTIME goes
+    std::vector<VmRecord> old_records;  // all that ever were
+    bool went_back = false;             // the store was put back to one of them
+    std::set<std::string> record_edges;  // "running > migrating" that were seen
 
     // The surroundings tell the daemons.
+    std::function<bool(int site)> is_idle;
     std::function<void(int site)> on_domain_event, on_record_event, on_kill, on_boot;
 
     // Every port call of `site` passes here before its effect, and done() behind it. An error is a fault that struck.
@@ -91,7 +100,8 @@ public:
     Result<void> done(int site);
     [[nodiscard]] std::uint64_t calls() const { return calls_; }
 
-    [[nodiscard]] bool linked(int a, int b) const;  // the wire between two nodes works now
+    [[nodiscard]] bool linked(int a, int b) const;  // what a sends reaches b
+    [[nodiscard]] bool joined(int a, int b) const { return linked(a, b) && linked(b, a); }
     [[nodiscard]] bool quorum(int site) const;
     [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
     void changed_record();
@@ -99,6 +109,8 @@ public:
     void kill(int site, Time back_after);
     void power_cut(int site, Time back_after);
     void cut(int a, int b, Time length);
+    void cut_one_way(int from, int to, Time length);
+    void write_record(int site, VmRecord vm);  // the store took it
 
     // Runs, resumes and boots of the guest, checked.
     void guest_boots(int site, Domain& domain);
@@ -109,6 +121,8 @@ public:
 
 private:
     void strike(const Fault& fault);
+    void stop(int site, Time back_after);
+    void put_back();
     void guest_tick();
     void mirror_tick();
 

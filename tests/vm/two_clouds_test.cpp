@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "tests/faults/campaign.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
 
@@ -139,6 +140,21 @@ TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
     for (const auto& check : check_volume(*clouds_, "east")) expect(check);
     WanResult wan;
     for (const auto& check : check_wan(*clouds_, wan)) expect(check);
+}
+
+// The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
+TEST_F(TwoClouds, SurvivesRealFaults) {
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    ASSERT_DONE(east->run({"vm", "start", "web"}, std::chrono::minutes(4)));
+    ASSERT_DONE(welcome(*clouds_, "east"));
+    for (const auto& [moment, name] : {std::pair("memory", "kill-source-blanketd"), std::pair("commit", "kill-target-blanketd"), std::pair("disk", "cut-5s")}) {
+        const auto fault = find_fault(name);
+        ASSERT_TRUE(fault);
+        const auto result = strike_once(*clouds_, moment, **fault);
+        ASSERT_TRUE(result) << result.error().what;
+        EXPECT_TRUE(result->ok()) << to_json(*result).dump(2);
+    }
 }
 
 }  // namespace

@@ -149,6 +149,8 @@ Fields vm_fields(const Json& vm) {
                   {"site", text(vm, "owner")},      {"epoch", text(vm, "epoch")}, {"moving to", text(field(vm, "migration"), "target")},
                   {"memory", mib(vm, "memory_mib")}, {"vcpus", text(vm, "vcpus")}, {"domain id", number(vm, "host_id", -1) >= 0 ? text(vm, "host_id") : ""},
                   {"policy", text(vm, "policy")},   {"created", text(vm, "created")}};
+    for (const auto& fork : field(vm, "forks"))
+        fields.emplace_back("fork", std::format("at {}, epoch {}, since {} (vm drop-fork)", text(fork, "site"), text(fork, "epoch"), text(fork, "since")));
     for (const auto& nic : field(vm, "nics")) fields.emplace_back("nic", std::format("{} {} {}", text(nic, "net"), text(nic, "ip"), text(nic, "mac")));
     for (const auto& volume : field(vm, "volumes")) {
         const std::string image = text(volume, "image");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket job list|show|watch|cancel.
+// blanket job list|show|watch|cancel|cleanup.
 #include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
 #include "toolstack/cli/verb_lists.hpp"
@@ -37,6 +37,8 @@ Result<int> run_cancel(Context& context, const Invocation& call) {
     return 0;
 }
 
+Result<int> run_cleanup(Context& context, const Invocation&) { return mutate(context, {.request = {.method = "DELETE", .path = "/1.0/jobs"}}); }
+
 }  // namespace
 
 std::vector<VerbSpec> job_verbs() {
@@ -70,7 +72,16 @@ std::vector<VerbSpec> job_verbs() {
              .action = "cancel job {ID}",
              .args = {{"ID", "the job's id", ArgKind::kJob}},
              .example = "blanket job cancel 7f3a",
-             .run = run_cancel}};
+             .run = run_cancel},
+            {.noun = "job",
+             .verb = "cleanup",
+             .summary = "put in order what broken jobs left, forget ended ones",
+             .details = "Has every VM of this site looked at within seconds: what a broken action left behind is finished, taken back or removed, as the VM's record says. Jobs that "
+                        "have ended are forgotten. blanketd does the first by itself; this verb is for who does not want to wait.",
+             .action = "clean up after jobs",
+             .mutates = true,
+             .example = "blanket job cleanup",
+             .run = run_cleanup}};
 }
 
 }  // namespace blanket::cli

@@ -39,6 +39,14 @@ Result<int> run_migrate(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = {{"target", call.arg(1)}}}});
 }
 
+Result<int> run_recover(Context& context, const Invocation& call) {
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/recover"), .body = {{"accept_loss", call.has("accept-loss")}}}});
+}
+
+Result<int> run_drop_fork(Context& context, const Invocation& call) {
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/drop-fork"), .body = Json::object()}});
+}
+
 const ArgSpec kVm{"NAME", "the VM", ArgKind::kVm};
 
 }  // namespace
@@ -114,7 +122,30 @@ std::vector<VerbSpec> vm_verbs() {
              .mutates = true,
              .job = true,
              .example = "blanket vm migrate web west",
-             .run = run_migrate}};
+             .run = run_migrate},
+            {.noun = "vm",
+             .verb = "recover",
+             .summary = "take a VM over at this site",
+             .details = "For a VM whose site is lost, or whose record is older than this site's disk because the registry was put back to an older state. It goes on here, from the disk that "
+                        "this site last had of it, or from its base image; what it wrote elsewhere since is lost, so --accept-loss must be given then. Refused while a site with a newer state "
+                        "answers. A lost site that comes back keeps its copy, stopped, for inspection; see `vm drop-fork`.",
+             .action = "recover {NAME}",
+             .args = {kVm},
+             .options = {{.name = "accept-loss", .help = "the owner is lost for good, and what the VM wrote there too"}},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm recover web --accept-loss --dry-run",
+             .run = run_recover},
+            {.noun = "vm",
+             .verb = "drop-fork",
+             .summary = "remove the copy that this site kept of a VM that was taken over",
+             .details = "Removes the disk that this site has of a VM which another site took over without it (`vm recover`). What only that copy holds is lost.",
+             .action = "drop the fork of {NAME}",
+             .args = {kVm},
+             .mutates = true,
+             .job = true,
+             .example = "blanket vm drop-fork web",
+             .run = run_drop_fork}};
 }
 
 }  // namespace blanket::cli

@@ -3,6 +3,7 @@
 // stateful fakes. All methods may block; all may be called from any thread unless they say otherwise.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -95,6 +96,14 @@ struct PoolFacts {
     double metadata_percent = 0;
 };
 
+struct VolumeFacts {
+    std::string id;
+    std::uint64_t epoch = 0;  // the last one that opened it here; 0: none has, its content may be half of a move's
+    std::uint64_t first = 1;  // the first one that may: of a move from epoch E it is E + 1
+    // The record was at least this new when the volume was made or opened.
+    [[nodiscard]] std::uint64_t record_epoch() const { return std::max(epoch, first - 1); }
+};
+
 // A run of 64 KiB blocks of a volume that must be shipped.
 struct Extent {
     std::uint64_t offset = 0, length = 0;  // bytes
@@ -123,11 +132,12 @@ public:
     virtual Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) = 0;
     virtual Result<std::vector<Extent>> image_extents(const std::string& sha256) = 0;  // allocated parts, for sending it to a peer
     virtual Result<UniqueFd> open_image(const std::string& sha256) = 0;                // its raw content, for reading
-    virtual Result<void> create_volume(const Volume& volume) = 0;  // thin snapshot of its base (or blank) and a *suspended* top
-    // Opens the top for I/O. `epoch` is written beside it; an epoch lower than the last one is refused (kConflict).
+    // A thin snapshot of its base (or blank) and a *suspended* top, which no epoch before `first_epoch` may open.
+    virtual Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch = 1) = 0;
+    // Opens the top for I/O. `epoch` is written beside it; an epoch lower than the last one, or than the first one allowed, is refused (kConflict).
     virtual Result<void> open_volume(const std::string& id, std::uint64_t epoch) = 0;
     virtual Result<void> close_volume(const std::string& id) = 0;   // suspends the top: I/O queues, never fails
-    virtual Result<std::vector<std::string>> volumes() = 0;         // ids of those that are here, whole or half made
+    virtual Result<std::vector<VolumeFacts>> volumes() = 0;         // those that are here, whole or half made
     virtual Result<void> remove_volume(const std::string& id) = 0;  // top, DRBD, thin volume, snapshots; absent is fine
 };
 

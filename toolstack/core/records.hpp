@@ -25,6 +25,9 @@ enum class Phase : std::uint8_t {
 std::string_view to_string(Phase phase);
 Result<Phase> parse_phase(std::string_view text);
 
+inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on there, and nobody may take it over
+inline constexpr const char* kPause = "pause";                           // it is suspended there, and may be taken over
+
 struct Nic {
     std::string net;  // Net.name
     std::string mac;  // 02:... lower case
@@ -46,6 +49,14 @@ struct Migration {
     bool operator==(const Migration&) const = default;
 };
 
+// A copy that a site was left with when another one took the VM over without it: stopped, kept for inspection, never merged, never resumed.
+struct Fork {
+    std::string site;         // Site.name
+    std::uint64_t epoch = 0;  // under which it ran there
+    std::string since;        // RFC 3339, UTC: when it was taken over
+    bool operator==(const Fork&) const = default;
+};
+
 struct VmRecord {
     std::string uuid, name;
     std::string owner;        // Site.name
@@ -58,7 +69,8 @@ struct VmRecord {
     std::vector<std::string> cpu_features;  // sorted; what the VM has seen, empty until its first start
     std::vector<Nic> nics;
     std::vector<Volume> volumes;
-    std::string policy = "keep-running-no-failover";  // or "pause"
+    std::string policy = kKeepRunning;  // or kPause: what happens where the registry is out of reach
+    std::vector<Fork> forks;            // one per site at most
     std::string created;                              // RFC 3339, UTC
     bool operator==(const VmRecord&) const = default;
 };

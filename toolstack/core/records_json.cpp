@@ -59,6 +59,7 @@ Json to_json(const VmRecord& vm) {
                {"cpu_features", vm.cpu_features}, {"policy", vm.policy},
                {"created", vm.created},   {"nics", Json::array()},
                {"volumes", Json::array()}};
+    for (const auto& fork : vm.forks) value["forks"].push_back({{"site", fork.site}, {"epoch", fork.epoch}, {"since", fork.since}});
     if (vm.migration) value["migration"] = {{"id", vm.migration->id}, {"target", vm.migration->target}};
     for (const auto& nic : vm.nics) value["nics"].push_back({{"net", nic.net}, {"mac", nic.mac}, {"ip", nic.ip}});
     for (const auto& volume : vm.volumes)
@@ -79,7 +80,19 @@ Result<VmRecord> parse_vm(const Json& value) {
     BLANKET_TRY(vm.vcpus, number32(value, "vcpus", 512));
     vm.definition = json_string_or(value, "definition", "");
     BLANKET_TRY(vm.cpu_features, string_list(value, "cpu_features"));
-    vm.policy = json_string_or(value, "policy", "keep-running-no-failover");
+    vm.policy = json_string_or(value, "policy", kKeepRunning);
+    if (vm.policy != kKeepRunning && vm.policy != kPause) return fail(Kind::kInvalid, "record of VM '{}' has the unknown policy '{}'", vm.name, vm.policy.substr(0, 40));
+    if (const auto it = value.find("forks"); it != value.end()) {
+        BLANKET_TRY(const Json* forks, object_list(value, "forks"));
+        for (const auto& item : *forks) {
+            Fork fork;
+            BLANKET_TRY(fork.site, name_field(item, "site"));
+            BLANKET_TRY(fork.epoch, json_number(item, "epoch"));
+            fork.since = json_string_or(item, "since", "");
+            if (fork.site == vm.owner) return fail(Kind::kInvalid, "record of VM '{}' names its owner '{}' as a fork", vm.name, fork.site);
+            vm.forks.push_back(fork);
+        }
+    }
     vm.created = json_string_or(value, "created", "");
     if (const auto it = value.find("migration"); it != value.end() && it->is_object()) {
         Migration migration;

@@ -105,7 +105,7 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
     server.route("POST", "/1.0/peer/admit", respond([&](const RestRequest& request) { return admit_here(app, request); }));
 }
 
-void bind_lists(RestServer& server, App& app) {
+void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
     server.route("GET", "/1.0/images", respond([&](const RestRequest&) -> Result<Json> {
         BLANKET_CHECK(app.world.refresh());
         return Json{{"images", list_of(app.world.snapshot().images)}};
@@ -135,6 +135,12 @@ void bind_lists(RestServer& server, App& app) {
         BLANKET_TRY(const Json job, app.jobs.show(id, after_of(request), wait_of(request)));
         return Json{{"job", job}};
     }));
+    server.route("DELETE", "/1.0/jobs", respond([&, hooks](const RestRequest& request) -> Result<Json> {
+        if (is_dry_run(request)) return steps_json({"look at every VM of this site and put in order what broken actions left", "forget the jobs that have ended"});
+        app.jobs.forget_ended();
+        hooks.look_at_all();
+        return Json::object();
+    }), Access::kLocal);
     server.route("DELETE", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
         BLANKET_CHECK(app.jobs.cancel(request.matches.at(0)));
         return Json::object();
@@ -175,7 +181,7 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
     }));
     server.route("GET", "/1.0/doctor", respond([hooks](const RestRequest&) -> Result<Json> { return hooks.doctor(); }));
     bind_federation(server, app, federation, hooks);
-    bind_lists(server, app);
+    bind_lists(server, app, hooks);
     bind_vms(server, app);
 }
 

@@ -87,6 +87,22 @@ void bind_vms(RestServer& server, App& app) {
         BLANKET_CHECK(app.world.refresh());
         return import_vm(app, body, is_dry_run(request));
     }), Access::kLocal);
+    // Here, whoever the owner is.
+    server.route("POST", "/1.0/vms/*/recover", respond_job([&](const RestRequest& request) -> Result<Answer> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_CHECK(app.world.refresh());
+        BLANKET_TRY(const auto vm, app.world.vm(request.matches.at(0)));
+        return recover_vm(app, vm, json_bool_or(body, "accept_loss", false), is_dry_run(request));
+    }), Access::kLocal);
+    server.route("POST", "/1.0/vms/*/drop-fork", respond_job([&](const RestRequest& request) -> Result<Answer> {
+        BLANKET_CHECK(app.world.refresh());
+        BLANKET_TRY(const auto vm, app.world.vm(request.matches.at(0)));
+        return drop_fork(app, vm.value, is_dry_run(request));
+    }), Access::kLocal);
+    server.route("POST", "/1.0/peer/disks", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        return disk_epochs(app, body);
+    }));
     server.route("POST", "/1.0/vms/*/start", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) { return start_vm(app, vm, is_dry_run(request)); }));
     server.route("POST", "/1.0/vms/*/stop", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());

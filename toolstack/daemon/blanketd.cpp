@@ -2,13 +2,13 @@
 // See blanketd.hpp.
 #include "toolstack/daemon/blanketd.hpp"
 
-#include <malloc.h>
 #include <thread>
 
 #include "net/overlay_ovs.hpp"
 #include "net/wireguard.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
+#include "toolstack/base/memory.hpp"
 #include "toolstack/base/process.hpp"
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
@@ -62,6 +62,7 @@ struct Daemon::Parts {
     std::unique_ptr<App> app;
     RestServer server;
     std::unique_ptr<Reconciler> reconciler;
+    std::atomic<Reconciler*> looking = nullptr;  // the same, once it is there: for the server's threads
     std::unique_ptr<ChannelListener> streams;
     std::unique_ptr<Watcher> watcher;
     std::unique_ptr<DomainEvents> domain_events;
@@ -141,6 +142,9 @@ void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
     hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.look_at_all = [&parts] {
+        if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
+    };
     hooks.federated = [&parts] { return parts.open_listeners(); };
     bind_routes(parts.server, *parts.app, *parts.federation, hooks);
     if (auto listening = parts.server.listen_unix(parts.settings.run + "/blanketd.sock"); !listening) {
@@ -156,6 +160,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     if (parts.federation->federated())
         if (auto opened = parts.open_listeners(); !opened) log::error("start", "{}", opened.error().what);
     parts.reconciler = std::make_unique<Reconciler>(*parts.app);
+    parts.looking = parts.reconciler.get();
     parts.world->on_change([&parts](const Snapshot& now) {
         if (auto refreshed = parts.federation->refresh_endpoints(now.sites); !refreshed) log::warning("registry", "{}", refreshed.error().what);
         for (const auto& vm : now.vms) parts.reconciler->look(vm.value.uuid, Cause::kRecord);
@@ -168,13 +173,15 @@ void Daemon::run(const std::atomic<bool>& stop) {
     log::info("start", "site '{}' at {} is up", parts.settings.site, parts.settings.address);
 
     const auto watchdog = watchdog_interval().count() > 0 ? watchdog_interval() : std::chrono::milliseconds(5000);
+    bool dropped = false;
     auto next_refresh = std::chrono::steady_clock::now() + kRefresh;
     while (!stop) {
         std::this_thread::sleep_for(std::min(watchdog, std::chrono::milliseconds(250)));
         notify_systemd("WATCHDOG=1");
         if (std::chrono::steady_clock::now() < next_refresh) continue;
         next_refresh = std::chrono::steady_clock::now() + kRefresh;
-        ::malloc_trim(0);  // what a move or a request needed goes back to the system: dom0 is small
+        trim_heap();  // what a move or a request needed goes back to the system: dom0 is small
+        if (!dropped && parts.jobs->idle()) dropped = drop_start_up_pages() > 0;  // not in the middle of a move: it would fault them in again
         if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("registry", "{}", refreshed.error().what);
     }
     notify_systemd("STOPPING=1");

@@ -123,14 +123,45 @@ void JobTable::load() {
             continue;
         }
         Json entry = *job;
-        if (json_string_or(entry, "state", "") == "running") {
-            entry["state"] = "failed";
-            entry["ended"] = rfc3339_now();
-            entry["error"] = {{"kind", "internal"}, {"what", "blanketd was restarted while this job ran"}, {"hint", "look at the VM (blanket vm show) and try again"}};
-            (void)write_file(file.path().string(), entry.dump(), 0600);
+        const std::string id = file.path().stem().string();
+        if (json_string_or(entry, "state", "") != "running") {
+            ended_[id] = std::move(entry);
+            continue;
         }
-        ended_[file.path().stem().string()] = std::move(entry);
+        entry["progress"] = {{"phase", "recover"}, {"percent", 0}};
+        interrupted_[id] = std::move(entry);
     }
+}
+
+std::vector<JobTable::Interrupted> JobTable::interrupted() {
+    const std::lock_guard lock(mutex_);
+    std::vector<Interrupted> all;
+    for (const auto& [id, job] : interrupted_)
+        all.push_back({id, json_string_or(job, "verb", ""), json_string_or(job, "subject", ""), json_string_or(job, "created", "")});
+    return all;
+}
+
+void JobTable::resolve(const std::string& id, const Result<Json>& how) {
+    const std::lock_guard lock(mutex_);
+    const auto at = interrupted_.find(id);
+    if (at == interrupted_.end()) return;
+    Json job = std::move(at->second);
+    interrupted_.erase(at);
+    job["state"] = how ? "done" : "failed";
+    job["ended"] = rfc3339_now();
+    job["seq"] = json_number_or(job, "seq", 0) + 1;
+    if (how) job["result"] = *how;
+    else job["error"] = blanket::to_json(how.error())["error"];
+    if (const auto written = write_file(std::format("{}/{}.json", folder_, id), job.dump(), 0600); !written) log::error("job", "{}", written.error().what);
+    ended_[id] = std::move(job);
+    resolved_.notify_all();
+}
+
+void JobTable::forget_ended() {
+    const std::lock_guard lock(mutex_);
+    reap();
+    for (const auto& [id, job] : ended_) (void)remove_file(std::format("{}/{}.json", folder_, id));
+    ended_.clear();
 }
 
 void JobTable::reap() {  // with the mutex held
@@ -175,7 +206,11 @@ Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std:
 Result<Json> JobTable::show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait) {
     std::shared_ptr<Job> job;
     {
-        const std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
+        if (const auto it = interrupted_.find(id); it != interrupted_.end()) {
+            const Json now = it->second;
+            if (json_number_or(now, "seq", 0) > after || resolved_.wait_for(lock, wait, [&] { return !interrupted_.contains(id); }) == false) return now;
+        }
         if (const auto it = running_.find(id); it != running_.end()) job = it->second.job;
         else if (const auto old = ended_.find(id); old != ended_.end()) return old->second;
     }
@@ -189,6 +224,7 @@ Json JobTable::list() {
     reap();
     Json jobs = Json::array();
     for (const auto& [id, job] : ended_) jobs.push_back(job);
+    for (const auto& [id, job] : interrupted_) jobs.push_back(job);
     for (const auto& [id, entry] : running_) jobs.push_back(entry.job->to_json());
     return jobs;
 }
@@ -204,6 +240,11 @@ Result<void> JobTable::cancel(const std::string& id) {
 bool JobTable::busy_now(const std::string& subject) const {
     return claimed_.contains(subject) ||
            std::ranges::any_of(running_, [&](const auto& item) { return item.second.subject == subject && !item.second.job->ended(); });
+}
+
+bool JobTable::idle() {
+    const std::lock_guard lock(mutex_);
+    return claimed_.empty() && std::ranges::all_of(running_, [](const auto& item) { return item.second.job->ended(); });
 }
 
 bool JobTable::busy(const std::string& subject) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Jobs: long actions with an id, phases, messages and a result, each on a thread of its own. Used by the REST routes and the reconciler.
-// A finished job is kept as a file; one that was running when blanketd died is shown as failed after the restart (the reconciler repairs what it left).
+// A job is a file from its start on. One that was running when blanketd died is interrupted(): it is shown as running, phase "recover", until whoever
+// puts in order what it left (the reconciler) says what became of it.
 #pragma once
 
 #include <atomic>
@@ -76,6 +77,13 @@ public:
     [[nodiscard]] Result<Json> show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait);
     [[nodiscard]] Json list();
     Result<void> cancel(const std::string& id);
+    struct Interrupted {
+        std::string id, verb, subject, created;
+    };
+    [[nodiscard]] std::vector<Interrupted> interrupted();
+    void resolve(const std::string& id, const Result<Json>& how);  // no effect on others
+    void forget_ended();  // `job cleanup`
+    [[nodiscard]] bool idle();  // no job runs, nothing is claimed
     [[nodiscard]] bool busy(const std::string& subject);  // a job works on it, or somebody has claimed it
     // For what is not a job: the reconciler's action, a VM that comes in. Empty when the subject is busy. The table must outlive the claim.
     [[nodiscard]] std::unique_ptr<Claimed> claim(const std::string& subject);
@@ -97,6 +105,8 @@ private:
     std::mutex mutex_;
     std::map<std::string, Entry> running_;
     std::map<std::string, Json> ended_;  // by id; ids sort by time
+    std::map<std::string, Json> interrupted_;
+    std::condition_variable resolved_;
     std::map<std::string, std::string> elsewhere_;
     std::set<std::string> claimed_;
     std::condition_variable released_;  // a claim ended

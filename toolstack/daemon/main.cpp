@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
         else if (arg == "--config" && i + 1 < argc) config = argv[++i];
         else return std::fputs(kUsage, stderr), 2;
     }
-    ::mallopt(M_ARENA_MAX, 2);  // one arena per thread would keep what each job once needed
+    ::mallopt(M_ARENA_MAX, 1);  // one arena per thread would keep what each job once needed
     // A broken pipe is an error value everywhere; stops come through sigwait on a thread of their own.
     std::signal(SIGPIPE, SIG_IGN);
     sigset_t stops;

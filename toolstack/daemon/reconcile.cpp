@@ -72,6 +72,7 @@ void Reconciler::loop(const std::stop_token& stop) {
             if (stop.stop_requested()) return;
             look_now(uuid, item.cause, 0);
         }
+        if (item.cause == Cause::kRestart) resolve_jobs_without_vm();
     }
 }
 
@@ -82,9 +83,52 @@ void Reconciler::look_now(const std::string& uuid, Cause cause, unsigned failed)
         if (vm.value.uuid == uuid && app_.jobs.busy("vm/" + vm.value.name)) return push(uuid, cause, kRetry, failed);
     const auto done = recovery_.look(uuid, cause);
     if (done && *done == Action::kLater) return push(uuid, cause, kRetry, failed);
-    if (done) return;
+    if (done) {
+        if (cause != Cause::kRestart || app_.jobs.interrupted().empty()) return;
+        if (const auto now = app_.registry.vm(uuid); now && *now) resolve_jobs((*now)->value.name, (*now)->value);
+        return;
+    }
     log::warning("reconcile", "{}", done.error().what);
     push(uuid, cause, backoff(failed), failed + 1);
+}
+
+// Tells what became of the jobs that a restart interrupted, once their VM is in order again.
+void Reconciler::resolve_jobs(const std::string& name, const std::optional<VmRecord>& record) {
+    for (const auto& job : app_.jobs.interrupted()) {
+        if (job.subject != "vm/" + name) continue;
+        const auto done = [&] { app_.jobs.resolve(job.id, record ? to_json(*record) : Json{{"name", name}}); };
+        const auto undone = [&](const std::string& how) {
+            app_.jobs.resolve(job.id, fail_hint(Kind::kUnavailable, "blanketd was restarted while this job ran: " + how, record ? "blanket vm show " + name : "blanket vm list"));
+        };
+        if (!record) {
+            if (job.verb == "delete") done();
+            else undone(std::format("nothing of VM '{}' is left", name));
+        } else if (job.verb == "create" || job.verb == "import") {
+            // Half made, or made and not yet said so: either way it is as if it had not been asked for.
+            if (record->owner == app_.site && record->phase == Phase::kStopped && record->created >= job.created) (void)delete_vm(app_, *record, false);
+            undone(std::format("VM '{}' is removed again", name));
+        } else if (record->phase == Phase::kMigrating || record->phase == Phase::kSettling) {
+            // Recovery is still at it; it comes by again.
+        } else if (job.verb == "migrate" || job.verb == "recover") {
+            if ((record->owner != app_.site) == (job.verb == "migrate")) done();
+            else undone(std::format("VM '{}' is {} at '{}'", name, to_string(record->phase), record->owner));
+        } else if (job.verb == "delete" && record->phase == Phase::kDeleting) {
+            undone("the deletion is carried on");
+        } else if ((record->phase == Phase::kRunning && job.verb == "start") || (record->phase == Phase::kStopped && (job.verb == "stop" || job.verb == "destroy"))) {
+            done();
+        } else {
+            undone(std::format("VM '{}' is {} at '{}'", name, to_string(record->phase), record->owner));
+        }
+    }
+}
+
+void Reconciler::resolve_jobs_without_vm() {
+    const Snapshot now = app_.world.snapshot();
+    for (const auto& job : app_.jobs.interrupted()) {
+        const std::string name = job.subject.starts_with("vm/") ? job.subject.substr(3) : std::string();
+        if (name.empty()) app_.jobs.resolve(job.id, fail_hint(Kind::kUnavailable, "blanketd was restarted while this job ran; what was half done is removed", "try again"));
+        else if (std::ranges::none_of(now.vms, [&](const auto& vm) { return vm.value.name == name; })) resolve_jobs(name, std::nullopt);
+    }
 }
 
 std::unique_ptr<Claimed> Reconciler::claim(const std::string& vm) { return app_.jobs.claim("vm/" + vm); }

@@ -34,6 +34,8 @@ private:
     void loop(const std::stop_token& stop);
     void look_now(const std::string& uuid, Cause cause, unsigned failed);
     void push(const std::string& uuid, Cause cause, Clock::duration wait, unsigned failed);
+    void resolve_jobs(const std::string& name, const std::optional<VmRecord>& record);
+    void resolve_jobs_without_vm();
     Result<VmRecord> record_of(const DomainInfo& domain, const std::string& xml);
 
     std::unique_ptr<Claimed> claim(const std::string& vm) override;

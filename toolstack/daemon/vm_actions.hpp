@@ -23,6 +23,10 @@ Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run);
 Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono::seconds deadline, bool dry_run);
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run);
 Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, bool dry_run);
+// At any site, for a VM whose owner is lost or whose record went back (migrate/takeover.hpp).
+Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run);
+Result<Json> disk_epochs(App& app, const Json& body);  // for a peer that asks: the epochs of the volumes that it names
+Result<Answer> drop_fork(App& app, const VmRecord& vm, bool dry_run);
 Result<Answer> import_vm(App& app, const Json& body, bool dry_run);
 
 // Used by several of them.

@@ -125,6 +125,9 @@ Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
     if (vm.phase == Phase::kMigrating)
         return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", vm.name, vm.migration->target), std::format("blanket job watch {}", vm.migration->id));
+    if (!vm.forks.empty())
+        return fail_hint(Kind::kConflict, std::format("site '{}' keeps a copy of VM '{}' from before it was taken over by '{}'", vm.forks.front().site, vm.name, vm.owner),
+                         std::format("look at it, then at '{}': blanket vm drop-fork {}", vm.forks.front().site, vm.name));
     if (dry_run) {
         Answer answer{nullptr, {"mark the record as deleting", std::format("power VM '{}' off", vm.name), "undefine it in libvirt"}};
         for (const auto& volume : vm.volumes) answer.steps.push_back(std::format("remove volume '{}' ({})", volume.id, format_bytes(volume.size)));

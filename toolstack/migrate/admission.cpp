@@ -50,6 +50,9 @@ Result<void> admit(const VmRecord& vm, const Admission& at) {
                                      at.pool.size == 0 ? 100.0 : 100.0 * static_cast<double>(at.pool.used) / static_cast<double>(at.pool.size),
                                      at.pool.metadata_percent),
                          "add a disk to the pool there or delete volumes");
+    if (std::ranges::find(vm.forks, at.site, &Fork::site) != vm.forks.end())
+        return fail_hint(Kind::kConflict, std::format("site '{}' keeps a copy of VM '{}' from before it was taken over by another site", at.site, vm.name),
+                         std::format("look at it, then at '{}': blanket vm drop-fork {}", at.site, vm.name));
     for (const auto& domain : at.domains) {
         if (domain.uuid == vm.uuid)
             return fail_hint(Kind::kConflict, std::format("site '{}' already has a domain with the UUID of VM '{}'", at.site, vm.name),

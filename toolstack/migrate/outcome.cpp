@@ -16,7 +16,9 @@ Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRec
         if (found && !*found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", vm.name);
         if (found) {
             const auto& [now, revision] = **found;
-            if (now.owner != here || now.epoch != vm.epoch) return Outcome::kCommitted;
+            if (now.epoch > vm.epoch) return Outcome::kCommitted;
+            if (now.epoch < vm.epoch) return Outcome::kAborted;  // the registry was put back to an older state: this copy is the newest that is known
+            if (now.owner != here) return fail(Kind::kConflict, "the record of VM '{}' names '{}' under epoch {}, which was ours", vm.name, now.owner, now.epoch);
             if (now.phase != Phase::kMigrating) return Outcome::kAborted;
             VmRecord back = now;
             back.phase = Phase::kSettling;

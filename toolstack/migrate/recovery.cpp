@@ -46,6 +46,22 @@ Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& sit
     }
 }
 
+Result<bool> settle_here(RecoveryPorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain) {
+    for (const auto& volume : record.volumes) {
+        BLANKET_TRY(const auto move, ports.moves.source(volume));  // its end undoes more: what a target never did is nothing to undo
+        BLANKET_CHECK(move->finish(true, record.epoch));
+    }
+    BLANKET_CHECK(ports.overlay.undo_redirect(record));
+    if (!domain || domain->id < 0) {  // from the disk, which has every write that was acknowledged
+        if (!domain) BLANKET_CHECK(ports.hypervisor.define(record.definition));
+        return false;
+    }
+    if (domain->state == DomainState::kPaused) BLANKET_CHECK(ports.ends.resume_target(record.uuid));
+    if (domain->state == DomainState::kSuspended) BLANKET_CHECK(ports.ends.resume_source(record.uuid));
+    BLANKET_CHECK(migrate::mark_settled(ports.registry, record));
+    return true;
+}
+
 Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
                             const std::function<void(const char*)>& phase) {
     const auto begins = [&](const char* name) {
@@ -92,22 +108,19 @@ Result<std::vector<std::string>> Recovery::all() {
     return std::vector<std::string>(uuids.begin(), uuids.end());
 }
 
-Result<bool> Recovery::disk_here(const std::optional<VmRecord>& record) {
-    if (!record) return false;
-    BLANKET_TRY(const auto here, ports_.blocks.volumes());
-    return std::ranges::any_of(record->volumes, [&](const Volume& volume) { return std::ranges::find(here, volume.id) != here.end(); });
-}
-
-// The domain is read before the record: a domain that runs by a commit is then never judged by the record from before it.
+// The domain and the disk are read before the record: what is there by a commit is then never judged by the record from before it.
 Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
     Situation now;
     BLANKET_TRY(const auto domains, ports_.hypervisor.list());
     if (const auto at = std::ranges::find(domains, uuid, &DomainInfo::uuid); at != domains.end()) now.domain = *at;
+    BLANKET_TRY(const auto volumes, ports_.blocks.volumes());
     BLANKET_TRY(now.record, ports_.registry.vm(uuid));
     const auto value = now.record ? std::optional(now.record->value) : std::nullopt;
     bool disk = false;
-    if (!now.domain) {
-        BLANKET_TRY(disk, disk_here(value));
+    for (const auto& facts : volumes) {
+        if (!value || std::ranges::find(value->volumes, facts.id, &Volume::id) == value->volumes.end()) continue;
+        disk = true;
+        now.disk_epoch = std::max(now.disk_epoch, facts.record_epoch());
     }
     now.claim = claim_of(value, site_);
     now.seen = seen_of(now.domain, disk);
@@ -116,12 +129,16 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
 
 Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     BLANKET_TRY(const Situation first, situation(uuid));
+    if (first.record_went_back()) {
+        tell_once(first, first.name(uuid));
+        return Action::kNone;
+    }
     if (decide(first.claim, first.seen, cause) == Action::kNone) return Action::kNone;
     const std::string name = first.name(uuid);
     auto claimed = host_.claim(name);
     if (!claimed) return Action::kLater;
     BLANKET_TRY(const Situation now, situation(uuid));  // once more: what was read before the claim may be the past
-    const Action action = decide(now.claim, now.seen, cause);
+    const Action action = now.record_went_back() ? Action::kNone : decide(now.claim, now.seen, cause);
     if (action == Action::kNone) return action;
     log::info(kLog, "VM {}: record {}, domain {}, after {}: {}", name, to_string(now.claim), to_string(now.seen), to_string(cause), to_string(action));
     auto done = apply(action, uuid, now.record, now.domain);
@@ -167,27 +184,16 @@ Result<void> Recovery::apply(Action action, const std::string& uuid, const std::
         case Action::kSettle: return settle(record->value, domain);
         case Action::kTakeBack: return take_back(record->value, domain);
         case Action::kRemoveCopy: return remove_copy(record->value, domain);
+        case Action::kKeepFork: return keep_fork(record->value, domain);
         case Action::kFinishDelete: return {};
     }
     return {};
 }
 
-// What a commit or a take-back left to do. Every step may have been done before.
 Result<void> Recovery::settle(const VmRecord& record, const std::optional<DomainInfo>& domain) {
-    for (const auto& volume : record.volumes) {
-        BLANKET_TRY(const auto move, ports_.moves.source(volume));  // its end undoes more: what a target never did is nothing to undo
-        BLANKET_CHECK(move->finish(true, record.epoch));
-    }
-    BLANKET_CHECK(ports_.overlay.undo_redirect(record));
-    if (!domain || domain->id < 0) {  // its memory is gone: from the disk, which has every write that was acknowledged
-        if (!domain) BLANKET_CHECK(ports_.hypervisor.define(record.definition));
-        host_.tell(record.name, "is started again");
-        return {};  // look() starts it
-    }
-    if (domain->state == DomainState::kPaused) BLANKET_CHECK(ports_.ends.resume_target(record.uuid));
-    if (domain->state == DomainState::kSuspended) BLANKET_CHECK(ports_.ends.resume_source(record.uuid));
-    host_.tell(record.name, std::format("an interrupted move was put in order; it runs here (epoch {})", record.epoch));
-    return migrate::mark_settled(ports_.registry, record);
+    BLANKET_TRY(const bool runs, settle_here(ports_, record, domain));  // look() starts it if not
+    host_.tell(record.name, runs ? std::format("an interrupted move was put in order; it runs here (epoch {})", record.epoch) : "is started again");
+    return {};
 }
 
 Result<void> Recovery::take_back(const VmRecord& record, const std::optional<DomainInfo>& domain) {
@@ -201,6 +207,24 @@ Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<D
     for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.remove_volume(volume.id));
     host_.tell(record.name, std::format("a left-over copy was removed; '{}' owns it (epoch {})", record.owner, record.epoch));
     return {};
+}
+
+Result<void> Recovery::keep_fork(const VmRecord& record, const std::optional<DomainInfo>& domain) {
+    // The domain first: a backend whose device is suspended could not let go of it. What it still writes goes to its own disk only.
+    if (domain) BLANKET_CHECK(ports_.ends.destroy_source(record.uuid));
+    for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
+    host_.tell(record.name, std::format("'{}' took it over (epoch {}) while this site was away: the copy here was stopped; its disk is kept until `blanket vm drop-fork {}`",
+                                        record.owner, record.epoch, record.name));
+    return {};
+}
+
+void Recovery::tell_once(const Situation& now, const std::string& name) {
+    if (!told_.insert(now.record->value.uuid).second) return;
+    const std::string text = std::format("its disk here is of epoch {}, its record says epoch {} at '{}': the registry was put back to an older state, or the record was "
+                                         "edited. Nothing is touched; next: blanket vm recover {}",
+                                         now.disk_epoch, now.record->value.epoch, now.record->value.owner, name);
+    log::error(kLog, "VM {}: {}", name, text);
+    host_.tell(name, text);
 }
 
 }  // namespace blanket

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,7 @@ enum class Claim : std::uint8_t {
     kNone,       // no record
     kForeign,    // another site owns it
     kIncoming,   // another site owns it and moves it here
+    kFork,       // another site took it over without this one: what is here is kept, and never runs
     kStopped,    // ours, stopped by intent
     kRunning,    // ours, running by intent
     kSettling,   // ours by a commit or a take-back, not all in place
@@ -50,6 +52,7 @@ enum class Action : std::uint8_t {
     kSettle,        // put everything in place: disk, domain, record
     kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
     kRemoveCopy,    // a copy of a VM that is not ours (any more): remove it
+    kKeepFork,      // the domain goes, the disk stays for inspection
     kFinishDelete,  // carry the deletion on
     kLater,         // in no rule: a job works on the VM; what it leaves must be looked at
 };
@@ -102,7 +105,8 @@ public:
 class Recovery final {
 public:
     Recovery(RecoveryPorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
-    // Looks at one VM and does what the table says. After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
+    // Looks at one VM and does what the table says. Nothing is done to a VM whose disk here is newer than its record: then the registry was put back to
+    // an older state, and only an operator can tell what is true (takeover.hpp). After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
     // the registry nothing may be decided. Thread rule: one at a time.
     Result<Action> look(const std::string& uuid, Cause cause);
     // What else of this site must be looked at after a restart: the UUIDs of all records that are or were here, and of all domains.
@@ -114,6 +118,8 @@ private:
         std::optional<DomainInfo> domain;
         Claim claim = Claim::kNone;
         Seen seen = Seen::kAbsent;
+        std::uint64_t disk_epoch = 0;  // as new as its record was at least, by its volumes here
+        [[nodiscard]] bool record_went_back() const { return record && disk_epoch > record->value.epoch; }
         [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : domain ? domain->name : uuid; }
     };
     Result<Situation> situation(const std::string& uuid);
@@ -122,11 +128,13 @@ private:
     Result<void> settle(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);
-    Result<bool> disk_here(const std::optional<VmRecord>& record);
+    Result<void> keep_fork(const VmRecord& record, const std::optional<DomainInfo>& domain);
+    void tell_once(const Situation& now, const std::string& name);
 
     RecoveryPorts ports_;
     std::string site_;
     RecoveryHost& host_;
+    std::set<std::string> told_;  // UUIDs of VMs whose record went back: said once
 };
 
 // The present record, from the store and not from a cache. kConflict when `site` does not own it.
@@ -134,6 +142,8 @@ Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site
 // Reads, lets `change` edit (it may refuse), writes by compare-and-swap; tries again when somebody was faster. Returns what was written.
 Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
                                       const std::function<Result<void>(VmRecord&)>& change);
+// What a commit, a take-back or a take-over left to do here; every step may have been done before. False: its memory is gone, it must be started.
+Result<bool> settle_here(RecoveryPorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain);
 // Record first, then the disk under its epoch, then the domain. After an error the record says stopped again, or still that the VM should run: then the
 // caller tries again later. `phase` may be empty.
 enum class StartFailure : std::uint8_t { kStop, kTryAgain };

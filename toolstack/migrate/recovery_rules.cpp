@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The table itself. Pure; tests/unit/daemon/reconcile_test.cpp walks it and compares it with ARCHITECTURE.md.
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -39,6 +40,12 @@ const std::vector<Rule>& rules() {
         {Claim::kIncoming,  Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kNone,         "the restore failed"},
         {Claim::kIncoming,  Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kNone,         "nobody but the commit may let it run"},
         {Claim::kIncoming,  Seen::kHeld,    kNone,         kRemoveCopy,   kNone,         "the restored copy waits for the commit"},
+        {Claim::kFork,      Seen::kAbsent,  kNone,         kNone,         kNone,         "nothing was left here"},
+        {Claim::kFork,      Seen::kDisk,    kNone,         kNone,         kNone,         "kept for inspection until blanket vm drop-fork"},
+        {Claim::kFork,      Seen::kOff,     kKeepFork,     kKeepFork,     kKeepFork,     "taken over elsewhere: only its disk stays"},
+        {Claim::kFork,      Seen::kCrashed, kKeepFork,     kKeepFork,     kKeepFork,     "as off"},
+        {Claim::kFork,      Seen::kUp,      kKeepFork,     kKeepFork,     kKeepFork,     "a stale copy: what it did since the take-over stays in its disk, and it must not run"},
+        {Claim::kFork,      Seen::kHeld,    kKeepFork,     kKeepFork,     kKeepFork,     "as up: it is never resumed"},
         {Claim::kStopped,   Seen::kAbsent,  kDefine,       kDefine,       kNone,         "virsh undefine: the record is the truth, delete it with blanket vm delete"},
         {Claim::kStopped,   Seen::kDisk,    kDefine,       kDefine,       kNone,         "as absent: its disk stays"},
         {Claim::kStopped,   Seen::kOff,     kNone,         kNone,         kNone,         "as it should be"},
@@ -57,12 +64,12 @@ const std::vector<Rule>& rules() {
         {Claim::kSettling,  Seen::kCrashed, kSettle,       kSettle,       kSettle,       "as absent"},
         {Claim::kSettling,  Seen::kUp,      kSettle,       kSettle,       kSettle,       "it runs; the rest of the move is tidied up"},
         {Claim::kSettling,  Seen::kHeld,    kSettle,       kSettle,       kSettle,       "blanketd died between the commit and the resume: it is resumed"},
-        {Claim::kMigrating, Seen::kAbsent,  kTakeBack,     kTakeBack,     kNone,         "the move's job is gone: the record settles it"},
-        {Claim::kMigrating, Seen::kDisk,    kTakeBack,     kTakeBack,     kNone,         "as absent"},
-        {Claim::kMigrating, Seen::kOff,     kTakeBack,     kTakeBack,     kNone,         "as absent"},
-        {Claim::kMigrating, Seen::kCrashed, kTakeBack,     kTakeBack,     kNone,         "as absent, then it is started again"},
-        {Claim::kMigrating, Seen::kUp,      kTakeBack,     kTakeBack,     kNone,         "blanketd died during the copy: the VM simply stays"},
-        {Claim::kMigrating, Seen::kHeld,    kTakeBack,     kTakeBack,     kNone,         "blanketd died after the suspend: settled by the record, then resumed"},
+        {Claim::kMigrating, Seen::kAbsent,  kTakeBack,     kTakeBack,     kTakeBack,     "the move's job is gone: the record settles it"},
+        {Claim::kMigrating, Seen::kDisk,    kTakeBack,     kTakeBack,     kTakeBack,     "as absent"},
+        {Claim::kMigrating, Seen::kOff,     kTakeBack,     kTakeBack,     kTakeBack,     "as absent"},
+        {Claim::kMigrating, Seen::kCrashed, kTakeBack,     kTakeBack,     kTakeBack,     "as absent, then it is started again"},
+        {Claim::kMigrating, Seen::kUp,      kTakeBack,     kTakeBack,     kTakeBack,     "blanketd died during the copy: the VM simply stays"},
+        {Claim::kMigrating, Seen::kHeld,    kTakeBack,     kTakeBack,     kTakeBack,     "blanketd died after the suspend: settled by the record, then resumed"},
         {Claim::kDeleting,  Seen::kAbsent,  kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
         {Claim::kDeleting,  Seen::kDisk,    kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
         {Claim::kDeleting,  Seen::kOff,     kNone,         kFinishDelete, kNone,         "the deletion is carried on"},
@@ -82,7 +89,10 @@ Action decide(Claim claim, Seen seen, Cause cause) {
 
 Claim claim_of(const std::optional<VmRecord>& record, const std::string& here) {
     if (!record) return Claim::kNone;
-    if (record->owner != here) return record->migration && record->migration->target == here ? Claim::kIncoming : Claim::kForeign;
+    if (record->owner != here) {
+        if (std::ranges::find(record->forks, here, &Fork::site) != record->forks.end()) return Claim::kFork;
+        return record->migration && record->migration->target == here ? Claim::kIncoming : Claim::kForeign;
+    }
     switch (record->phase) {
         case Phase::kStopped: return Claim::kStopped;
         case Phase::kRunning: return Claim::kRunning;
@@ -107,8 +117,8 @@ Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here) {
 }
 
 std::string_view to_string(Claim claim) {
-    static constexpr std::array<std::pair<Claim, std::string_view>, 8> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
-        {Claim::kIncoming, "incoming"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
+    static constexpr std::array<std::pair<Claim, std::string_view>, 9> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
+        {Claim::kIncoming, "incoming"}, {Claim::kFork, "fork"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
     return name_of(kNames, claim);
 }
 
@@ -124,9 +134,9 @@ std::string_view to_string(Cause cause) {
 }
 
 std::string_view to_string(Action action) {
-    static constexpr std::array<std::pair<Action, std::string_view>, 11> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+    static constexpr std::array<std::pair<Action, std::string_view>, 12> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
         {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
-        {Action::kRemoveCopy, "remove copy"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
+        {Action::kRemoveCopy, "remove copy"}, {Action::kKeepFork, "keep fork"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
     return name_of(kNames, action);
 }
 

@@ -2,6 +2,7 @@
 // The order of the steps at the source, what happens after the commit, and the way back before it; see source.hpp.
 #include "toolstack/migrate/source.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "toolstack/base/log.hpp"
@@ -93,6 +94,12 @@ Result<void> Source::greet() {
 }
 
 Result<void> Source::prepare() {
+    BLANKET_TRY(const auto disks, ports_.blocks.volumes());
+    for (const auto& volume : plan_.vm.value.volumes)
+        if (const auto at = std::ranges::find(disks, volume.id, &VolumeFacts::id); at != disks.end() && at->record_epoch() > plan_.vm.value.epoch)
+            return fail_hint(Kind::kConflict, std::format("the disk of VM '{}' is of epoch {}, its record of epoch {}: the registry was put back to an older state", plan_.vm.value.name,
+                                                          at->record_epoch(), plan_.vm.value.epoch),
+                             "blanket vm recover " + plan_.vm.value.name);
     BLANKET_CHECK(send_json(ports_.link, Type::kPrepare, {{"record", to_json(plan_.vm.value)}}));
     BLANKET_TRY(const Json ready, expect(ports_.link, Type::kReady, kAnswer));
     if (const auto it = ready.find("missing"); it != ready.end() && it->is_array())

@@ -110,7 +110,7 @@ Result<void> Target::begin() {
         return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, ports_.link.peer(), here_);
     for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(ports_.link, ports_.blocks, sha256));
     for (const auto& volume : vm_.value.volumes) {
-        BLANKET_CHECK(ports_.blocks.create_volume(volume));
+        BLANKET_CHECK(ports_.blocks.create_volume(volume, vm_.value.epoch + 1));
         volumes_made_.push_back(volume.id);
         BLANKET_TRY(auto move, ports_.moves.target(volume));
         moves_.push_back(std::move(move));

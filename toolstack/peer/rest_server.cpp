@@ -14,11 +14,13 @@
 #include "toolstack/base/fd.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/peer/worker_threads.hpp"
 
 namespace blanket {
 namespace {
 
 constexpr std::size_t kMaxBody = 4u << 20;
+constexpr std::size_t kMaxWaiting = 256;  // connections that no thread serves yet
 
 struct Route {
     std::string method;
@@ -124,7 +126,7 @@ struct RestServer::State {
         server.set_write_timeout(10, 0);
         server.set_keep_alive_max_count(1);  // an idle connection would hold a thread
         server.set_tcp_nodelay(!local);
-        server.new_task_queue = [threads] { return new httplib::ThreadPool(threads, 256); };
+        server.new_task_queue = [threads] { return new WorkerThreads(threads, kMaxWaiting); };
         server.set_exception_handler([](const httplib::Request& in, httplib::Response& out, const std::exception_ptr&) {
             log::error("rest", "{} {} threw an exception", in.method, in.path);
             const RestResponse response = RestResponse::of(Error{Kind::kInternal, "an unexpected exception", "see the log of blanketd"});

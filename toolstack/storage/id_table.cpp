@@ -38,6 +38,7 @@ Result<ThinEntry> parse_entry(const Json& value) {
     if (!entry.sha256.empty()) BLANKET_CHECK(check_sha256(entry.sha256));
     entry.raw_size = json_number_or(value, "raw_size", 0);
     entry.epoch = json_number_or(value, "epoch", 0);
+    entry.first = std::max<std::uint64_t>(1, json_number_or(value, "first", 1));
     if (const auto mirror = value.find("mirror"); mirror != value.end()) {
         MirrorFacts facts;
         BLANKET_TRY(const auto minor, json_number(*mirror, "minor"));
@@ -93,6 +94,7 @@ Json to_json(const IdTable& table) {
         if (!entry.sha256.empty()) value["sha256"] = entry.sha256;
         if (entry.raw_size != 0) value["raw_size"] = entry.raw_size;
         if (entry.epoch != 0) value["epoch"] = entry.epoch;
+        if (entry.first != 1) value["first"] = entry.first;
         if (entry.mirror)
             value["mirror"] = {{"minor", entry.mirror->minor}, {"local", entry.mirror->local}, {"peer", entry.mirror->peer}, {"port", entry.mirror->port}};
         devices[key] = std::move(value);

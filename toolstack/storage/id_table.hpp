@@ -35,6 +35,7 @@ struct ThinEntry {
     std::string sha256;       // image: its content; volume: its base, empty = blank
     std::uint64_t raw_size = 0;  // image: bytes of the raw content
     std::uint64_t epoch = 0;  // volume: the last epoch that opened it
+    std::uint64_t first = 1;  // volume: the first epoch that may
     std::optional<MirrorFacts> mirror;  // volume
     bool operator==(const ThinEntry&) const = default;
 };

@@ -41,14 +41,14 @@ Result<PoolFacts> ThinStore::pool() {
     return facts_of(status);
 }
 
-Result<std::vector<std::string>> ThinStore::volumes() {
-    std::vector<std::string> ids;
+Result<std::vector<VolumeFacts>> ThinStore::volumes() {
+    std::vector<VolumeFacts> here;
     for (const auto& [key, entry] : thin_->table().entries)
-        if (entry.kind == ThinKind::kVolume) ids.push_back(key.substr(volume_key("").size()));
-    return ids;
+        if (entry.kind == ThinKind::kVolume) here.push_back({key.substr(volume_key("").size()), entry.epoch, entry.first});
+    return here;
 }
 
-Result<void> ThinStore::create_volume(const Volume& volume) {
+Result<void> ThinStore::create_volume(const Volume& volume, std::uint64_t first_epoch) {
     BLANKET_CHECK(check_volume_id(volume.id));
     if (volume.size == 0 || volume.size % kBlock != 0 || volume.size > kMaxVolume)
         return fail_hint(Kind::kInvalid, std::format("a disk of {} bytes cannot be made", volume.size), "give a multiple of 64 KiB, at most 16 TiB");
@@ -63,7 +63,7 @@ Result<void> ThinStore::create_volume(const Volume& volume) {
     BLANKET_TRY(const auto status, thin_->status());
     BLANKET_CHECK(admit_new(status));
     const auto key = volume_key(volume.id);
-    auto reserved = thin_->reserve(key, {.kind = ThinKind::kVolume, .size = volume.size, .sha256 = volume.image, .mirror = {}});
+    auto reserved = thin_->reserve(key, {.kind = ThinKind::kVolume, .size = volume.size, .sha256 = volume.image, .first = std::max<std::uint64_t>(1, first_epoch), .mirror = {}});
     if (!reserved) return std::unexpected(std::move(reserved).error().context("making a volume"));
     const auto build = [&]() -> Result<void> {
         BLANKET_CHECK(thin_->make(*reserved, origin));
@@ -92,6 +92,9 @@ Result<void> ThinStore::raise_epoch(const std::string& id, std::uint64_t epoch) 
     if (epoch < entry.epoch)
         return fail_hint(Kind::kConflict, std::format("volume '{}' was opened under epoch {}; epoch {} is stale", id, entry.epoch, epoch),
                          "the VM belongs to another site now: blanket vm show NAME");
+    if (epoch < entry.first)
+        return fail_hint(Kind::kConflict, std::format("volume '{}' is of a move that no commit has ended: epoch {} may open it, not {}", id, entry.first, epoch),
+                         "blanket vm show NAME tells where the VM is");
     return thin_->update(volume_key(id), [&](ThinEntry& it) { it.epoch = epoch; });
 }
 

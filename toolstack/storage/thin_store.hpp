@@ -27,17 +27,17 @@ public:
     Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) override;
     Result<std::vector<Extent>> image_extents(const std::string& sha256) override;
     Result<UniqueFd> open_image(const std::string& sha256) override;
-    Result<void> create_volume(const Volume& volume) override;
+    Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch = 1) override;
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
     Result<void> close_volume(const std::string& id) override;
-    Result<std::vector<std::string>> volumes() override;
+    Result<std::vector<VolumeFacts>> volumes() override;
     Result<void> remove_volume(const std::string& id) override;
 
     // For ThinMove and Mirror.
     [[nodiscard]] ThinPool& thin() { return *thin_; }
     // Thin device and top are there (top suspended when it had to be made). kNotFound when the volume does not exist.
     Result<ThinEntry> activate_volume(const std::string& id);
-    // `epoch` becomes the volume's; kConflict when it is lower than the last one.
+    // `epoch` becomes the volume's; kConflict when it is lower than the last one, or than the first one allowed.
     Result<void> raise_epoch(const std::string& id, std::uint64_t epoch);
 
 private:

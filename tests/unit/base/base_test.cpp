@@ -8,6 +8,7 @@
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/json.hpp"
+#include "toolstack/base/memory.hpp"
 #include "toolstack/base/process.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -126,6 +127,27 @@ TEST(Process, EndsWhatHangsOrFloods) {
 }
 
 TEST(Process, QuotesForPeople) { EXPECT_EQ(to_string(Argv{"a", "b c", "it's", ""}), "a 'b c' 'it'\\''s' ''"); }
+
+TEST(Memory, OnlyWhatMirrorsAFileIsDropped) {
+    const std::string smaps =
+        "1000-3000 r-xp 00000000 fd:01 11  /usr/lib/a.so\nSize: 8 kB\nAnonymous:             0 kB\nVmFlags: rd ex\n"
+        "3000-4000 r--p 00002000 fd:01 11  /usr/lib/a.so\nAnonymous:             4 kB\n"  // relocated
+        "4000-5000 rw-p 00003000 fd:01 11  /usr/lib/a.so\nAnonymous:             0 kB\n"
+        "5000-6000 r--s 00000000 fd:01 12  /usr/lib/shared\nAnonymous:             0 kB\n"
+        "6000-7000 r--p 00000000 00:00 0 \nAnonymous:             0 kB\n"
+        "7000-9000 r--p 00000000 fd:01 13  /usr/share/with blank\nAnonymous:             0 kB\n"
+        "nonsense\nAnonymous:             0 kB\n"
+        "a000-9000 r-xp 00000000 fd:01 11  /upside/down\nAnonymous:             0 kB\n";
+    EXPECT_EQ(droppable(smaps), (std::vector<Mapping>{{0x1000, 0x2000}, {0x7000, 0x2000}}));
+    EXPECT_TRUE(droppable("").empty());
+}
+
+TEST(Memory, AProgramGoesOnAfterItsPagesWereDropped) {
+    EXPECT_GT(drop_start_up_pages(), 1u << 20);
+    EXPECT_EQ(parse_json(R"({"a": [1, 2]})")->dump(), R"({"a":[1,2]})");
+    EXPECT_EQ(*run({"printf", "%s", "still here"}), "still here");
+    EXPECT_FALSE(parse_json("{"));  // exceptions unwind through tables that were dropped
+}
 
 }  // namespace
 }  // namespace blanket

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 
 namespace blanket {
@@ -64,6 +65,33 @@ TEST(Jobs, AFailureCarriesItsErrorAndSurvivesARestart) {
     EXPECT_EQ((*job)["state"], "failed");
     EXPECT_EQ((*job)["error"]["kind"], "precondition");
     EXPECT_FALSE(again.show("nonsense", 0, {}));
+}
+
+TEST(Jobs, OneThatARestartInterruptedWaitsUntilItIsKnownWhatBecameOfIt) {
+    const Folder folder;
+    const std::string path = folder.path + "/1-aa.json";
+    ASSERT_TRUE(write_file(path, Job("1-aa", "migrate", "vm/d").to_json().dump(), 0600));  // as start() writes it
+    JobTable table(folder.path);
+    ASSERT_EQ(table.interrupted().size(), 1u);
+    EXPECT_EQ(table.interrupted()[0].subject, "vm/d");
+    EXPECT_FALSE(table.busy("vm/d"));  // recovery must be able to claim the VM
+    Json job = *table.show("1-aa", 0, {});
+    EXPECT_EQ(job["state"], "running");
+    EXPECT_EQ(job["progress"]["phase"], "recover");
+    job = *table.show("1-aa", job["seq"].get<std::uint64_t>(), std::chrono::milliseconds(1));  // nothing new yet
+    EXPECT_EQ(job["state"], "running");
+    std::jthread resolver([&] { table.resolve("1-aa", fail_hint(Kind::kUnavailable, "it runs on at 'east'", "blanket vm show d")); });
+    EXPECT_EQ(wait_end(table, "1-aa")["error"]["what"], "it runs on at 'east'");
+    resolver.join();
+    EXPECT_TRUE(table.interrupted().empty());
+    table.resolve("1-aa", Json());  // only once
+    EXPECT_EQ((*table.show("1-aa", 0, {}))["state"], "failed");
+    JobTable again(folder.path);
+    EXPECT_TRUE(again.interrupted().empty());
+    EXPECT_EQ(again.list().size(), 1u);
+    again.forget_ended();
+    EXPECT_EQ(again.list().size(), 0u);
+    EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(Jobs, CancelReachesTheWork) {

@@ -10,7 +10,7 @@
 namespace blanket {
 namespace {
 
-constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
+constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kFork, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
 constexpr std::array kSeen{Seen::kAbsent, Seen::kDisk, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
 constexpr std::array kCauses{Cause::kEvent, Cause::kRestart, Cause::kRecord};
 
@@ -28,6 +28,14 @@ TEST(Reconcile, ACopyThatIsNotOursNeverRunsAndNeverStarts) {
                 EXPECT_TRUE(action == Action::kNone || action == Action::kRemoveCopy);
                 if (claim == Claim::kForeign && seen == Seen::kUp) EXPECT_EQ(action, Action::kRemoveCopy);
             }
+}
+
+TEST(Reconcile, AForkIsKeptAndNeverRuns) {
+    for (const Seen seen : kSeen)
+        for (const Cause cause : kCauses) {
+            const bool nothing_to_end = seen == Seen::kAbsent || seen == Seen::kDisk;
+            EXPECT_EQ(decide(Claim::kFork, seen, cause), nothing_to_end ? Action::kNone : Action::kKeepFork);
+        }
 }
 
 TEST(Reconcile, NothingOfOursIsEverRemovedButByDeletion) {
@@ -64,6 +72,8 @@ TEST(Reconcile, ClaimsFollowTheRecord) {
     EXPECT_EQ(claim_of(vm, "east"), Claim::kMigrating);
     EXPECT_EQ(claim_of(vm, "west"), Claim::kIncoming);
     EXPECT_EQ(claim_of(vm, "south"), Claim::kForeign);
+    vm.forks.push_back({"south", 1, ""});
+    EXPECT_EQ(claim_of(vm, "south"), Claim::kFork);
 }
 
 TEST(Reconcile, TheTableIsTheOneInTheArchitecture) {

@@ -17,7 +17,7 @@ namespace blanket::fakes {
 struct Disk {
     std::string data;              // content, small
     bool open = false;             // top runs
-    std::uint64_t epoch = 0;
+    std::uint64_t epoch = 0, first = 1;
     std::string* mirror = nullptr;  // the other end's content while DRBD is on
 };
 
@@ -120,22 +120,22 @@ public:
     }
     Result<std::vector<Extent>> image_extents(const std::string&) override { return std::vector<Extent>{{0, kBlockSize, false}}; }
     Result<UniqueFd> open_image(const std::string&) override { return fail(Kind::kNotFound, "no file"); }
-    Result<void> create_volume(const Volume& volume) override {
+    Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch) override {
         BLANKET_CHECK(step("create"));
-        disks[volume.id] = {};
+        disks[volume.id] = {.data = {}, .first = first_epoch};
         return {};
     }
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override {
-        if (epoch < disks[id].epoch) return fail(Kind::kConflict, "stale epoch {}", epoch);
+        if (epoch < disks[id].epoch || epoch < disks[id].first) return fail(Kind::kConflict, "stale epoch {}", epoch);
         disks[id].open = true;
         disks[id].epoch = epoch;
         return {};
     }
     Result<void> close_volume(const std::string& id) override { disks[id].open = false; return {}; }
-    Result<std::vector<std::string>> volumes() override {
-        std::vector<std::string> ids;
-        for (const auto& [id, disk] : disks) ids.push_back(id);
-        return ids;
+    Result<std::vector<VolumeFacts>> volumes() override {
+        std::vector<VolumeFacts> here;
+        for (const auto& [id, disk] : disks) here.push_back({id, disk.epoch, disk.first});
+        return here;
     }
     Result<void> remove_volume(const std::string& id) override { disks.erase(id); return {}; }
 

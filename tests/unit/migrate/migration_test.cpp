@@ -64,7 +64,7 @@ struct Rig {
         std::string memory(3u << 20, '\0');
         for (std::size_t i = 0; i < memory.size(); i += 7) memory[i] = static_cast<char>(i * 31);
         east.memory[kUuid] = memory + "END";
-        east.disks["web-1"] = {written, true, 1, nullptr};
+        east.disks["web-1"] = {.data = written, .open = true, .epoch = 1};
         east.writes_during_move = "w";
     }
     Result<Stats> move() {
