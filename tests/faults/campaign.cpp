@@ -105,12 +105,12 @@ private:
     std::uint64_t acked_;
 };
 
+}  // namespace
+
 Result<std::uint64_t> acknowledged(Clouds& clouds, const std::string& site) {
     BLANKET_TRY(const Json load, clouds.guest(site, clouds.web, "GET", "/acked"));
     return load.get<std::uint64_t>();
 }
-
-}  // namespace
 
 Result<void> welcome(Clouds& clouds, const std::string& site) {
     BLANKET_CHECK(wait_until("VM web answers", minutes(4), seconds(2), [&]() -> Result<bool> {
@@ -123,20 +123,51 @@ Result<void> welcome(Clouds& clouds, const std::string& site) {
 
 Json to_json(const FaultResult& result) {
     return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
-            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"violations", result.violations}, {"ok", result.ok()}};
+            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"violations", result.violations}, {"ok", result.ok()}};
+}
+
+Result<void> begin_fault(Clouds& clouds, const std::string& moment, const std::string& fault, Situation& out) {
+    BLANKET_TRY(BlanketCli east, clouds.at("east"));
+    BLANKET_TRY(const VmView web, east.vm("web"));
+    out.result.moment = moment;
+    out.result.fault = fault;
+    out.result.source = web.owner;
+    out.result.target = web.owner == "east" ? "west" : "east";
+    BLANKET_TRY(out.acknowledged, acknowledged(clouds, web.owner));
+    clouds.story.chapter("{} at {}; web runs at {}", fault, moment, web.owner);
+    return {};
+}
+
+Result<FaultResult> heal(Clouds& clouds, Situation situation, double over_s) {
+    FaultResult result = std::move(situation.result);
+    Watch watch(clouds, result, situation.acknowledged);
+    std::vector<std::string> wrong;
+    std::string last;
+    const auto healed = wait_until("all is well", minutes(4), std::chrono::milliseconds(500), [&]() -> Result<bool> {
+        const double begin_s = clouds.story.now_s();
+        wrong = watch.complaints();
+        if (wrong.empty()) result.healed_from_s = begin_s - over_s;
+        if (!wrong.empty() && wrong.front() != last) clouds.story.say("  not well yet: {}", wrong.front());
+        last = wrong.empty() ? "" : wrong.front();
+        return wrong.empty();
+    });
+    if (healed) {
+        result.healed_s = clouds.story.now_s() - over_s;
+    } else {
+        std::ranges::copy(wrong, std::back_inserter(result.violations));
+    }
+    if (result.restarted && situation.anew_at != result.owner) result.violations.push_back("the guest was started anew, though its machine never died");
+    if (healed && result.restarted) BLANKET_CHECK(welcome(clouds, result.owner));
+    clouds.story.say("{}: web at {}, healed {:.1f} s after the fault{}", result.ok() ? "good" : "WRONG", result.owner, result.healed_s, result.restarted ? ", started again" : "");
+    for (const auto& line : result.violations) clouds.story.say("  {}", line);
+    return result;
 }
 
 Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const Fault& fault) {
-    BLANKET_TRY(BlanketCli east, clouds.at("east"));
-    BLANKET_TRY(const VmView web, east.vm("web"));
-    FaultResult result;
-    result.moment = moment;
-    result.fault = fault.name;
-    result.source = web.owner;
-    result.target = web.owner == "east" ? "west" : "east";
+    Situation situation;
+    BLANKET_CHECK(begin_fault(clouds, moment, fault.name, situation));
+    FaultResult& result = situation.result;
     Scene scene{clouds, result.source, result.target};
-    BLANKET_TRY(const std::uint64_t acked, acknowledged(clouds, result.source));
-    clouds.story.chapter("{} at {}; web runs at {}", fault.name, moment, result.source);
 
     Result<void> struck;
     double over_s = 0;
@@ -162,26 +193,8 @@ Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const
     }
     BLANKET_CHECK(struck);
     if (!result.struck) return result;
-
-    Watch watch(clouds, result, acked);
-    std::vector<std::string> wrong;
-    std::string last;
-    const auto healed = wait_until("all is well", minutes(4), std::chrono::milliseconds(500), [&]() -> Result<bool> {
-        wrong = watch.complaints();
-        if (!wrong.empty() && wrong.front() != last) clouds.story.say("  not well yet: {}", wrong.front());
-        last = wrong.empty() ? "" : wrong.front();
-        return wrong.empty();
-    });
-    if (healed) {
-        result.healed_s = clouds.story.now_s() - over_s;
-    } else {
-        std::ranges::copy(wrong, std::back_inserter(result.violations));
-    }
-    if (result.restarted && !(fault.guest_dies && result.source == web.owner)) result.violations.push_back("the guest was started anew, though its machine never died");
-    if (healed && result.restarted) BLANKET_CHECK(welcome(clouds, result.owner));
-    clouds.story.say("{}: web at {}, healed {:.1f} s after the fault{}", result.ok() ? "good" : "WRONG", result.owner, result.healed_s, result.restarted ? ", started again" : "");
-    for (const auto& line : result.violations) clouds.story.say("  {}", line);
-    return result;
+    if (fault.guest_dies) situation.anew_at = result.source;  // an owner without power starts it again; one that handed it over in time need not
+    return heal(clouds, std::move(situation), over_s);
 }
 
 }  // namespace blanket::lab

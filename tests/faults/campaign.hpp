@@ -14,11 +14,24 @@ struct FaultResult {
     bool struck = false;       // false: the move was over before its phase came
     bool restarted = false;    // the guest was started again (its boot id is new)
     double fault_s = 0;        // how long the fault lasted
-    double healed_s = -1;      // from its end until all was well; < 0: never
+    double healed_s = -1;      // from its end until all had been seen to be well; < 0: never
+    double healed_from_s = -1;  // the same until that look at everything began, which itself takes seconds: it healed between the two
     std::vector<std::string> violations;  // what must never be, or was still wrong at the end
     [[nodiscard]] bool ok() const { return struck && violations.empty() && healed_s >= 0; }
 };
 Json to_json(const FaultResult& result);
+
+// A fault's beginning: where the VM is, and what it has acknowledged.
+struct Situation {
+    FaultResult result;
+    std::uint64_t acknowledged = 0;
+    std::string anew_at;  // a new boot of the guest at this site is as it should be
+};
+Result<void> begin_fault(Clouds& clouds, const std::string& moment, const std::string& fault, Situation& out);
+// The highest record that the guest at `site` has acknowledged.
+Result<std::uint64_t> acknowledged(Clouds& clouds, const std::string& site);
+// The fault was over at `over_s`: waits until all is well, or has not become so.
+Result<FaultResult> heal(Clouds& clouds, Situation situation, double over_s);
 
 // VM web was started anew at `site`: waits until it answers, and gives it work again. From now on it is this boot that must survive.
 Result<void> welcome(Clouds& clouds, const std::string& site);

@@ -10,7 +10,7 @@
 #include <random>
 #include <set>
 
-#include "tests/faults/campaign.hpp"
+#include "tests/faults/operator.hpp"
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
@@ -52,7 +52,8 @@ Result<Options> parse_options(const std::vector<std::string>& args) {
 struct Pair {
     std::string moment;
     const Fault* fault = nullptr;
-    [[nodiscard]] std::string name() const { return moment + "/" + fault->name; }
+    const OperatorCase* by_operator = nullptr;  // instead of a fault
+    [[nodiscard]] std::string name() const { return moment + "/" + (fault != nullptr ? fault->name : by_operator->name); }
 };
 
 // All pairs in the seed's order; of those that take minutes, every sixth place holds one.
@@ -60,7 +61,8 @@ std::vector<Pair> draw(std::uint64_t seed) {
     std::vector<Pair> quick, costly, out;
     for (const auto& moment : moments())
         for (const auto& fault : faults())
-            if (possible(fault, moment)) (fault.kind == Fault::Kind::kCostly ? costly : quick).push_back({moment, &fault});
+            if (possible(fault, moment)) (fault.kind == Fault::Kind::kCostly ? costly : quick).push_back({moment, &fault, nullptr});
+    for (const auto& by_operator : operator_cases()) (by_operator.guest_dies ? costly : quick).push_back({"operator", nullptr, &by_operator});
     std::mt19937_64 random(seed);
     std::ranges::shuffle(quick, random);
     std::ranges::shuffle(costly, random);
@@ -80,9 +82,15 @@ Result<std::vector<Pair>> choose(const Options& options) {
     for (const auto& name : options.only) {
         const auto slash = name.find('/');
         const std::string moment = name.substr(0, slash);
+        if (moment == "operator") {
+            const auto at = std::ranges::find(operator_cases(), name.substr(slash + 1), &OperatorCase::name);
+            if (at == operator_cases().end()) return fail(Kind::kNotFound, "no case '{}'", name);
+            out.push_back({moment, nullptr, &*at});
+            continue;
+        }
         BLANKET_TRY(const Fault* const fault, find_fault(slash == std::string::npos ? "" : name.substr(slash + 1)));
         if (std::ranges::find(moments(), moment) == moments().end() || !possible(*fault, moment)) return fail(Kind::kInvalid, "'{}' is no moment for '{}'", moment, fault->name);
-        out.push_back({moment, fault});
+        out.push_back({moment, fault, nullptr});
     }
     return out;
 }
@@ -101,7 +109,7 @@ Result<std::vector<Json>> read_record(const std::string& path) {
 
 Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     std::set<std::string> pairs;
-    std::vector<double> healed;
+    std::vector<double> healed, healed_from;
     std::uint64_t struck = 0, violations = 0;
     for (const auto& result : results) {
         if (!json_bool_or(result, "struck", false)) continue;
@@ -109,18 +117,24 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
         pairs.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
         violations += result.value("violations", Json::array()).size();
         if (const double time = result.value("healed_s", -1.0); time >= 0) healed.push_back(time);
+        if (const double time = result.value("healed_from_s", -1.0); time >= 0) healed_from.push_back(time);
     }
-    std::ranges::sort(healed);
-    const auto at = [&](double share) { return healed.empty() ? 0.0 : healed[std::min(healed.size() - 1, static_cast<std::size_t>(share * static_cast<double>(healed.size())))]; };
+    const auto at = [](std::vector<double>& times, double share) {
+        std::ranges::sort(times);
+        return times.empty() ? 0.0 : times[std::min(times.size() - 1, static_cast<std::size_t>(share * static_cast<double>(times.size())))];
+    };
     Json metrics = Json::array();
-    const auto add = [&](const char* name, double value, const char* unit, Json goal, bool met) {
+    const auto add = [&](const std::string& name, double value, const char* unit, Json goal, bool met) {
         metrics.push_back({{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", Json::object()}});
     };
     add("faults", static_cast<double>(struck), "faults", ">= 60", struck >= 60);
     add("pairs", static_cast<double>(pairs.size()), "moment x fault", ">= 40", pairs.size() >= 40);
     add("violations", static_cast<double>(violations), "violations", 0, violations == 0);
     add("manual_steps", 0, "steps", 0, true);  // nothing here ever touches a site between a fault and its healing
-    for (const auto& [name, share] : {std::pair("healed_median", 0.5), std::pair("healed_p90", 0.9), std::pair("healed_worst", 1.0)}) add(name, at(share), "s", nullptr, true);
+    for (const auto& [name, share] : {std::pair("median", 0.5), std::pair("p90", 0.9), std::pair("worst", 1.0)}) {
+        add(std::format("healed_{}", name), at(healed, share), "s", nullptr, true);
+        add(std::format("healed_from_{}", name), at(healed_from, share), "s", nullptr, true);
+    }
     return {{"bench", "faults"}, {"commit", commit_of_tree()}, {"machine", machine_facts(accelerator)}, {"metrics", metrics}, {"results", results}};
 }
 
@@ -155,7 +169,7 @@ Result<int> run_campaign(const Options& options) {
     for (const auto& pair : pairs) {
         if (done == options.faults || broken) break;
         if (known.contains(pair.name())) continue;
-        auto result = strike_once(clouds, pair.moment, *pair.fault);
+        auto result = pair.fault != nullptr ? strike_once(clouds, pair.moment, *pair.fault) : run_operator_case(clouds, *pair.by_operator);
         if (result) {
             if (const auto consoles = check_consoles(clouds); !consoles.ok) result->violations.push_back(consoles.detail);
             results.push_back(to_json(*result));

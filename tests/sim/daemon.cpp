@@ -147,7 +147,7 @@ void Daemon::migrate(Daemon& target) {
         SimLink link(world_, wire, 0, site_);
         SimObserver observer(world_, site_);
         world_.cancel = false;
-        migrate::Source source({registry_, hypervisor_, storage_, storage_, net_, link, time_},
+        migrate::Source source(ports(), link,
                                {std::format("job-{}", world_.calls()), *vm, site_of(site_), site_of(1 - site_), 7800}, observer);
         const auto stats = source.run();
         world_.phase = "rest";
@@ -169,7 +169,7 @@ void Daemon::serve(std::shared_ptr<SimLink::Wire> wire) {
             }
             return {};
         };
-        migrate::Target serving({registry_, hypervisor_, hypervisor_, storage_, storage_, net_, link, time_}, site_name(site_),
+        migrate::Target serving(ports(), link, site_name(site_),
                                 [this] { return world_.time.leaving() || stopping(); }, coming);
         if (const auto served = serving.serve(); !served) world_.note(site_, "--- not taken: " + served.error().what);
         link.shutdown();

@@ -34,7 +34,7 @@ private:
     };
     class Claim;
     void loop();
-    RecoveryPorts ports() { return {registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}; }
+    SitePorts ports() { return {registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}; }
 
     std::unique_ptr<Claimed> claim(const std::string& vm) override;
     void tell(const std::string&, const std::string&) override {}

@@ -222,6 +222,14 @@ struct Versioned {
     std::uint64_t revision = 0;  // etcd mod revision: what a compare-and-swap compares
 };
 
+// A VM's record that cannot be read. Its last version that could is taken for it, as if it had not been edited, until somebody writes it anew
+// (`blanket vm recover`, or any change of it).
+struct Malformed {
+    std::string key, why;  // key: "vms/UUID"
+    bool replaced = false;  // by an earlier version; else the VM is missing from the snapshot
+    bool operator==(const Malformed&) const = default;
+};
+
 struct Snapshot {  // one consistent read of everything, at one store revision
     std::uint64_t revision = 0;
     std::string federation_name, federation_id;
@@ -229,6 +237,7 @@ struct Snapshot {  // one consistent read of everything, at one store revision
     std::vector<Versioned<Site>> sites;
     std::vector<Versioned<Net>> nets;
     std::vector<Versioned<Image>> images;
+    std::vector<Malformed> malformed;
 };
 
 class Registry {
@@ -245,6 +254,17 @@ public:
     virtual Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) = 0;
     virtual Result<std::optional<Versioned<Json>>> get(const std::string& key) = 0;
     virtual Result<void> remove(const std::string& key) = 0;
+};
+
+// What the logic of one site works on. Plain references: the owner outlives all users.
+struct SitePorts {
+    Registry& registry;
+    Hypervisor& hypervisor;
+    MigrationEnds& ends;
+    BlockStore& blocks;
+    DiskMoves& moves;
+    Overlay& overlay;
+    TimeSource& clock;
 };
 
 }  // namespace blanket

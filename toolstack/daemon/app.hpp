@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Everything that blanketd's actions reach, behind ports. main.cpp makes the adapters; tests make fakes. Plain references: the owner outlives all users.
+// Everything that blanketd's actions reach: the ports (core/ports.hpp) and what is the daemon's own. blanketd.cpp makes it.
 #pragma once
 
 #include <functional>
@@ -24,21 +24,14 @@ public:
     virtual Result<void> lead_near(const Site& site) = 0;  // ask that the registry's leader be near that site
 };
 
-struct App {
+struct App : SitePorts {
     const Settings& settings;
     std::string site;     // our name
     std::string version;
-    Registry& registry;
-    Hypervisor& hypervisor;
-    MigrationEnds& ends;
-    BlockStore& blocks;
-    DiskMoves& moves;
-    Overlay& overlay;
     Neighbours& neighbours;
     World& world;
     JobTable& jobs;
     EventLog& events;
-    TimeSource& clock = system_time();
 };
 
 }  // namespace blanket

@@ -106,6 +106,14 @@ Check check_registry(const DoctorInputs& in) {
     return ok("registry", text);
 }
 
+Check check_records(const DoctorInputs& in) {
+    if (in.malformed.empty()) return ok("records", "all make sense");
+    std::string text;
+    for (const auto& record : in.malformed) text += std::format("{}{}: {}", text.empty() ? "" : "; ", record.key, record.why);
+    const bool replaced = std::ranges::all_of(in.malformed, &Malformed::replaced);
+    return failed("records", text, replaced ? "its last good version counts; to write that back: blanket vm recover UUID" : "write a good version to etcd, or restore etcd's last snapshot");
+}
+
 Check check_clock(const DoctorInputs& in) {
     if (!in.clock_synchronised) return warning("clock", "not known whether the clock is synchronised", "timedatectl status");
     if (!*in.clock_synchronised) return warning("clock", "the clock is not synchronised", "timedatectl set-ntp true, and let UDP port 123 through");
@@ -154,7 +162,7 @@ Json to_json(const std::vector<Check>& checks) {
 std::vector<Check> run_doctor(const DoctorInputs& in) {
     const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in),
+            check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in), check_records(in),
             check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),
             ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider)};
 }

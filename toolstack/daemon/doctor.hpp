@@ -58,6 +58,7 @@ struct DoctorInputs {
     std::string pool_error;
     std::optional<RegistryFacts> registry;
     bool federated = false;
+    std::vector<Malformed> malformed;  // records
 
     // From gather_doctor.
     std::string hypervisor_type;     // /sys/hypervisor/type: "xen", empty on bare Linux

@@ -3,6 +3,7 @@
 #include "toolstack/daemon/doctor_report.hpp"
 
 #include "toolstack/daemon/doctor.hpp"
+#include "toolstack/daemon/world.hpp"
 
 namespace blanket {
 namespace {
@@ -41,6 +42,7 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink) 
     else inputs.pool_error = pool.error().what;
     inputs.registry = registry_facts(federation);
     inputs.federated = federation.federated();
+    inputs.malformed = app.world.snapshot().malformed;
     return to_json(run_doctor(inputs));
 }
 

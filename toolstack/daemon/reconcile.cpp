@@ -24,7 +24,7 @@ auto backoff(unsigned failed) { return kRetry * (1u << std::min(failed, kMostDou
 }  // namespace
 
 Reconciler::Reconciler(App& app)
-    : app_(app), recovery_({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock}, app.site, *this),
+    : app_(app), recovery_(app, app.site, *this),
       thread_([this](const std::stop_token& stop) { loop(stop); }) {}
 Reconciler::~Reconciler() = default;
 

@@ -27,7 +27,7 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
     BLANKET_TRY(const auto link, app.neighbours.link(target));
     const auto begun = app.clock.boottime_ms();
-    migrate::Source source({app.registry, app.ends, app.blocks, app.moves, app.overlay, *link, app.clock}, {job.id(), vm, here, target, 7800}, job);
+    migrate::Source source(app, *link, {job.id(), vm, here, target, 7800}, job);
     auto stats = source.run();
     (void)app.world.refresh();
     if (!stats) return std::unexpected(std::move(stats).error());
@@ -45,7 +45,7 @@ Result<Json> start_now(App& app, const std::string& uuid, Job* job, StartFailure
     const auto phase = [&](const char* name) {
         if (job != nullptr) job->phase(name);
     };
-    BLANKET_TRY(const VmRecord vm, start_here({app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock}, app.site, uuid, failure, phase));
+    BLANKET_TRY(const VmRecord vm, start_here(app, app.site, uuid, failure, phase));
     (void)app.world.refresh();
     BLANKET_CHECK(app.overlay.activate(vm));
     return to_json(vm);

@@ -55,6 +55,22 @@ Result<void> make_volumes(App& app, const migrate::TakeOver& plan) {
     return {};
 }
 
+bool is_malformed(App& app, const VmRecord& vm) {
+    const Snapshot now = app.world.snapshot();
+    return std::ranges::find(now.malformed, "vms/" + vm.uuid, &Malformed::key) != now.malformed.end();
+}
+
+// The record makes no sense; what the registry gives us is its last version that did.
+Result<Json> write_back(App& app, const VmRecord& seen, Job& job) {
+    job.phase("record");
+    BLANKET_TRY(const auto found, app.registry.vm(seen.uuid));
+    if (!found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", seen.name);
+    BLANKET_CHECK(app.registry.update_vm(found->value, found->revision));
+    app.events.add("vm", seen.name, "its record's last good version was written back");
+    (void)app.world.refresh();
+    return to_json(found->value);
+}
+
 Result<Json> recover_now(App& app, const Versioned<VmRecord>& seen, bool accept_loss, Job& job) {
     BLANKET_TRY(const auto found, app.registry.vm(seen.value.uuid));
     if (!found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", seen.value.name);
@@ -76,8 +92,7 @@ Result<Json> recover_now(App& app, const Versioned<VmRecord>& seen, bool accept_
     if (won.phase == Phase::kStopped) return to_json(won);
     // From here on recovery would do the same after a crash of ours.
     job.phase("settle");
-    const RecoveryPorts ports{app.registry, app.hypervisor, app.ends, app.blocks, app.moves, app.overlay, app.clock};
-    BLANKET_TRY(const bool runs, settle_here(ports, won, domain == domains.end() ? std::nullopt : std::optional(*domain)));
+    BLANKET_TRY(const bool runs, settle_here(app, won, domain == domains.end() ? std::nullopt : std::optional(*domain)));
     if (!runs) return start_now(app, won.uuid, &job, StartFailure::kTryAgain);
     (void)app.world.refresh();
     return to_json(won);
@@ -98,6 +113,11 @@ Result<Json> disk_epochs(App& app, const Json& body) {
 }
 
 Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run) {
+    if (is_malformed(app, vm.value)) {
+        if (dry_run) return Answer{nullptr, {std::format("write the last good version of the record of VM '{}' back", vm.value.name)}};
+        BLANKET_TRY(auto job, app.jobs.start("recover", "vm/" + vm.value.name, [&app, vm](Job& self) { return write_back(app, vm.value, self); }));
+        return Answer{job, {}};
+    }
     BLANKET_TRY(const auto here, app.blocks.volumes());
     BLANKET_TRY(const auto plan, migrate::plan_take_over(vm.value, app.site, here, accept_loss));
     if (dry_run) return Answer{nullptr, migrate::steps_of(vm.value, app.site, plan)};

@@ -2,6 +2,7 @@
 // See world.hpp.
 #include "toolstack/daemon/world.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "toolstack/base/log.hpp"
@@ -37,9 +38,14 @@ Result<void> World::refresh() {
     {
         const std::lock_guard lock(mutex_);
         before = snapshot_;
-        if (now.revision < before.revision) return {};  // an older answer, overtaken by a newer one
         snapshot_ = now;
     }
+    if (now.revision < before.revision)  // not an overtaken answer: one read at a time, each of the newest state
+        events_.add("registry", "etcd", std::format("its revision went from {} back to {}: it was restored from a snapshot without --bump-revision; restart blanketd at every site", before.revision, now.revision));
+    for (const auto& record : now.malformed)
+        if (std::ranges::find(before.malformed, record) == before.malformed.end())
+            events_.add("registry", record.key, std::format("makes no sense: {}; {}", record.why, record.replaced ? "its last good version counts; to write that back: blanket vm recover NAME"
+                                                                                                                   : "what it describes is left alone"));
     tell_differences(before, now);
     if (auto applied = overlay_.apply(values(now.nets), values(now.vms), values(now.sites)); !applied)
         log::error("network", "{}", applied.error().what);

@@ -46,7 +46,7 @@ Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& sit
     }
 }
 
-Result<bool> settle_here(RecoveryPorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain) {
+Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain) {
     for (const auto& volume : record.volumes) {
         BLANKET_TRY(const auto move, ports.moves.source(volume));  // its end undoes more: what a target never did is nothing to undo
         BLANKET_CHECK(move->finish(true, record.epoch));
@@ -62,7 +62,7 @@ Result<bool> settle_here(RecoveryPorts ports, const VmRecord& record, const std:
     return true;
 }
 
-Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
+Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
                             const std::function<void(const char*)>& phase) {
     const auto begins = [&](const char* name) {
         if (phase) phase(name);

@@ -74,16 +74,6 @@ std::string_view to_string(Action action);
 Claim claim_of(const std::optional<VmRecord>& record, const std::string& here);
 Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here);
 
-struct RecoveryPorts {
-    Registry& registry;
-    Hypervisor& hypervisor;
-    MigrationEnds& ends;
-    BlockStore& blocks;
-    DiskMoves& moves;
-    Overlay& overlay;
-    TimeSource& clock;
-};
-
 // Keeps jobs and others off a VM while it lives.
 class Claimed {
 public:
@@ -104,7 +94,7 @@ public:
 
 class Recovery final {
 public:
-    Recovery(RecoveryPorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
+    Recovery(SitePorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
     // Looks at one VM and does what the table says. Nothing is done to a VM whose disk here is newer than its record: then the registry was put back to
     // an older state, and only an operator can tell what is true (takeover.hpp). After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
     // the registry nothing may be decided. Thread rule: one at a time.
@@ -131,7 +121,7 @@ private:
     Result<void> keep_fork(const VmRecord& record, const std::optional<DomainInfo>& domain);
     void tell_once(const Situation& now, const std::string& name);
 
-    RecoveryPorts ports_;
+    SitePorts ports_;
     std::string site_;
     RecoveryHost& host_;
     std::set<std::string> told_;  // UUIDs of VMs whose record went back: said once
@@ -143,11 +133,11 @@ Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site
 Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
                                       const std::function<Result<void>(VmRecord&)>& change);
 // What a commit, a take-back or a take-over left to do here; every step may have been done before. False: its memory is gone, it must be started.
-Result<bool> settle_here(RecoveryPorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain);
+Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain);
 // Record first, then the disk under its epoch, then the domain. After an error the record says stopped again, or still that the VM should run: then the
 // caller tries again later. `phase` may be empty.
 enum class StartFailure : std::uint8_t { kStop, kTryAgain };
-Result<VmRecord> start_here(RecoveryPorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
+Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
                             const std::function<void(const char*)>& phase);
 
 }  // namespace blanket

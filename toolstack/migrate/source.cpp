@@ -19,7 +19,7 @@ constexpr auto kCommit = std::chrono::seconds(180);  // restore's tail, a CAS, d
 
 }  // namespace
 
-Source::Source(SourcePorts ports, SourcePlan plan, Observer& observer) : ports_(ports), plan_(std::move(plan)), observer_(observer) {}
+Source::Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer) : ports_(ports), link_(link), plan_(std::move(plan)), observer_(observer) {}
 Source::~Source() = default;
 
 Result<void> Source::check_cancelled() const {
@@ -30,7 +30,7 @@ Result<void> Source::check_cancelled() const {
 Error Source::reason_of(Error error) {
     if (error.kind != Kind::kIo) return error;
     for (int left = 8; left > 0; --left) {
-        const auto message = ports_.link.receive(std::chrono::milliseconds(0));
+        const auto message = link_.receive(std::chrono::milliseconds(0));
         if (!message) break;
         if (static_cast<Type>(message->type) != Type::kError) continue;
         if (const auto body = payload_json(*message)) return error_from_json(*body);
@@ -83,8 +83,8 @@ Result<Stats> Source::run() {
 Result<void> Source::greet() {
     const auto before = ports_.clock.boottime_ms();
     const auto now = ports_.clock.unix_ms();
-    BLANKET_CHECK(send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"job", plan_.job}, {"time_ms", now}}));
-    BLANKET_TRY(const Json hello, expect(ports_.link, Type::kHello, kAnswer));
+    BLANKET_CHECK(send_json(link_, Type::kHello, {{"version", kProtocolVersion}, {"job", plan_.job}, {"time_ms", now}}));
+    BLANKET_TRY(const Json hello, expect(link_, Type::kHello, kAnswer));
     stats_.rtt_ms = ports_.clock.boottime_ms() - before;
     if (json_number_or(hello, "version", 0) != kProtocolVersion)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, this site {}", plan_.target.name,
@@ -100,8 +100,8 @@ Result<void> Source::prepare() {
             return fail_hint(Kind::kConflict, std::format("the disk of VM '{}' is of epoch {}, its record of epoch {}: the registry was put back to an older state", plan_.vm.value.name,
                                                           at->record_epoch(), plan_.vm.value.epoch),
                              "blanket vm recover " + plan_.vm.value.name);
-    BLANKET_CHECK(send_json(ports_.link, Type::kPrepare, {{"record", to_json(plan_.vm.value)}}));
-    BLANKET_TRY(const Json ready, expect(ports_.link, Type::kReady, kAnswer));
+    BLANKET_CHECK(send_json(link_, Type::kPrepare, {{"record", to_json(plan_.vm.value)}}));
+    BLANKET_TRY(const Json ready, expect(link_, Type::kReady, kAnswer));
     if (const auto it = ready.find("missing"); it != ready.end() && it->is_array())
         for (const auto& item : *it)
             if (item.is_string()) missing_images_.push_back(item.get<std::string>());
@@ -119,7 +119,7 @@ Result<void> Source::begin() {
         return std::unexpected(std::move(revision).error());
     }
     plan_.vm = {marked, *revision};
-    BLANKET_CHECK(send_json(ports_.link, Type::kBegin, {{"revision", *revision}}));
+    BLANKET_CHECK(send_json(link_, Type::kBegin, {{"revision", *revision}}));
     for (const auto& sha256 : missing_images_) {
         observer_.phase("image");
         observer_.note(std::format("'{}' lacks the base image {}: sending it", plan_.target.name, sha256.substr(0, 12)));
@@ -127,9 +127,9 @@ Result<void> Source::begin() {
             observer_.progress(percent);
             return !observer_.cancelled();
         };
-        BLANKET_CHECK(send_image(ports_.link, ports_.blocks, sha256, progress));
+        BLANKET_CHECK(send_image(link_, ports_.blocks, sha256, progress));
     }
-    BLANKET_CHECK(expect(ports_.link, Type::kAck, kAnswer));
+    BLANKET_CHECK(expect(link_, Type::kAck, kAnswer));
     return {};
 }
 
@@ -137,7 +137,7 @@ Result<void> Source::hand_over() {
     // The guest is suspended and its memory is on its way: nothing may be written after this, and what was written must be on the target's disk.
     observer_.phase("drain");
     for (auto& move : moves_) BLANKET_CHECK(move->drain());
-    BLANKET_CHECK(send_json(ports_.link, Type::kDrained, Json::object()));
+    BLANKET_CHECK(send_json(link_, Type::kDrained, Json::object()));
     observer_.phase("commit");
     // Nothing to do here until the target answers. The copy is suspended; should it ever wake up unasked, nobody is to hear it.
     redirected_ = true;
@@ -147,12 +147,12 @@ Result<void> Source::hand_over() {
 }
 
 Result<void> Source::await_commit() {
-    BLANKET_TRY(const Json committed, expect(ports_.link, Type::kCommitted, kCommit));
+    BLANKET_TRY(const Json committed, expect(link_, Type::kCommitted, kCommit));
     committed_ = true;
     stats_.epoch = json_number_or(committed, "epoch", 0);
     observer_.phase("resume");
     observer_.note(std::format("committed: '{}' owns the VM, epoch {}", plan_.target.name, stats_.epoch));
-    if (auto resumed = expect(ports_.link, Type::kResumed, kCommit); resumed) {
+    if (auto resumed = expect(link_, Type::kResumed, kCommit); resumed) {
         resumed_at_ = ports_.clock.boottime_ms();
         stats_.downtime_ms = resumed_at_ - suspended_at_ - stats_.rtt_ms / 2;
     } else {
@@ -180,11 +180,12 @@ void Source::roll_back() {
         log::error("migrate", "VM {}: {}: {}", plan_.vm.value.name, what, result.error().what);
         observer_.note(std::format("{}: {}", what, result.error().what));
     };
-    ports_.link.shutdown();
+    link_.shutdown();
+    // The guest first, as it stands still: it can answer at once, and what it writes waits until its disk is back.
+    if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
+    if (suspended_) report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
     for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
     moves_.clear();
-    if (suspended_) report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
-    if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
     if (marked_ && whole) report("marking the record", mark_settled(ports_.registry, plan_.vm.value));  // else recovery ends it
 }
 

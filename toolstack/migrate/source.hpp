@@ -12,16 +12,6 @@
 
 namespace blanket::migrate {
 
-struct SourcePorts {
-    Registry& registry;
-    MigrationEnds& ends;
-    BlockStore& blocks;
-    DiskMoves& moves;
-    Overlay& overlay;
-    PeerLink& link;
-    TimeSource& clock;
-};
-
 struct SourcePlan {
     std::string job;
     Versioned<VmRecord> vm;
@@ -31,7 +21,7 @@ struct SourcePlan {
 
 class Source final {
 public:
-    Source(SourcePorts ports, SourcePlan plan, Observer& observer);
+    Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer);
     ~Source();
     // Blocks until the VM runs at the target and nothing is left here, or until it runs here again. Thread rule: one call, one thread.
     Result<Stats> run();
@@ -55,7 +45,8 @@ private:
     Result<void> check_cancelled() const;
     Error reason_of(Error error);  // what the target said before it closed, where it said something
 
-    SourcePorts ports_;
+    SitePorts ports_;
+    PeerLink& link_;
     SourcePlan plan_;
     Observer& observer_;
     Stats stats_;

@@ -30,7 +30,7 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
         if (extent.zero) {  // one message, however long: the target discards
             for (std::uint64_t at = 0; at < extent.length; at += kMaxBlock) {
                 const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(kMaxBlock, extent.length - at));
-                BLANKET_CHECK(ports_.link.send(static_cast<std::uint32_t>(Type::kBlock), pack_block({index, extent.offset + at, length, Coding::kZero, {}})));
+                BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kBlock), pack_block({index, extent.offset + at, length, Coding::kZero, {}})));
             }
             continue;
         }
@@ -39,7 +39,7 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
             BLANKET_CHECK(move.read_round(part, plain));
             Coded coded = encode(plain);
             const Block block{index, part.offset, static_cast<std::uint32_t>(part.length), coded.coding, std::move(coded.data)};
-            BLANKET_CHECK(ports_.link.send(static_cast<std::uint32_t>(Type::kBlock), pack_block(block)));
+            BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kBlock), pack_block(block)));
             sent += part.length;
             stats_.disk_bytes += part.length;
             observer_.progress(100.0 * static_cast<double>(sent) / static_cast<double>(total));
@@ -49,21 +49,21 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
 }
 
 Result<void> Source::end_round(std::uint32_t index) {
-    BLANKET_CHECK(send_json(ports_.link, Type::kRoundEnd, {{"volume", index}}));
-    BLANKET_CHECK(expect(ports_.link, Type::kAck, kRoundAnswer));
+    BLANKET_CHECK(send_json(link_, Type::kRoundEnd, {{"volume", index}}));
+    BLANKET_CHECK(expect(link_, Type::kAck, kRoundAnswer));
     return {};
 }
 
 Result<void> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
     const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
     const std::string here = wireguard_address(plan_.here.index), there = wireguard_address(plan_.target.index);
-    BLANKET_CHECK(send_json(ports_.link, Type::kMirror, {{"volume", index}, {"port", port}, {"source_ip", here}, {"target_ip", there}}));
-    BLANKET_CHECK(expect(ports_.link, Type::kAck, kRoundAnswer));
+    BLANKET_CHECK(send_json(link_, Type::kMirror, {{"volume", index}, {"port", port}, {"source_ip", here}, {"target_ip", there}}));
+    BLANKET_CHECK(expect(link_, Type::kAck, kRoundAnswer));
     return move.prepare_mirror(here, there, port);
 }
 
 Result<void> Source::move_disks() {
-    const std::uint64_t wire_before = ports_.link.bytes_sent();
+    const std::uint64_t wire_before = link_.bytes_sent();
     const auto& volumes = plan_.vm.value.volumes;
     for (std::uint32_t index = 0; index < volumes.size(); ++index) {
         BLANKET_TRY(auto move, ports_.moves.source(volumes[index]));
@@ -90,7 +90,7 @@ Result<void> Source::move_disks() {
         observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target,
                                    format_bytes(data_bytes(rest)), ports_.clock.boottime_ms() - before));
     }
-    stats_.disk_wire_bytes = ports_.link.bytes_sent() - wire_before;
+    stats_.disk_wire_bytes = link_.bytes_sent() - wire_before;
     return {};
 }
 

@@ -12,15 +12,15 @@ Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest&
     for (; !plain.empty(); plain = plain.subspan(std::min(plain.size(), kMaxBlock))) {
         const auto piece = plain.first(std::min(plain.size(), kMaxBlock));
         digest.add(piece);
-        BLANKET_CHECK(ports_.link.send(static_cast<std::uint32_t>(Type::kMemory), pack_memory(static_cast<std::uint32_t>(piece.size()), encode(piece))));
+        BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), pack_memory(static_cast<std::uint32_t>(piece.size()), encode(piece))));
         memory_bytes_ = digest.bytes();
     }
     return {};
 }
 
 Result<void> Source::move_memory() {
-    const std::uint64_t wire_before = ports_.link.bytes_sent();
-    BLANKET_CHECK(send_json(ports_.link, Type::kMemoryBegin, Json::object()));
+    const std::uint64_t wire_before = link_.bytes_sent();
+    BLANKET_CHECK(send_json(link_, Type::kMemoryBegin, Json::object()));
     StreamDigest digest;
     const auto on_progress = [&](const SaveProgress& progress) {
         stats_.rounds = std::max(stats_.rounds, progress.round + 1);
@@ -42,9 +42,9 @@ Result<void> Source::move_memory() {
     const auto saved = ports_.ends.save_live(plan_.vm.value.uuid, [&](std::span<const std::byte> plain) { return send_memory(plain, digest); }, on_progress);
     suspended_ = saved.has_value();  // a failed save has let the guest run on
     stats_.memory_bytes = memory_bytes_;
-    stats_.memory_wire_bytes = ports_.link.bytes_sent() - wire_before;
+    stats_.memory_wire_bytes = link_.bytes_sent() - wire_before;
     if (!saved) return std::unexpected(Error(saved.error()).context("sending memory"));
-    return send_json(ports_.link, Type::kMemoryEnd, {{"bytes", digest.bytes()}, {"digest", digest.value()}});
+    return send_json(link_, Type::kMemoryEnd, {{"bytes", digest.bytes()}, {"digest", digest.value()}});
 }
 
 }  // namespace blanket::migrate

@@ -30,8 +30,8 @@ private:
 
 }  // namespace
 
-Target::Target(TargetPorts ports, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming)
-    : ports_(ports), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)) {}
+Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming)
+    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)) {}
 Target::~Target() = default;
 
 Result<void> Target::serve() {
@@ -45,15 +45,15 @@ Result<void> Target::serve() {
     };
     auto done = steps();
     if (done || committed_ || undecided_) return done;
-    (void)send_error(ports_.link, done.error());  // a source that has gone needs no answer
+    (void)send_error(link_, done.error());  // a source that has gone needs no answer
     discard();
     return done;
 }
 
 Result<Message> Target::next(std::chrono::milliseconds deadline) {
-    BLANKET_TRY(Message message, ports_.link.receive(deadline));
+    BLANKET_TRY(Message message, link_.receive(deadline));
     const auto type = static_cast<Type>(message.type);
-    if (type == Type::kAbort) return fail(Kind::kCancelled, "site '{}' gave up the migration", ports_.link.peer());
+    if (type == Type::kAbort) return fail(Kind::kCancelled, "site '{}' gave up the migration", link_.peer());
     if (type == Type::kError) {
         BLANKET_TRY(const Json body, payload_json(message));
         return std::unexpected(error_from_json(body));
@@ -62,25 +62,25 @@ Result<Message> Target::next(std::chrono::milliseconds deadline) {
 }
 
 Result<void> Target::greet() {
-    BLANKET_TRY(const Json hello, expect(ports_.link, Type::kHello, kControl));
+    BLANKET_TRY(const Json hello, expect(link_, Type::kHello, kControl));
     if (const auto version = json_number_or(hello, "version", 0); version != kProtocolVersion)
-        return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", ports_.link.peer(), version, here_, kProtocolVersion),
+        return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", link_.peer(), version, here_, kProtocolVersion),
                          "bring both sites to the same version of blanketd");
     BLANKET_TRY(const std::uint64_t theirs, json_number(hello, "time_ms"));
     const std::int64_t skew = ports_.clock.unix_ms() - static_cast<std::int64_t>(theirs);
     if (skew > kMaxClockSkewMs || skew < -kMaxClockSkewMs)
-        return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", ports_.link.peer(), here_, skew / 1000),
+        return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", link_.peer(), here_, skew / 1000),
                          "let both synchronise: timedatectl status");
-    return send_json(ports_.link, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", ports_.clock.unix_ms()}});
+    return send_json(link_, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", ports_.clock.unix_ms()}});
 }
 
 Result<void> Target::prepare() {
-    BLANKET_TRY(const Json request, expect(ports_.link, Type::kPrepare, kControl));
+    BLANKET_TRY(const Json request, expect(link_, Type::kPrepare, kControl));
     const auto record = request.find("record");
     if (record == request.end()) return fail(Kind::kInvalid, "a prepare message without a record");
     BLANKET_TRY(vm_.value, parse_vm(*record));
-    if (vm_.value.owner != ports_.link.peer())
-        return fail(Kind::kDenied, "site '{}' offers VM '{}', which belongs to '{}'", ports_.link.peer(), vm_.value.name, vm_.value.owner);
+    if (vm_.value.owner != link_.peer())
+        return fail(Kind::kDenied, "site '{}' offers VM '{}', which belongs to '{}'", link_.peer(), vm_.value.name, vm_.value.owner);
     if (coming_) BLANKET_CHECK(coming_(vm_.value.name));
     Admission at{here_, {}, {}, {}};
     BLANKET_TRY(at.host, ports_.hypervisor.facts());
@@ -95,20 +95,20 @@ Result<void> Target::prepare() {
         missing_images_.push_back(volume.image);
         missing.push_back(volume.image);
     }
-    return send_json(ports_.link, Type::kReady, {{"missing", missing}});
+    return send_json(link_, Type::kReady, {{"missing", missing}});
 }
 
 Result<void> Target::begin() {
-    BLANKET_TRY(const Json request, expect(ports_.link, Type::kBegin, kControl));
+    BLANKET_TRY(const Json request, expect(link_, Type::kBegin, kControl));
     BLANKET_TRY(const std::uint64_t revision, json_number(request, "revision"));
     // The registry's word, not the peer's, is what we work from.
     BLANKET_TRY(const auto found, ports_.registry.vm(vm_.value.uuid));
     if (!found) return fail(Kind::kNotFound, "the registry knows no VM '{}'", vm_.value.name);
     vm_ = *found;
     const auto& migration = vm_.value.migration;
-    if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != ports_.link.peer())
-        return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, ports_.link.peer(), here_);
-    for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(ports_.link, ports_.blocks, sha256));
+    if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != link_.peer())
+        return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, link_.peer(), here_);
+    for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(link_, ports_.blocks, sha256));
     for (const auto& volume : vm_.value.volumes) {
         BLANKET_CHECK(ports_.blocks.create_volume(volume, vm_.value.epoch + 1));
         volumes_made_.push_back(volume.id);
@@ -117,7 +117,7 @@ Result<void> Target::begin() {
     }
     // From here on nothing that is sent to the VM is lost while it stands still. Without it the move is worse, not wrong.
     if (auto held = ports_.overlay.hold_frames(vm_.value); !held) log::warning("migrate", "VM {}: frames will not wait for it: {}", vm_.value.name, held.error().what);
-    return send_json(ports_.link, Type::kAck, Json::object());
+    return send_json(link_, Type::kAck, Json::object());
 }
 
 Result<void> Target::commit() {
@@ -132,7 +132,7 @@ Result<void> Target::commit() {
     const VmRecord won = std::move(*committed);
     committed_ = true;
     const auto record_ms = watch.lap_ms();
-    (void)send_json(ports_.link, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
+    (void)send_json(link_, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
     Result<void> first{};
     const auto keep_first = [&](Result<void> result) {
         if (!result && first) first = std::move(result);
@@ -141,7 +141,7 @@ Result<void> Target::commit() {
     const auto disk_ms = watch.lap_ms();
     keep_first(ports_.ends.resume_target(won.uuid));
     log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms", won.name, record_ms, disk_ms, watch.lap_ms());
-    if (first) first = send_json(ports_.link, Type::kResumed, Json::object());
+    if (first) first = send_json(link_, Type::kResumed, Json::object());
     if (auto connected = ports_.overlay.release_frames(won); !connected)
         log::error("migrate", "VM {}: {}", won.name, connected.error().what);  // apply() repairs it; the guest runs
     // The rest is repeated by recovery when it fails, or when we die here: until then the record says kSettling.

@@ -14,21 +14,10 @@
 
 namespace blanket::migrate {
 
-struct TargetPorts {
-    Registry& registry;
-    Hypervisor& hypervisor;
-    MigrationEnds& ends;
-    BlockStore& blocks;
-    DiskMoves& moves;
-    Overlay& overlay;
-    PeerLink& link;
-    TimeSource& clock;
-};
-
 class Target final {
 public:
     // `here` = this site's name. `give_up`: the daemon stops. `coming` is asked once, before anything changes here, with the VM's name: an error refuses it.
-    Target(TargetPorts ports, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {});
+    Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {});
     ~Target();
     // Serves the whole conversation. The error, if any, was told to the source where it still listens. Thread rule: one call, one thread.
     Result<void> serve();
@@ -47,7 +36,8 @@ private:
     void discard();
     Result<Message> next(std::chrono::milliseconds deadline);  // kError and kAbort become errors
 
-    TargetPorts ports_;
+    SitePorts ports_;
+    PeerLink& link_;
     std::string here_;
     std::function<bool()> give_up_;
     std::function<Result<void>(const std::string&)> coming_;

@@ -42,11 +42,11 @@ Result<void> Target::receive_disks() {
         BLANKET_TRY(const Message message, next(kStream));
         switch (static_cast<Type>(message.type)) {
             case Type::kBlock: BLANKET_CHECK(write_block(message)); break;
-            case Type::kRoundEnd: BLANKET_CHECK(send_json(ports_.link, Type::kAck, Json::object())); break;
+            case Type::kRoundEnd: BLANKET_CHECK(send_json(link_, Type::kAck, Json::object())); break;
             case Type::kMirror: {
                 BLANKET_TRY(const Json request, payload_json(message));
                 BLANKET_CHECK(attach_mirror(request));
-                BLANKET_CHECK(send_json(ports_.link, Type::kAck, Json::object()));
+                BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
                 break;
             }
             case Type::kMemoryBegin: return {};
@@ -95,7 +95,7 @@ Result<void> Target::receive_memory() {
     if (json_number_or(*memory_end_, "bytes", 0) != digest_.bytes() || json_string_or(*memory_end_, "digest", "") != digest_.value())
         return fail(Kind::kIo, "the memory stream arrived damaged: {} of {} bytes, digest {} where {} was sent", digest_.bytes(),
                     json_number_or(*memory_end_, "bytes", 0), digest_.value(), json_string_or(*memory_end_, "digest", ""));
-    BLANKET_CHECK(expect(ports_.link, Type::kDrained, kStream));
+    BLANKET_CHECK(expect(link_, Type::kDrained, kStream));
     return {};
 }
 

@@ -180,8 +180,10 @@ void EtcdClient::configure(std::vector<std::string> endpoints, EtcdTls tls) {
 
 std::vector<std::string> EtcdClient::endpoints() const { return state_->view().endpoints; }
 
-Result<std::optional<EtcdKv>> EtcdClient::get(const std::string& key) {
-    BLANKET_TRY(const Json reply, state_->call("/v3/kv/range", {{"key", base64_encode(key)}}));
+Result<std::optional<EtcdKv>> EtcdClient::get(const std::string& key, std::uint64_t revision) {
+    Json request{{"key", base64_encode(key)}};
+    if (revision != 0) request["revision"] = revision;
+    BLANKET_TRY(const Json reply, state_->call("/v3/kv/range", request));
     const Json& kvs = child(reply, "kvs");
     if (!kvs.is_array() || kvs.empty()) return std::nullopt;
     BLANKET_TRY(EtcdKv kv, parse_kv(kvs.front()));

@@ -75,7 +75,8 @@ public:
     void configure(std::vector<std::string> endpoints, EtcdTls tls);
     [[nodiscard]] std::vector<std::string> endpoints() const;
 
-    Result<std::optional<EtcdKv>> get(const std::string& key);
+    // `revision` of the store: as it was then; 0 = now. kNotFound when that is so long ago that it was compacted.
+    Result<std::optional<EtcdKv>> get(const std::string& key, std::uint64_t revision = 0);
     Result<EtcdRange> range_prefix(const std::string& prefix);  // at most 64 MiB
     Result<EtcdTxnReply> txn(const std::vector<EtcdCompare>& compares, const std::vector<EtcdOp>& then);
 

@@ -8,6 +8,8 @@
 namespace blanket {
 namespace {
 
+constexpr int kOlderVersions = 8;  // of a record that makes no sense, that are looked at
+
 std::string full(std::string_view key) { return std::string(kRegistryPrefix) + std::string(key); }
 std::string vm_key(const std::string& uuid) { return full("vms/" + uuid); }
 std::string name_key(const std::string& name) { return full("names/vm/" + name); }
@@ -35,7 +37,12 @@ Result<Snapshot> EtcdRegistry::snapshot() {
     snapshot.revision = range.revision;
     for (const auto& kv : range.kvs) {
         const std::string_view key = std::string_view(kv.key).substr(std::min(kRegistryPrefix.size(), kv.key.size()));
-        if (key.starts_with("vms/")) collect(snapshot.vms, kv, parse_vm);
+        if (key.starts_with("vms/")) {
+            Malformed malformed;
+            auto vm = read_vm(kv, &malformed);
+            if (vm) snapshot.vms.push_back({std::move(*vm), kv.mod_revision});
+            if (!malformed.key.empty()) snapshot.malformed.push_back(std::move(malformed));
+        }
         else if (key.starts_with("sites/")) collect(snapshot.sites, kv, parse_site);
         else if (key.starts_with("nets/")) collect(snapshot.nets, kv, parse_net);
         else if (key.starts_with("images/")) collect(snapshot.images, kv, parse_image);
@@ -53,9 +60,33 @@ Result<std::optional<Versioned<VmRecord>>> EtcdRegistry::vm(const std::string& u
     BLANKET_CHECK(check_uuid(uuid));
     BLANKET_TRY(const auto kv, client_->get(vm_key(uuid)));
     if (!kv) return std::nullopt;
-    BLANKET_TRY(const Json value, parse_json(kv->value));
-    BLANKET_TRY(VmRecord record, parse_vm(value));
+    BLANKET_TRY(VmRecord record, read_vm(*kv, nullptr));
     return Versioned<VmRecord>{std::move(record), kv->mod_revision};
+}
+
+// The record, or its last version that makes sense: who edits it by hand into nonsense has changed nothing. A compare-and-swap compares with the
+// present revision all the same.
+Result<VmRecord> EtcdRegistry::read_vm(const EtcdKv& kv, Malformed* malformed) {
+    const auto parse = [&](const EtcdKv& version) -> Result<VmRecord> {
+        BLANKET_TRY(const Json value, parse_json(version.value));
+        BLANKET_TRY(VmRecord record, parse_vm(value));
+        if (vm_key(record.uuid) != kv.key) return fail(Kind::kInvalid, "it names the UUID {}", record.uuid);
+        return record;
+    };
+    auto record = parse(kv);
+    if (record) return record;
+    const Error error = record.error();
+    std::uint64_t before = kv.mod_revision;
+    for (int left = kOlderVersions; left > 0 && before > 1 && !record; --left) {
+        const auto older = client_->get(kv.key, before - 1);
+        if (!older || !*older) break;
+        record = parse(**older);
+        before = (*older)->mod_revision;
+    }
+    if (malformed != nullptr) *malformed = {kv.key.substr(kRegistryPrefix.size()), error.what, record.has_value()};
+    if (!record) return fail_hint(error.kind, std::format("record {} makes no sense: {}", kv.key, error.what), "write a good version of it to etcd, or restore etcd's last snapshot");
+    log::debug("registry", "record {} makes no sense ({}); its version of revision {} is taken", kv.key, error.what, before);
+    return record;
 }
 
 // Done, or lost. When an earlier attempt's answer was lost, the first operation's key tells whether that attempt did it: its value is ours.

@@ -20,7 +20,7 @@ class EtcdRegistry final : public Registry {
 public:
     explicit EtcdRegistry(std::shared_ptr<EtcdClient> client) : client_(std::move(client)) {}
 
-    Result<Snapshot> snapshot() override;  // a malformed record is left out and logged
+    Result<Snapshot> snapshot() override;  // see Malformed; other malformed records are left out and logged
     Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override;
     Result<std::uint64_t> create_vm(const VmRecord& vm) override;
     Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
@@ -34,6 +34,7 @@ private:
         std::vector<EtcdCompare> compares;
         std::vector<EtcdOp> ops;
     };
+    Result<VmRecord> read_vm(const EtcdKv& kv, Malformed* malformed);
     Result<std::uint64_t> commit(const Write& write, const std::function<Error()>& lost);
     std::shared_ptr<EtcdClient> client_;
 };

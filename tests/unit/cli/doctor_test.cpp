@@ -104,6 +104,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry->quorum = false, in.registry->healthy = 1; }, "1 of 3"},
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry.reset(); }, "does not answer"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->healthy = 2; }, "2 of 3"},
+        {"records", CheckStatus::kFail, [](DoctorInputs& in) { in.malformed = {{"vms/1", "there is no phase 'dancing'", true}}; }, "dancing"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->voters = in.registry->healthy = 2; }, "two voters"},
         {"clock", CheckStatus::kWarning, [](DoctorInputs& in) { in.clock_synchronised = false; }, "not synchronised"},
         {"uplink", CheckStatus::kFail, [](DoctorInputs& in) { in.uplink_address.clear(); }, "no address"},

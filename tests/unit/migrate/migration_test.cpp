@@ -70,14 +70,14 @@ struct Rig {
     Result<Stats> move() {
         auto [source_end, target_end] = fakes::FakeLink::pair("east", "west", wire);
         std::thread target_thread([&, end = std::move(target_end)] {
-            Target target({registry, west, west, west, west, west_net, *end, clock}, "west", [] { return true; });
+            Target target({registry, west, west, west, west, west_net, clock}, *end, "west", [] { return true; });
             served = target.serve();
             if (after_serving) after_serving();
             end->shutdown();
         });
         const auto vm = registry.vm(kUuid);
         east_net.running = [&] { return east.runs(kUuid); };
-        Source source({registry, east, east, east, east_net, *source_end, clock},
+        Source source({registry, east, east, east, east, east_net, clock}, *source_end,
                       {"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800}, observer);
         auto stats = source.run();
         source_end->shutdown();

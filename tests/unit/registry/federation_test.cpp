@@ -98,7 +98,27 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_EQ(stale.error().kind, Kind::kConflict);
     EXPECT_NE(stale.error().what.find("epoch 2"), std::string::npos) << stale.error().what;
     EXPECT_EQ(registry.remove_vm(vm, *created).error().kind, Kind::kConflict);
-    ASSERT_TRUE(registry.remove_vm(vm, *updated));
+    // Edited by hand into nonsense: its last good version counts, is told, and can be written back.
+    Json nonsense = to_json(vm);
+    nonsense["phase"] = "dancing";
+    const auto edited = registry.put("vms/" + vm.uuid, nonsense, *updated);
+    ASSERT_TRUE(edited) << edited.error().what;
+    const auto twice = registry.put("vms/" + vm.uuid, Json("not even an object"), *edited);
+    ASSERT_TRUE(twice) << twice.error().what;
+    const auto good = registry.vm(vm.uuid);
+    ASSERT_TRUE(good && *good) << good.error().what;
+    EXPECT_EQ((*good)->value, vm);
+    EXPECT_EQ((*good)->revision, *twice);
+    const auto seen = registry.snapshot();
+    ASSERT_TRUE(seen);
+    ASSERT_EQ(seen->malformed.size(), 1u);
+    EXPECT_EQ(seen->malformed[0].key, "vms/" + vm.uuid);
+    EXPECT_TRUE(seen->malformed[0].replaced);
+    ASSERT_EQ(seen->vms.size(), 1u);
+    const auto healed = registry.update_vm(vm, *twice);
+    ASSERT_TRUE(healed) << healed.error().what;
+    EXPECT_TRUE(registry.snapshot()->malformed.empty());
+    ASSERT_TRUE(registry.remove_vm(vm, *healed));
     EXPECT_FALSE(registry.vm(vm.uuid).value());
     EXPECT_FALSE(registry.get("names/vm/web").value());
 

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See operator.hpp.
+#include "tests/faults/operator.hpp"
+
+#include <thread>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/demo_checks.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::lab {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+using Wrongs = std::vector<std::string>;
+
+// Reads VM web's record from etcd, lets a line of Python edit `vm`, writes it back: what somebody with the site's key can do.
+Result<void> edit_record(Scene& scene, const std::string& site, const std::string& edit) {
+    const std::string script = std::format(
+        "python3 - <<'END'\n"
+        "import base64, json, ssl, urllib.request\n"
+        "pki = '/var/lib/blanket/pki/'\n"
+        "context = ssl.create_default_context(cafile=pki + 'ca.crt')\n"
+        "context.check_hostname = False\n"
+        "context.load_cert_chain(pki + 'site.crt', pki + 'site.key')\n"
+        "def call(path, body):\n"
+        "    request = urllib.request.Request('https://127.0.0.1:2379/v3/kv/' + path, json.dumps(body).encode())\n"
+        "    return json.load(urllib.request.urlopen(request, context=context, timeout=30))\n"
+        "key = base64.b64encode(b'/blanket/v1/vms/{}').decode()\n"
+        "vm = json.loads(base64.b64decode(call('range', {{'key': key}})['kvs'][0]['value']))\n"
+        "{}\n"
+        "call('put', {{'key': key, 'value': base64.b64encode(json.dumps(vm).encode()).decode()}})\n"
+        "END\n",
+        scene.clouds.web.uuid, edit);
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(site));
+    return ssh->script(script).transform([](const std::string&) {});
+}
+
+// `words` must be refused with `kind`, and the message must name `next`.
+Result<void> expect_refusal(Scene& scene, const std::string& site, const Argv& words, Kind kind, const std::string& next, Wrongs& wrong) {
+    BLANKET_TRY(BlanketCli blanket, scene.clouds.at(site));
+    BLANKET_TRY(const CommandResult result, blanket.try_run(words, minutes(2)));
+    const std::string said = result.errors + result.answer.dump();
+    scene.clouds.story.say("{}: blanket {}: {} {}", site, to_string(words), result.status, trim(result.errors));
+    if (result.status != exit_code(kind)) wrong.push_back(std::format("blanket {} ended with {}, not {}: {}", to_string(words), result.status, exit_code(kind), said));
+    else if (said.find(next) == std::string::npos) wrong.push_back(std::format("blanket {} does not name the next step '{}': {}", to_string(words), next, said));
+    return {};
+}
+
+Result<bool> domain_runs(Scene& scene, const std::string& site) {
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(site));
+    return ssh->script("set +e; set +o pipefail; xl list | awk '$1 == \"web\" { print \"up\" }'").transform([](const std::string& text) { return trim(text) == "up"; });
+}
+
+// Two operators, and one who would take the VM away in the middle of its move.
+Result<Wrongs> commands_in_a_move(Scene& scene) {
+    Wrongs wrong;
+    bool asked = false;
+    Result<void> lab;
+    BLANKET_TRY(BlanketCli owner, scene.clouds.at(scene.source));
+    BLANKET_TRY(const CommandResult moved, owner.follow({"vm", "migrate", "web", scene.target}, minutes(6), [&](std::string_view line) {
+        if (asked || !trim(line).ends_with("memory ...")) return;
+        asked = true;
+        for (const auto& site : {scene.source, scene.target})
+            for (const Argv& words : {Argv{"vm", "migrate", "web", scene.target}, Argv{"vm", "destroy", "web"}, Argv{"vm", "stop", "web"}, Argv{"vm", "delete", "web"}, Argv{"vm", "start", "web"}})
+                if (lab) lab = expect_refusal(scene, site, words, Kind::kConflict, "blanket job watch", wrong);
+    }));
+    BLANKET_CHECK(lab);
+    if (!asked) wrong.emplace_back("the move never came to its memory");
+    if (moved.status != 0) wrong.push_back("the move itself failed: " + moved.errors);
+    return wrong;
+}
+
+Result<Wrongs> record_put_back(Scene& scene) {
+    Wrongs wrong;
+    BLANKET_TRY(BlanketCli owner, scene.clouds.at(scene.source));
+    BLANKET_TRY(const VmView before, owner.vm("web"));
+    BLANKET_CHECK(edit_record(scene, scene.target, std::format("vm.update(owner='{}', epoch=vm['epoch'] - 1)", scene.target)));
+    const auto told = wait_until("it is told", minutes(1), seconds(2), [&]() -> Result<bool> {
+        BLANKET_TRY(const Json events, owner.run({"events"}));
+        return events.dump().find("the registry was put back to an older state") != std::string::npos;
+    });
+    if (!told) wrong.push_back("nothing tells that the record went back: " + told.error().what);
+    std::this_thread::sleep_for(seconds(10));  // time enough to do the wrong thing
+    BLANKET_TRY(const bool runs, domain_runs(scene, scene.source));
+    if (!runs) wrong.emplace_back("the VM was ended for an old record");
+    BLANKET_CHECK(expect_refusal(scene, scene.target, {"vm", "recover", "web"}, Kind::kPrecondition, "blanket", wrong));  // its disk is not there
+    const auto recovered = owner.run({"vm", "recover", "web"}, minutes(3));
+    if (!recovered) wrong.push_back("vm recover: " + recovered.error().what);
+    BLANKET_TRY(const VmView after, owner.vm("web"));
+    if (after.owner != scene.source || after.epoch <= before.epoch) wrong.push_back(std::format("recovered to '{}', epoch {}", after.owner, after.epoch));
+    return wrong;
+}
+
+Result<Wrongs> nonsense_record(Scene& scene) {
+    Wrongs wrong;
+    BLANKET_CHECK(edit_record(scene, scene.target, "vm.update(phase='dancing')"));
+    BLANKET_TRY(BlanketCli owner, scene.clouds.at(scene.source));
+    std::string findings;
+    const auto told = wait_until("doctor names it", minutes(1), seconds(2), [&]() -> Result<bool> {
+        BLANKET_TRY(const bool green, owner.doctor_green(findings));
+        return !green && findings.find("dancing") != std::string::npos;
+    });
+    if (!told) wrong.push_back("doctor does not name the record: " + findings);
+    scene.clouds.story.say("doctor: {}", trim(findings));
+    BLANKET_TRY(const bool runs, domain_runs(scene, scene.source));
+    if (!runs) wrong.emplace_back("the VM was ended for a record that makes no sense");
+    const auto recovered = owner.run({"vm", "recover", "web"}, minutes(3));
+    if (!recovered) wrong.push_back("vm recover: " + recovered.error().what);
+    return wrong;
+}
+
+// The owner has no power any more. Another site takes the VM over; then the owner comes back.
+Result<Wrongs> owner_lost(Scene& scene) {
+    Wrongs wrong;
+    BLANKET_TRY(Machine* const machine, scene.clouds.lab.machine(scene.source));
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(scene.source));
+    BLANKET_CHECK(machine->kill());
+    ssh->disconnect();
+    BLANKET_TRY(BlanketCli heir, scene.clouds.at(scene.target));
+    BLANKET_CHECK(expect_refusal(scene, scene.target, {"vm", "recover", "web"}, Kind::kPrecondition, "--accept-loss", wrong));
+    const auto taken = heir.run({"vm", "recover", "web", "--accept-loss"}, minutes(6));
+    if (!taken) {
+        wrong.push_back("vm recover --accept-loss: " + taken.error().what);
+    } else {
+        scene.clouds.story.say("{} has taken web over", scene.target);
+        BLANKET_CHECK(welcome(scene.clouds, scene.target));
+    }
+    BLANKET_CHECK(machine->start_again());
+    BLANKET_CHECK(wait_green(scene.clouds, scene.source));
+    std::this_thread::sleep_for(seconds(15));
+    BLANKET_TRY(const bool runs, domain_runs(scene, scene.source));
+    if (runs) wrong.emplace_back("the old owner runs its copy again");
+    BLANKET_TRY(const std::string volumes, ssh->script("dmsetup ls | grep -c '^bs-web-.*-vol' || true"));
+    if (trim(volumes) == "0") wrong.emplace_back("the old owner's disk was not kept");
+    BLANKET_CHECK(expect_refusal(scene, scene.target, {"vm", "migrate", "web", scene.source}, Kind::kConflict, "drop-fork", wrong));
+    BLANKET_TRY(BlanketCli old, scene.clouds.at(scene.source));
+    if (const auto dropped = old.run({"vm", "drop-fork", "web"}, minutes(2)); !dropped) wrong.push_back("vm drop-fork: " + dropped.error().what);
+    return wrong;
+}
+
+}  // namespace
+
+const std::vector<OperatorCase>& operator_cases() {
+    static const std::vector<OperatorCase> all{
+        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"owner-lost", owner_lost, true}};
+    return all;
+}
+
+Result<FaultResult> run_operator_case(Clouds& clouds, const OperatorCase& which) {
+    Situation before;
+    BLANKET_CHECK(begin_fault(clouds, "operator", which.name, before));
+    Scene scene{clouds, before.result.source, before.result.target};
+    const double begin_s = clouds.story.now_s();
+    BLANKET_TRY(before.result.violations, which.run(scene));
+    before.result.struck = true;
+    const double over_s = clouds.story.now_s();
+    before.result.fault_s = over_s - begin_s;
+    if (which.guest_dies) {  // what it had acknowledged was given up, with its operator's word; the new life counts from here
+        BLANKET_TRY(before.acknowledged, acknowledged(clouds, before.result.target));
+        before.anew_at = before.result.target;
+    }
+    return heal(clouds, std::move(before), over_s);
+}
+
+}  // namespace blanket::lab
