@@ -102,6 +102,7 @@ std::vector<Fault> make_faults() {
         cutting("cut-60s", seconds(60)),
         isolating("isolate-source-20s", source, seconds(20)),
         isolating("isolate-target-20s", target, seconds(20)),
+        isolating("isolate-source-40s", source, seconds(40)),
         stopping("stop-source-5s", source, seconds(5)),
         stopping("stop-target-5s", target, seconds(5)),
         stopping("stop-source-30s", source, seconds(30)),

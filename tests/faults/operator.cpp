@@ -62,9 +62,14 @@ Result<Wrongs> commands_in_a_move(Scene& scene) {
     BLANKET_TRY(const CommandResult moved, owner.follow({"vm", "migrate", "web", scene.target}, minutes(6), [&](std::string_view line) {
         if (asked || !trim(line).ends_with("memory ...")) return;
         asked = true;
-        for (const auto& site : {scene.source, scene.target})
-            for (const Argv& words : {Argv{"vm", "migrate", "web", scene.target}, Argv{"vm", "destroy", "web"}, Argv{"vm", "stop", "web"}, Argv{"vm", "delete", "web"}, Argv{"vm", "start", "web"}})
-                if (lab) lab = expect_refusal(scene, site, words, Kind::kConflict, "blanket job watch", wrong);
+        // --dry-run: refused at the same place, and harmless should the move be over by then.
+        for (const auto& [site, words] : {std::pair(scene.source, Argv{"vm", "migrate", "web", scene.target}), std::pair(scene.source, Argv{"vm", "destroy", "web"}),
+                                          std::pair(scene.source, Argv{"vm", "delete", "web"}), std::pair(scene.target, Argv{"vm", "migrate", "web", scene.target}),
+                                          std::pair(scene.target, Argv{"vm", "stop", "web"}), std::pair(scene.target, Argv{"vm", "start", "web"})}) {
+            Argv with_dry_run = words;
+            with_dry_run.emplace_back("--dry-run");
+            if (lab) lab = expect_refusal(scene, site, with_dry_run, Kind::kConflict, "blanket job watch", wrong);
+        }
     }));
     BLANKET_CHECK(lab);
     if (!asked) wrong.emplace_back("the move never came to its memory");
@@ -111,6 +116,25 @@ Result<Wrongs> nonsense_record(Scene& scene) {
     return wrong;
 }
 
+// With the policy `pause`, a site without a registry suspends the VM, and lets it go on when the registry is back.
+Result<Wrongs> pause_when_cut_off(Scene& scene) {
+    Wrongs wrong;
+    BLANKET_TRY(BlanketCli owner, scene.clouds.at(scene.source));
+    BLANKET_CHECK(owner.run({"vm", "policy", "web", "pause"}));
+    std::this_thread::sleep_for(seconds(7));  // the guard has seen it
+    BLANKET_TRY(const Fault* const cut, find_fault("isolate-source-40s"));
+    BLANKET_CHECK(cut->strike(scene));
+    const auto goes_on = wait_until("it goes on", minutes(1), seconds(1), [&]() -> Result<bool> {
+        BLANKET_TRY(const Json events, owner.run({"events"}));
+        const std::string text = events.dump();
+        const auto suspended = text.rfind("suspended: the registry has not confirmed"), on = text.rfind("goes on: the registry says");
+        return suspended != std::string::npos && on != std::string::npos && on > suspended;
+    });
+    if (!goes_on) wrong.push_back("not suspended, or not released: " + goes_on.error().what);
+    BLANKET_CHECK(owner.run({"vm", "policy", "web", "keep-running-no-failover"}));
+    return wrong;
+}
+
 // The owner has no power any more. Another site takes the VM over; then the owner comes back.
 Result<Wrongs> owner_lost(Scene& scene) {
     Wrongs wrong;
@@ -144,7 +168,7 @@ Result<Wrongs> owner_lost(Scene& scene) {
 
 const std::vector<OperatorCase>& operator_cases() {
     static const std::vector<OperatorCase> all{
-        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"owner-lost", owner_lost, true}};
+        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"pause-when-cut-off", pause_when_cut_off}, {"owner-lost", owner_lost, true}};
     return all;
 }
 

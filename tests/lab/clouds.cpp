@@ -107,7 +107,7 @@ namespace {
 
 Result<void> wait_guest(Clouds& clouds, const VmView& vm, const std::string& name, Json& facts) {
     std::string last;
-    const auto up = wait_until(std::format("guest '{}' answers at {}", name, vm.ip), minutes(6), seconds(2), [&]() -> Result<bool> {
+    const auto up = wait_until(std::format("guest '{}' answers at {}", name, vm.ip), minutes(10), seconds(2), [&]() -> Result<bool> {
         auto answer = clouds.guest("east", vm, "GET", "/facts");
         if (!answer) {
             last = answer.error().what;

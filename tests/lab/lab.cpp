@@ -71,6 +71,10 @@ Result<std::unique_ptr<Lab>> Lab::create(LabOptions options) {
 }
 
 Lab::~Lab() {
+    if (witness_) {  // it ends its etcd
+        witness_->kill(SIGTERM);
+        (void)witness_->wait(std::chrono::seconds(10));
+    }
     witness_.reset();
     ssh_.clear();
     for (auto& [name, machine] : machines_) {

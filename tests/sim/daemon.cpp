@@ -51,7 +51,9 @@ private:
 
 Daemon::Daemon(World& world, int site)
     : world_(world), site_(site), life_(world.lives[static_cast<std::size_t>(site)]), time_(world, site), registry_(world, site), hypervisor_(world, site),
-      storage_(world, site), net_(world, site), recovery_(ports(), site_name(site), *this) {}
+      storage_(world, site), net_(world, site), recovery_(ports(), site_name(site), *this),
+      guard_(ports(), site_name(site), {}, {[](const auto&, const auto&) {}, [&world, site](const std::string& text) { world.hosts[static_cast<std::size_t>(site)].guard = text; }},
+             world.hosts[static_cast<std::size_t>(site)].guard) {}
 
 std::unique_ptr<Claimed> Daemon::claim(const std::string& vm) {
     if (claims_.contains(vm)) return nullptr;
@@ -68,6 +70,26 @@ void Daemon::look(const std::string& uuid, Cause cause, Time wait) {
 void Daemon::boot() {
     queue_.push_back({{}, Cause::kRestart, world_.time.now(), 0});
     world_.time.spawn(site_, [this] { loop(); });
+    if (world_.policy == kPause) guard_loop();
+}
+
+void Daemon::guard_loop() {
+    world_.time.spawn(site_, [this] {
+        while (!world_.time.leaving()) {
+            if (auto all = registry_.snapshot()) {
+                known_.clear();
+                for (const auto& vm : all->vms) known_.push_back(vm.value);
+            }
+            guard_.confirm(known_);
+            world_.time.sleep(guard_.times().confirm.count() * kMs);
+        }
+    });
+    world_.time.spawn(site_, [this] {
+        while (!world_.time.leaving()) {
+            guard_.enforce();
+            world_.time.sleep(kSecond);
+        }
+    });
 }
 
 void Daemon::loop() {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/sim/ports.hpp"
+#include "toolstack/migrate/guard.hpp"
 #include "toolstack/migrate/observer.hpp"
 #include "toolstack/migrate/recovery.hpp"
 
@@ -34,6 +35,7 @@ private:
     };
     class Claim;
     void loop();
+    void guard_loop();
     SitePorts ports() { return {registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}; }
 
     std::unique_ptr<Claimed> claim(const std::string& vm) override;
@@ -52,6 +54,8 @@ private:
     SimStorage storage_;
     SimNet net_;
     Recovery recovery_;
+    Guard guard_;
+    std::vector<VmRecord> known_;  // the newest snapshot that it has seen
     std::vector<Item> queue_;
     Signal wake_;
     std::set<std::string> claims_;

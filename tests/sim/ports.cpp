@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "toolstack/core/transitions.hpp"
+
 namespace blanket::sim {
 namespace {
 
@@ -50,8 +52,8 @@ Result<std::uint64_t> SimRegistry::update_vm(const VmRecord& vm, std::uint64_t e
     BLANKET_CHECK(reach("compare-and-swap"));
     if (!world_.record || world_.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
     const VmRecord& old = world_.record->value;
-    if (vm.epoch < old.epoch) world_.violation(std::format("the epoch went back from {} to {}", old.epoch, vm.epoch));
-    if (vm.owner != old.owner && vm.epoch != old.epoch + 1 && !world_.went_back) world_.violation(std::format("a new owner under epoch {} after {}", vm.epoch, old.epoch));
+    if (!allowed(old, vm))
+        world_.violation(std::format("no transition: {} at '{}', epoch {} -> {} at '{}', epoch {}", to_string(old.phase), old.owner, old.epoch, to_string(vm.phase), vm.owner, vm.epoch));
     world_.write_record(site_, vm);
     const auto revision = world_.revision;
     BLANKET_CHECK(answer());
@@ -106,6 +108,25 @@ Result<void> SimHypervisor::stop(const std::string& uuid, StopMode, std::chrono:
     if (domain == nullptr) return fail(Kind::kNotFound, "no domain {}", uuid);
     *domain = {};
     world_.changed_domain(site_);
+    return world_.done(site_);
+}
+
+Result<void> SimHypervisor::pause(const std::string& uuid) {
+    BLANKET_CHECK(world_.enter(site_, "pause", 5 * kMs, 100 * kMs));
+    Domain* domain = find(uuid);
+    if (domain == nullptr || domain->id < 0) return fail(Kind::kNotFound, "no domain {}", uuid);
+    if (domain->state == DomainState::kRunning) domain->state = DomainState::kPaused;
+    world_.changed_domain(site_);
+    return world_.done(site_);
+}
+
+Result<void> SimHypervisor::unpause(const std::string& uuid) {
+    BLANKET_CHECK(world_.enter(site_, "unpause", 5 * kMs, 100 * kMs));
+    if (Domain* domain = find(uuid); domain != nullptr && domain->state == DomainState::kPaused) {
+        domain->state = DomainState::kRunning;
+        world_.guest_resumes(site_, *domain);
+        world_.changed_domain(site_);
+    }
     return world_.done(site_);
 }
 

@@ -62,6 +62,8 @@ Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     vm.memory_mib = 256;
     vm.cpu_features = {"sse2"};
     vm.definition = kUuid;
+    if (scheduler.chance(50)) vm.policy = kPause;
+    world.policy = vm.policy;
     vm.volumes.push_back({kVolume, "", kBlocks * kBlock, "xvda"});
     world.record = Versioned<VmRecord>{vm, world.revision};
     world.old_records.push_back(vm);
@@ -100,7 +102,7 @@ Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     verdict.violations = world.violations;
     for (auto& text : look_at_the_end(world, now)) verdict.violations.push_back(std::move(text));
     verdict.struck = world.struck;
-    verdict.record_edges = world.record_edges;
+    verdict.transitions = world.transitions;
     verdict.history = scheduler.history();
     verdict.calls = world.calls();
     verdict.steps = scheduler.steps();

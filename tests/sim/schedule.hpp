@@ -14,7 +14,7 @@ struct Schedule {
 struct Verdict {
     std::vector<std::string> violations;
     std::set<std::pair<std::string, FaultKind>> struck;
-    std::set<std::string> record_edges;
+    std::set<const Transition*> transitions;
     std::uint64_t history = 0, calls = 0, steps = 0;
     unsigned moves = 0;       // that ended well
     Time healed_after = 0;    // the last fault's end -> all is as the record says; kForever when it never was

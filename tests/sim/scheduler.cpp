@@ -29,6 +29,11 @@ bool Scheduler::alive(int number) const {
     return index >= processes_.size() || !processes_[index].dead;
 }
 
+bool Scheduler::paused(int number) const {
+    const auto index = static_cast<std::size_t>(number);
+    return index < processes_.size() && processes_[index].paused_until > now_;
+}
+
 void Scheduler::spawn(int number, std::function<void()> body) {
     auto owned = std::make_unique<Actor>();
     Actor& actor = *owned;

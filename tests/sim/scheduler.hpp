@@ -45,6 +45,7 @@ public:
     void revive(int process);
     void pause(int process, Time until);
     [[nodiscard]] bool alive(int process) const;
+    [[nodiscard]] bool paused(int process) const;
     void at(Time when, std::function<void()> event);
 
     // From an actor. Throws Killed once its process is dead; while it leaves by that, they return at once.

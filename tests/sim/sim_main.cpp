@@ -47,7 +47,7 @@ struct Total {
     std::mutex mutex;
     std::set<std::uint64_t> histories;
     std::set<std::pair<std::string, FaultKind>> pairs;
-    std::set<std::string> edges;
+    std::set<const Transition*> transitions;
     std::vector<std::uint64_t> failed;
     std::vector<Time> healed;
     std::uint64_t done = 0, moves = 0, steps = 0;
@@ -82,7 +82,7 @@ int run_all(const Options& options) {
             const std::lock_guard lock(total.mutex);
             total.histories.insert(verdict.history);
             total.pairs.insert(verdict.struck.begin(), verdict.struck.end());
-            total.edges.insert(verdict.record_edges.begin(), verdict.record_edges.end());
+            total.transitions.insert(verdict.transitions.begin(), verdict.transitions.end());
             ++total.done;
             total.moves += verdict.moves;
             total.steps += verdict.steps;
@@ -104,14 +104,15 @@ int run_all(const Options& options) {
     std::ranges::sort(total.healed);
     std::println("{} schedules, {} distinct, {} moves done, {} steps in {:.1f} s; {} phase x fault pairs; {} failed", total.done, total.histories.size(),
                  total.moves, total.steps, seconds, total.pairs.size(), total.failed.size());
-    std::string edges;
-    for (const auto& edge : total.edges) edges += (edges.empty() ? "" : ", ") + edge;
-    std::println("edges of the record taken: {}", edges);
+    std::string never;
+    for (const auto& row : transitions())
+        if (!total.transitions.contains(&row)) never += std::format("{}{} > {} ({})", never.empty() ? "" : ", ", to_string(row.from), to_string(row.to), row.when);
+    std::println("{} of {} transitions of the record taken; not: {}", total.transitions.size(), transitions().size(), never.empty() ? "none" : never);
     std::println("all is well after the last fault has ended: median {:.0f} s, 99 % {:.0f} s, worst {:.0f} s", at(total.healed, 0.5), at(total.healed, 0.99), at(total.healed, 1.0));
     if (!options.json.empty()) {
         Json pairs = Json::array();
         for (const auto& [phase, kind] : total.pairs) pairs.push_back({{"phase", phase}, {"fault", to_string(kind)}});
-        const Json out{{"schedules", total.done}, {"distinct", total.histories.size()}, {"seconds", seconds}, {"failed", total.failed.size()}, {"pairs", pairs}, {"record_edges", total.edges},
+        const Json out{{"schedules", total.done}, {"distinct", total.histories.size()}, {"seconds", seconds}, {"failed", total.failed.size()}, {"pairs", pairs}, {"transitions", total.transitions.size()}, {"transitions_in_table", transitions().size()},
                        {"healed_s", {{"median", at(total.healed, 0.5)}, {"p99", at(total.healed, 0.99)}, {"worst", at(total.healed, 1.0)}}}};
         if (auto written = write_file(options.json, out.dump(2) + "\n"); !written) std::println(stderr, "{}", written.error().what);
     }

@@ -115,7 +115,8 @@ void World::stop(int site, Time back_after) {
 }
 
 void World::write_record(int site, VmRecord vm) {
-    if (record) record_edges.insert(std::format("{} > {}{}", to_string(record->value.phase), to_string(vm.phase), vm.owner == record->value.owner ? "" : " elsewhere"));
+    if (record)
+        if (const Transition* const row = find_transition(record->value, vm)) transitions.insert(row);
     old_records.push_back(vm);
     record = Versioned<VmRecord>{std::move(vm), ++revision};
     note(site, std::format("=== record: owner {}, epoch {}, {}", record->value.owner, record->value.epoch, to_string(record->value.phase)));
@@ -144,6 +145,7 @@ void World::power_cut(int site, Time back_after) {
         if (on_kill) on_kill(site);
     }
     for (auto& [uuid, domain] : host.domains) domain = {};
+    host.guard.clear();
     for (auto& [id, disk] : host.disks) {
         disk.open = false;
         disk.mirror = Disk::Mirror::kNone;
@@ -257,10 +259,27 @@ void World::guest_resumes(int site, Domain& domain) {
     check_copies("after a resume");
 }
 
+// I6: with the policy `pause`, nothing is written where the registry is out of reach for longer than the margin, as long as blanketd is there to see it.
+void World::check_guard(int site) {
+    constexpr Time kMargin = 15 * kSecond, kSlack = 6 * kSecond;  // a look each second, a pause that takes its time, clocks that go 2 % slower
+    Host& host = hosts[static_cast<std::size_t>(site)];
+    if (quorum(site)) host.without_quorum_since = -1;
+    else if (host.without_quorum_since < 0) host.without_quorum_since = time.now();
+    if (!time.alive(site) || time.paused(site)) host.agent_since = time.now();
+    if (record && record->value.policy != kPause) return;
+    if (host.without_quorum_since < 0 || time.now() - std::max(host.without_quorum_since, host.agent_since) < kMargin + kSlack) return;
+    const auto domain = host.domains.find(kUuid);
+    const auto disk = host.disks.find(kVolume);
+    if (domain == host.domains.end() || disk == host.disks.end() || !executes(site)) return;
+    if (domain->second.state == DomainState::kRunning && disk->second.open && record && record->value.phase == Phase::kRunning)
+        violation(std::format("I6: writes at {} without a registry since {:.1f} s", site_name(site), static_cast<double>(time.now() - host.without_quorum_since) / kSecond));
+}
+
 // Each running copy with an open disk writes its next record.
 void World::guest_tick() {
     time.at(time.now() + (phase == "rest" ? kGuestAtRest : kGuestPeriod), [this] { guest_tick(); });
     for (int site = 0; site < kSites; ++site) {
+        check_guard(site);
         Host& host = hosts[static_cast<std::size_t>(site)];
         for (auto& [uuid, domain] : host.domains) {
             if (domain.state != DomainState::kRunning || !executes(site)) continue;

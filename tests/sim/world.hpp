@@ -13,6 +13,7 @@
 
 #include "tests/sim/scheduler.hpp"
 #include "toolstack/core/ports.hpp"
+#include "toolstack/core/transitions.hpp"
 
 namespace blanket::sim {
 
@@ -49,6 +50,9 @@ struct Host {
     std::map<std::string, Disk> disks;
     bool powered = true;
     Time frozen_until = 0;
+    std::string guard;              // what blanketd's guard saved: survives it, not the host
+    Time without_quorum_since = -1;  // < 0: it has one
+    Time agent_since = 0;           // blanketd is there and runs since then
 };
 
 enum class FaultKind : std::uint8_t {
@@ -79,6 +83,7 @@ public:
     std::uint32_t acknowledged = 0;  // the newest record of the guest that was acknowledged
     std::vector<std::string> violations;
     std::vector<std::string>* trace = nullptr;  // gets a line for everything that happens
+    std::string policy;          // of the VM
     std::string phase = "rest";  // of the move in flight
     std::set<std::pair<std::string, FaultKind>> struck;  // phase x fault
     bool cancel = false;
@@ -89,7 +94,7 @@ public:
     std::array<int, kSites> clock_rate_ppm{};    // how much faster its CLOCK_BOOTTIME goes
     std::vector<VmRecord> old_records;  // all that ever were
     bool went_back = false;             // the store was put back to one of them
-    std::set<std::string> record_edges;  // "running > migrating" that were seen
+    std::set<const Transition*> transitions;  // that were taken
 
     // The surroundings tell the daemons.
     std::function<bool(int site)> is_idle;
@@ -125,6 +130,7 @@ private:
     void put_back();
     void guest_tick();
     void mirror_tick();
+    void check_guard(int site);
 
     std::vector<Fault> faults_;
     std::uint64_t calls_ = 0;

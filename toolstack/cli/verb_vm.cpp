@@ -39,6 +39,10 @@ Result<int> run_migrate(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = {{"target", call.arg(1)}}}});
 }
 
+Result<int> run_policy(Context& context, const Invocation& call) {
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/policy"), .body = {{"policy", call.arg(1)}}}});
+}
+
 Result<int> run_recover(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/recover"), .body = {{"accept_loss", call.has("accept-loss")}}}});
 }
@@ -123,6 +127,16 @@ std::vector<VerbSpec> vm_verbs() {
              .job = true,
              .example = "blanket vm migrate web west",
              .run = run_migrate},
+            {.noun = "vm",
+             .verb = "policy",
+             .summary = "what a VM does while its site is cut off from the registry",
+             .details = "keep-running-no-failover: it runs on, and nobody may take it over (the default). pause: it is suspended after 15 s without the registry, memory and disk kept, "
+                        "and goes on as soon as the registry says that it still belongs there.",
+             .action = "set the policy of {NAME}",
+             .args = {kVm, {"POLICY", "keep-running-no-failover or pause"}},
+             .mutates = true,
+             .example = "blanket vm policy web pause",
+             .run = run_policy},
             {.noun = "vm",
              .verb = "recover",
              .summary = "take a VM over at this site",

@@ -27,6 +27,7 @@ Result<int> run_create(Context& context, const Invocation& call) {
                                            {"memory_mib", memory / kMib},
                                            {"vcpus", vcpus},
                                            {"disk_bytes", disk},
+                                           {"policy", call.option("policy")},
                                            {"net", call.option("net")}}}};
     if (start) {
         mutation.more_steps = {std::format("start {}", name)};
@@ -53,6 +54,7 @@ VerbSpec vm_create_verb() {
                         {.name = "disk", .value = "SIZE", .help = "size of the disk, at least that of the image, as in 2G", .required = true},
                         {.name = "net", .value = "NET", .help = "the network of its card", .kind = ArgKind::kNet, .required = true},
                         {.name = "vcpus", .value = "N", .help = "virtual CPUs", .fallback = "1"},
+                        {.name = "policy", .value = "POLICY", .help = "where the registry is out of reach: keep-running-no-failover or pause", .fallback = "keep-running-no-failover"},
                         {.name = "start", .help = "start it when it is complete"}},
             .mutates = true,
             .job = true,

@@ -60,6 +60,8 @@ public:
     virtual Result<void> undefine(const std::string& uuid) = 0;  // absent is fine
     virtual Result<void> start(const std::string& uuid) = 0;
     virtual Result<void> stop(const std::string& uuid, StopMode mode, std::chrono::seconds deadline) = 0;
+    virtual Result<void> pause(const std::string& uuid) = 0;    // it stands still, its memory stays; fine when it does already
+    virtual Result<void> unpause(const std::string& uuid) = 0;  // fine when it runs, or is not there
     virtual Result<std::string> definition(const std::string& uuid) = 0;  // its inactive XML
 };
 

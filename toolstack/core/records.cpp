@@ -4,11 +4,17 @@
 
 #include <algorithm>
 #include <array>
+#include <format>
 #include <set>
 
 #include "toolstack/core/ports.hpp"
 
 namespace blanket {
+
+Result<void> check_policy(std::string_view policy) {
+    if (policy == kKeepRunning || policy == kPause) return {};
+    return fail_hint(Kind::kInvalid, std::format("'{}' is no policy", policy.substr(0, 40)), std::format("give {} or {}", kKeepRunning, kPause));
+}
 namespace {
 
 constexpr std::array<std::pair<Phase, std::string_view>, 5> kPhases{{

@@ -28,6 +28,8 @@ Result<Phase> parse_phase(std::string_view text);
 inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on there, and nobody may take it over
 inline constexpr const char* kPause = "pause";                           // it is suspended there, and may be taken over
 
+Result<void> check_policy(std::string_view policy);
+
 struct Nic {
     std::string net;  // Net.name
     std::string mac;  // 02:... lower case

@@ -81,7 +81,7 @@ Result<VmRecord> parse_vm(const Json& value) {
     vm.definition = json_string_or(value, "definition", "");
     BLANKET_TRY(vm.cpu_features, string_list(value, "cpu_features"));
     vm.policy = json_string_or(value, "policy", kKeepRunning);
-    if (vm.policy != kKeepRunning && vm.policy != kPause) return fail(Kind::kInvalid, "record of VM '{}' has the unknown policy '{}'", vm.name, vm.policy.substr(0, 40));
+    BLANKET_CHECK(check_policy(vm.policy));
     if (const auto it = value.find("forks"); it != value.end()) {
         BLANKET_TRY(const Json* forks, object_list(value, "forks"));
         for (const auto& item : *forks) {

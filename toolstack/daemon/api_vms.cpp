@@ -113,6 +113,13 @@ void bind_vms(RestServer& server, App& app) {
     server.route("POST", "/1.0/vms/*/destroy", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) {
         return stop_vm(app, vm, StopMode::kDestroy, std::chrono::seconds(60), is_dry_run(request));
     }));
+    server.route("POST", "/1.0/vms/*/policy", at_owner(app, [&](const RestRequest& request, const VmRecord& vm) {
+        return respond([&](const RestRequest& inner) -> Result<Json> {
+            BLANKET_TRY(const Json body, inner.json());
+            BLANKET_TRY(const std::string policy, json_string(body, "policy"));
+            return set_policy(app, vm, policy, is_dry_run(inner));
+        })(request);
+    }));
     server.route("DELETE", "/1.0/vms/*", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) { return delete_vm(app, vm, is_dry_run(request)); }));
     server.route("POST", "/1.0/vms/*/migrate", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());

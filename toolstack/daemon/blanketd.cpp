@@ -2,6 +2,9 @@
 // See blanketd.hpp.
 #include "toolstack/daemon/blanketd.hpp"
 
+#include <condition_variable>
+#include <functional>
+#include <mutex>
 #include <thread>
 
 #include "net/overlay_ovs.hpp"
@@ -18,6 +21,7 @@
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
+#include "toolstack/migrate/guard.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
 
@@ -67,8 +71,33 @@ struct Daemon::Parts {
     std::unique_ptr<ChannelListener> streams;
     std::unique_ptr<Watcher> watcher;
     std::unique_ptr<DomainEvents> domain_events;
+    std::unique_ptr<Guard> guard;
+    std::vector<std::jthread> guards;  // its two halves
     std::mutex listeners;
     std::atomic<bool> stopping = false;
+
+    // From the first moment on, whether the registry answers or not: what an earlier life watched goes on being watched.
+    void start_guard() {
+        const std::string path = settings.run + "/guard.json";
+        const auto saved = read_file(path, 1u << 20);
+        Guard::Hooks hooks;
+        hooks.tell = [this](const std::string& vm, const std::string& text) { events.add("vm", vm, text); };
+        hooks.save = [path](const std::string& text) {
+            if (auto written = write_file(path, text, 0600); !written) log::error("guard", "{}", written.error().what);
+        };
+        guard = std::make_unique<Guard>(*app, app->site, GuardTimes{}, hooks, saved ? *saved : std::string());
+        const auto every = [](const std::stop_token& stop, std::chrono::milliseconds time, const std::function<void()>& work) {
+            std::mutex mutex;
+            std::condition_variable_any wake;
+            for (std::unique_lock lock(mutex); !stop.stop_requested(); wake.wait_for(lock, stop, time, [] { return false; })) work();
+        };
+        guards.emplace_back([this, every](const std::stop_token& stop) {
+            every(stop, guard->times().confirm, [this] {
+                if (const auto known = world->guarded_at(app->site); !known.empty() || !guard->idle()) guard->confirm(known);
+            });
+        });
+        guards.emplace_back([this, every](const std::stop_token& stop) { every(stop, std::chrono::seconds(1), [this] { guard->enforce(); }); });
+    }
 
     Result<void> open_listeners() {
         const std::lock_guard lock(listeners);
@@ -138,6 +167,7 @@ Daemon::~Daemon() {
     if (parts_->streams) parts_->streams->stop();
     parts_->server.stop();
     if (parts_->reconciler) parts_->reconciler->stop();
+    parts_->guards.clear();
     parts_->jobs.reset();  // waits for start jobs, which tell the reconciler how they ended
     parts_->reconciler.reset();
 }
@@ -155,6 +185,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         log::error("start", "{}", listening.error().what);
         return;
     }
+    parts.start_guard();
     // The socket answers from here on; what needs the registry says so until it is there.
     notify_systemd("READY=1\nSTATUS=waiting for the registry");
     const auto joined = insist("the registry", &stop, [&] {

@@ -87,6 +87,18 @@ Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono:
     return Answer{job, {}};
 }
 
+Result<Json> set_policy(App& app, const VmRecord& vm, const std::string& policy, bool dry_run) {
+    BLANKET_CHECK(check_policy(policy));
+    if (dry_run) return Json{{"steps", {std::format("set the policy of VM '{}' from {} to {}", vm.name, vm.policy, policy)}}};
+    BLANKET_TRY(const auto changed, change_vm(app, vm.uuid, [&](VmRecord& edit) -> Result<void> {
+        BLANKET_CHECK(refuse_moving(edit));  // its two ends hold a revision of the record
+        edit.policy = policy;
+        return {};
+    }));
+    (void)app.world.refresh();
+    return Json{{"vm", to_json(changed.value)}};
+}
+
 Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target_name, bool dry_run) {
     BLANKET_CHECK(refuse_moving(vm));
     BLANKET_TRY(const Site target, app.world.site(target_name));

@@ -10,6 +10,7 @@ struct CreateRequest {
     std::string name, image, net;
     std::uint64_t memory_mib = 256, disk_bytes = 0;  // 0 = the image's size
     std::uint32_t vcpus = 1;
+    std::string policy = kKeepRunning;
 };
 Result<CreateRequest> parse_create(const Json& body);
 
@@ -22,6 +23,7 @@ Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run);
 Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run);
 Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono::seconds deadline, bool dry_run);
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run);
+Result<Json> set_policy(App& app, const VmRecord& vm, const std::string& policy, bool dry_run);
 Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, bool dry_run);
 // At any site, for a VM whose owner is lost or whose record went back (migrate/takeover.hpp).
 Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run);

@@ -59,6 +59,7 @@ Result<Json> create_now(App& app, const CreateRequest& request, const Net& net, 
     vm.owner = app.site;
     vm.memory_mib = request.memory_mib;
     vm.vcpus = request.vcpus;
+    vm.policy = request.policy;
     vm.created = rfc3339_now();
     Undo undo;
     job.phase("image");
@@ -102,6 +103,8 @@ Result<CreateRequest> parse_create(const Json& body) {
     if (request.disk_bytes > kMaxDisk || request.disk_bytes % kBlock != 0)
         return fail(Kind::kInvalid, "a disk of {} bytes is not a multiple of 64 KiB up to 64 TiB", request.disk_bytes);
     request.vcpus = static_cast<std::uint32_t>(vcpus);
+    request.policy = json_string_or(body, "policy", request.policy);
+    BLANKET_CHECK(check_policy(request.policy));
     return request;
 }
 

@@ -85,6 +85,14 @@ Snapshot World::snapshot() const {
     return snapshot_;
 }
 
+std::vector<VmRecord> World::guarded_at(const std::string& site) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<VmRecord> out;
+    for (const auto& [vm, revision] : snapshot_.vms)
+        if (vm.owner == site && vm.policy == kPause) out.push_back(vm);
+    return out;
+}
+
 Result<Versioned<VmRecord>> World::vm(const std::string& name) const {
     const Snapshot now = snapshot();
     for (const auto& vm : now.vms)

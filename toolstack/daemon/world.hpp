@@ -22,6 +22,7 @@ public:
     void on_change(std::function<void(const Snapshot&)> listener) { listener_ = std::move(listener); }
 
     [[nodiscard]] Snapshot snapshot() const;
+    [[nodiscard]] std::vector<VmRecord> guarded_at(const std::string& site) const;  // VMs of that site with the policy `pause`
     [[nodiscard]] Result<Versioned<VmRecord>> vm(const std::string& name) const;  // by name or UUID; kNotFound with what there is
     [[nodiscard]] Result<Site> site(const std::string& name) const;
     [[nodiscard]] Result<Net> net(const std::string& name) const;

@@ -167,6 +167,22 @@ Result<void> LibvirtHypervisor::stop(const std::string& uuid, StopMode mode, std
     }
 }
 
+Result<void> LibvirtHypervisor::pause(const std::string& uuid) {
+    BLANKET_TRY(const ConnectHandle connection, connection_.get());
+    BLANKET_TRY(const DomainHandle domain, find_domain(connection.get(), uuid));
+    if (virDomainSuspend(domain.get()) == 0) return {};
+    Error error = libvirt_error("suspend", domain.get());
+    int state = 0;
+    if (virDomainGetState(domain.get(), &state, nullptr, 0) == 0 && state == VIR_DOMAIN_PAUSED) return {};
+    return std::unexpected(std::move(error));
+}
+
+Result<void> LibvirtHypervisor::unpause(const std::string& uuid) {
+    auto resumed = resume_target(uuid);
+    if (!resumed && resumed.error().kind == Kind::kNotFound) return {};
+    return resumed;
+}
+
 Result<std::string> LibvirtHypervisor::definition(const std::string& uuid) {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     BLANKET_TRY(const DomainHandle domain, find_domain(connection.get(), uuid));

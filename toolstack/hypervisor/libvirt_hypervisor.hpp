@@ -31,6 +31,8 @@ public:
     Result<void> undefine(const std::string& uuid) override;
     Result<void> start(const std::string& uuid) override;
     Result<void> stop(const std::string& uuid, StopMode mode, std::chrono::seconds deadline) override;
+    Result<void> pause(const std::string& uuid) override;
+    Result<void> unpause(const std::string& uuid) override;
     Result<std::string> definition(const std::string& uuid) override;
 
     Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;

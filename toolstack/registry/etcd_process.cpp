@@ -2,12 +2,16 @@
 // See etcd_process.hpp.
 #include "toolstack/registry/etcd_process.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fcntl.h>
 #include <optional>
 #include <thread>
+#include <unistd.h>
 
 #include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
 
 namespace blanket {
 namespace {
@@ -36,6 +40,11 @@ private:
     }
 };
 
+bool in_path(const std::string& program) {
+    const char* const path = std::getenv("PATH");
+    return std::ranges::any_of(split(path == nullptr ? "/usr/bin:/bin" : path, ':'), [&](const std::string& folder) { return ::access((folder + "/" + program).c_str(), X_OK) == 0; });
+}
+
 class ChildRunner final : public EtcdRunner {
 public:
     ~ChildRunner() override { static_cast<void>(stop()); }
@@ -44,13 +53,10 @@ public:
         const std::string path = config.dir + "/etcd.log";
         const UniqueFd log(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
         if (!log) return fail_errno("open", path);
-        auto child = Child::spawn({"etcd", "--config-file", config.file()}, {.in = -1, .out = log.get(), .err = log.get(), .pass = {}});
-        if (!child) {
-            Error error = std::move(child).error();
-            if (error.kind == Kind::kNotFound) error.hint = "install etcd 3.5 (Debian: etcd-server) so that `etcd` is in PATH";
-            return std::unexpected(std::move(error));
-        }
-        child_.emplace(std::move(*child));
+        if (!in_path("etcd")) return fail_hint(Kind::kNotFound, "there is no program 'etcd'", "install etcd 3.5 (Debian: etcd-server) so that `etcd` is in PATH");
+        // It ends with us however we end: one that was left would hold the port against our next life.
+        BLANKET_TRY(Child child, Child::spawn({"setpriv", "--pdeathsig", "TERM", "--", "etcd", "--config-file", config.file()}, {.in = -1, .out = log.get(), .err = log.get(), .pass = {}}));
+        child_.emplace(std::move(child));
         return {};
     }
     Result<void> stop() override {

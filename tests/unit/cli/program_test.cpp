@@ -213,7 +213,7 @@ TEST_F(Program, DryRunShowsStepsAndChangesNothing) {
     EXPECT_EQ(output.out, " 1. make a thin snapshot of debian\n 2. define web\n 3. start web\n");
     ASSERT_EQ(daemon.asked().size(), 1u);
     EXPECT_EQ(daemon.asked()[0].body,
-              (Json{{"name", "web"}, {"image", "debian"}, {"memory_mib", 256u}, {"vcpus", 1u}, {"disk_bytes", 2147483648u}, {"net", "lan"}}));
+              (Json{{"name", "web"}, {"image", "debian"}, {"memory_mib", 256u}, {"vcpus", 1u}, {"disk_bytes", 2147483648u}, {"net", "lan"}, {"policy", "keep-running-no-failover"}}));
     daemon.on("DELETE /1.0/vms/web?dry_run=1", 200, steps);
     EXPECT_EQ(Json::parse(blanket({"vm", "destroy", "web", "--delete", "--dry-run", "-o", "json"}).out), Json::parse(steps));
 }

@@ -148,6 +148,18 @@ public:
         }
         return after(FakeStep::kStart);
     }
+    Result<void> pause(const std::string& uuid) override {
+        const std::lock_guard lock(mutex_);
+        BLANKET_TRY(Domain* const domain, find(uuid));
+        if (domain->state == DomainState::kRunning) domain->state = DomainState::kPaused;
+        return {};
+    }
+    Result<void> unpause(const std::string& uuid) override {
+        const std::lock_guard lock(mutex_);
+        const auto domain = find(uuid);
+        if (domain && (*domain)->state == DomainState::kPaused) go(**domain);
+        return {};
+    }
     Result<void> stop(const std::string& uuid, StopMode, std::chrono::seconds) override {
         const std::lock_guard lock(mutex_);
         BLANKET_CHECK(before(FakeStep::kStop));

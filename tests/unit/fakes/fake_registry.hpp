@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/core/transitions.hpp"
 
 namespace blanket::fakes {
 
@@ -50,6 +51,7 @@ public:
         if (down) return fail(Kind::kUnavailable, "no quorum");
         const auto it = vms_.find(vm.uuid);
         if (it == vms_.end() || it->second.revision != expected) return fail(Kind::kConflict, "revision {} is not the present one", expected);
+        if (!allowed(it->second.value, vm)) return fail(Kind::kInternal, "no transition from {} to {} of '{}' (core/transitions.hpp)", to_string(it->second.value.phase), to_string(vm.phase), vm.name);
         it->second = {vm, ++revision_};
         history.push_back(vm);
         if (lose_answers > 0) {

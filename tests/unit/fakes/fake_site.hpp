@@ -59,6 +59,15 @@ public:
     Result<void> undefine(const std::string& uuid) override { domains.erase(uuid); return {}; }
     Result<void> start(const std::string& uuid) override { domains[uuid].state = DomainState::kRunning; return {}; }
     Result<void> stop(const std::string& uuid, StopMode, std::chrono::seconds) override { domains[uuid].state = DomainState::kShutoff; return {}; }
+    Result<void> pause(const std::string& uuid) override {
+        BLANKET_CHECK(step("pause"));
+        domains.at(uuid).state = DomainState::kPaused;
+        return {};
+    }
+    Result<void> unpause(const std::string& uuid) override {
+        if (const auto at = domains.find(uuid); at != domains.end()) at->second.state = DomainState::kRunning;
+        return {};
+    }
     Result<std::string> definition(const std::string&) override { return "<domain/>"; }
 
     // MigrationEnds

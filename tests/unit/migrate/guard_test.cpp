@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The policy `pause`: what stands still when, and what goes on again. tests/sim has it under faults.
+#include "toolstack/migrate/guard.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/fakes/fake_overlay.hpp"
+#include "tests/unit/fakes/fake_registry.hpp"
+#include "tests/unit/fakes/fake_site.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
+
+class Clock final : public TimeSource {
+public:
+    std::int64_t now_ms = 1'000'000;
+    std::int64_t boottime_ms() override { return now_ms; }
+    std::int64_t unix_ms() override { return now_ms; }
+    void sleep(std::chrono::milliseconds time) override { now_ms += time.count(); }
+};
+
+struct Rig {
+    fakes::FakeRegistry registry;
+    fakes::FakeSite site{"east"};
+    fakes::FakeOverlay net;
+    Clock clock;
+    std::vector<std::string> told;
+    std::string saved;
+    std::unique_ptr<Guard> guard;
+
+    Rig() { start(); }
+    void start() {  // a new life of blanketd
+        guard = std::make_unique<Guard>(SitePorts{registry, site, site, site, site, net, clock}, "east", GuardTimes{},
+                                        Guard::Hooks{[this](const std::string&, const std::string& text) { told.push_back(text); }, [this](const std::string& text) { saved = text; }}, saved);
+    }
+    VmRecord vm(const char* policy = kPause) {
+        VmRecord vm;
+        vm.uuid = kUuid;
+        vm.name = "web";
+        vm.owner = "east";
+        vm.epoch = 3;
+        vm.phase = Phase::kRunning;
+        vm.memory_mib = 256;
+        vm.policy = policy;
+        vm.volumes = {{"web-1", "", 65536, "xvda"}};
+        EXPECT_TRUE(registry.create_vm(vm));
+        site.disks["web-1"] = {.data = "data", .open = true, .epoch = 3};
+        site.domains[kUuid] = DomainInfo{kUuid, "web", 5, DomainState::kRunning, 256, 1};
+        return vm;
+    }
+    void change(const std::function<void(VmRecord&)>& edit) {
+        auto now = *registry.vm(kUuid).value();
+        edit(now.value);
+        ASSERT_TRUE(registry.update_vm(now.value, now.revision));
+    }
+    void pass(int seconds) {
+        for (int i = 0; i < seconds; ++i) {
+            clock.now_ms += 1000;
+            guard->enforce();
+        }
+    }
+    bool stands_still() { return site.domains.at(kUuid).state == DomainState::kPaused && !site.disks.at("web-1").open; }
+    bool goes() { return site.runs(kUuid) && site.disks.at("web-1").open; }
+};
+
+TEST(Guard, SuspendsAfterTheMarginAndNotBefore) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    for (int i = 0; i < 3; ++i) {
+        rig.pass(5);
+        rig.guard->confirm(known);
+    }
+    EXPECT_TRUE(rig.goes());  // 15 s: not older than the margin
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+    ASSERT_EQ(rig.told.size(), 1u);
+    rig.registry.down = false;
+    rig.guard->confirm(known);
+    EXPECT_TRUE(rig.goes());
+    EXPECT_EQ(rig.told.size(), 2u);
+    rig.pass(14);
+    EXPECT_TRUE(rig.goes());
+}
+
+TEST(Guard, LeavesOthersAlone) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm(kKeepRunning)};
+    rig.guard->confirm(known);
+    EXPECT_TRUE(rig.guard->idle());
+    rig.registry.down = true;
+    rig.pass(100);
+    EXPECT_TRUE(rig.goes());
+}
+
+TEST(Guard, CountsFromTheQuestionNotFromTheAnswer) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    struct Slow final : Registry {  // the answer is 10 s under way
+        fakes::FakeRegistry& inner;
+        Clock& clock;
+        Slow(fakes::FakeRegistry& registry, Clock& time) : inner(registry), clock(time) {}
+        Result<Snapshot> snapshot() override { return inner.snapshot(); }
+        Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override {
+            clock.now_ms += 10'000;
+            return inner.vm(uuid);
+        }
+        Result<std::uint64_t> create_vm(const VmRecord& vm) override { return inner.create_vm(vm); }
+        Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.update_vm(vm, revision); }
+        Result<void> remove_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.remove_vm(vm, revision); }
+        Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t revision) override { return inner.put(key, value, revision); }
+        Result<std::optional<Versioned<Json>>> get(const std::string& key) override { return inner.get(key); }
+        Result<void> remove(const std::string& key) override { return inner.remove(key); }
+    } slow(rig.registry, rig.clock);
+    Guard guard({slow, rig.site, rig.site, rig.site, rig.site, rig.net, rig.clock}, "east", {}, {[](const auto&, const auto&) {}, [](const auto&) {}});
+    guard.confirm(known);
+    rig.clock.now_ms += 6'000;
+    guard.enforce();
+    EXPECT_TRUE(rig.stands_still());
+}
+
+TEST(Guard, ARestartWithoutARegistryKnowsWhomToWatchAndWhomItHeld) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    rig.start();
+    rig.guard->confirm({});  // no snapshot yet
+    rig.pass(16);
+    EXPECT_TRUE(rig.stands_still());
+    rig.start();
+    rig.pass(20);
+    rig.registry.down = false;
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.goes());
+    rig.saved = "nonsense";
+    rig.start();
+    EXPECT_TRUE(rig.guard->idle());
+}
+
+TEST(Guard, WhoWasTakenOverMeanwhileStaysStill) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    rig.pass(16);
+    rig.registry.down = false;
+    rig.change([](VmRecord& vm) {
+        vm.owner = "west";
+        vm.epoch = 4;
+        vm.phase = Phase::kSettling;
+        vm.forks = {{"east", 3, "now"}};
+    });
+    rig.guard->confirm(known);
+    EXPECT_TRUE(rig.stands_still());
+    EXPECT_TRUE(rig.guard->idle());
+}
+
+TEST(Guard, APolicyThatWasTakenAwayReleases) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    rig.pass(16);
+    rig.registry.down = false;
+    rig.change([](VmRecord& vm) { vm.policy = kKeepRunning; });
+    rig.guard->confirm(known);
+    EXPECT_TRUE(rig.goes());
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.guard->idle());
+}
+
+TEST(Guard, APauseThatFailsIsTriedAgain) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    rig.site.fail_at.insert("pause");
+    rig.pass(20);
+    EXPECT_TRUE(rig.site.runs(kUuid));
+    rig.site.fail_at.clear();
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+}
+
+}  // namespace
+}  // namespace blanket
