@@ -11,6 +11,7 @@
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
 #include "tests/lab/report_plot.hpp"
+#include "tests/lab/tool.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -19,27 +20,6 @@ namespace {
 
 // Stock `xl migrate` of a 128 MiB VM between two dom0s without any WAN, on the machine of DESIGN.md section 5: 3.6-6.9 s.
 constexpr double kStockBestMs = 3600, kStockWorstMs = 6900;
-
-struct Options {
-    LabOptions lab;
-    std::string domu, report;
-    std::uint64_t moves = 10;
-};
-
-Result<Options> parse_options(const std::vector<std::string>& args) {
-    Options options;
-    options.lab.name = "bench-moves";
-    for (std::size_t i = 0; i + 1 < args.size(); i += 2) {
-        if (args[i] == "--image") options.lab.image = args[i + 1];
-        else if (args[i] == "--domu") options.domu = args[i + 1];
-        else if (args[i] == "--report") options.report = args[i + 1];
-        else if (args[i] == "--witness") options.lab.witness_program = args[i + 1];
-        else if (args[i] == "--moves") {
-            BLANKET_TRY(options.moves, parse_number(args[i + 1], 1, 1000, "number of moves"));
-        } else return fail(Kind::kInvalid, "unknown option '{}'", args[i]);
-    }
-    return options;
-}
 
 struct Series {
     std::vector<double> values;
@@ -52,10 +32,6 @@ struct Series {
         return sorted[sorted.size() / 2];
     }
 };
-
-Json metric(const char* name, double value, const char* unit, Json goal, bool met, Json peers = Json::object()) {
-    return {{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", std::move(peers)}};
-}
 
 // Resident memory of a site's idle blanketd, in MiB.
 Result<double> daemon_memory(Clouds& clouds, const std::string& site) {
@@ -90,22 +66,18 @@ Json report_of(const DemoResult& result, std::uint64_t wanted, const std::map<st
     metrics.push_back(metric("total_median", total.median(), "s", nullptr, true));
     metrics.push_back(metric("memory_wire_median", memory.median(), "bytes", nullptr, true));
     metrics.push_back(metric("disk_wire_median", disk.median(), "bytes", nullptr, true));
-    for (const auto& [site, mib] : memory_of) metrics.push_back(metric(std::format("idle_blanketd_{}", site).c_str(), mib, "MiB", "<= 30", mib <= 30));
+    for (const auto& [site, mib] : memory_of) metrics.push_back(metric(std::format("idle_blanketd_{}", site), mib, "MiB", "<= 30", mib <= 30));
     return {{"bench", "moves"}, {"commit", result.commit}, {"machine", result.machine}, {"metrics", metrics}, {"failure", result.failure},
             {"migrations", report_json(result)["migrations"]}};
 }
 
-Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options, std::map<std::string, double>& memory_of) {
-    BLANKET_CHECK(boot_site(clouds, east_profile()));
-    BLANKET_CHECK(boot_site(clouds, west_profile()));
-    for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
-    BLANKET_CHECK(federate(clouds));
-    BLANKET_CHECK(add_image(clouds, options.domu));
+Result<void> measure(Clouds& clouds, DemoResult& result, const std::string& domu, std::uint64_t moves, std::map<std::string, double>& memory_of) {
+    BLANKET_CHECK(bring_up(clouds, domu));
     BLANKET_CHECK(create_vms(clouds));
     BLANKET_CHECK(start_traffic(clouds));
     std::string here = "east", there = "west";
-    for (std::uint64_t i = 1; i <= options.moves; ++i) {
-        clouds.story.chapter("move {} of {}: {} -> {}", i, options.moves, here, there);
+    for (std::uint64_t i = 1; i <= moves; ++i) {
+        clouds.story.chapter("move {} of {}: {} -> {}", i, moves, here, there);
         BLANKET_TRY(MigrationResult move, move_web(clouds, here, there));
         result.migrations.push_back(move);
         if (!move.ok) return fail(Kind::kIo, "move {} failed: {}", i, move.error);
@@ -120,9 +92,12 @@ Result<void> measure(Clouds& clouds, DemoResult& result, const Options& options,
     return {};
 }
 
-Result<int> run_bench(const Options& options) {
+Result<int> run_bench(const std::vector<std::string>& args, const std::string& folder) {
+    std::uint64_t moves = 10;
+    BLANKET_TRY(const ToolOptions options, parse_tool(args, "bench-moves", {{"--moves", take_number(moves, 1, 1000, "number of moves")}}));
     Story story;
     LabOptions lab_options = options.lab;
+    if (lab_options.witness_program.empty()) lab_options.witness_program = folder + "blanket-witness";
     lab_options.forbidden = forbidden_plaintext();
     lab_options.capture_bytes = 0;
     BLANKET_TRY(const auto lab, Lab::create(lab_options));
@@ -131,13 +106,13 @@ Result<int> run_bench(const Options& options) {
     std::map<std::string, double> memory_of;
     result.machine = machine_facts(lab->accelerator());
     result.commit = commit_of_tree();
-    if (const auto measured = measure(clouds, result, options, memory_of); !measured) {
+    if (const auto measured = measure(clouds, result, options.domu, moves, memory_of); !measured) {
         result.failure = measured.error().what;
         story.say("ended early: {}", result.failure);
         lab->collect_logs();
     }
     result.client = clouds.client.samples();
-    const Json report = report_of(result, options.moves, memory_of);
+    const Json report = report_of(result, moves, memory_of);
     std::println("{}", report["metrics"].dump(2));
     if (!options.report.empty()) {
         BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));
@@ -151,15 +126,4 @@ Result<int> run_bench(const Options& options) {
 }  // namespace
 }  // namespace blanket::lab
 
-int main(int argc, char** argv) {
-    using namespace blanket;
-    auto options = lab::parse_options({argv + 1, argv + argc});
-    if (options && options->lab.witness_program.empty()) {
-        const std::string self = argv[0];
-        options->lab.witness_program = self.substr(0, self.rfind('/') + 1) + "blanket-witness";
-    }
-    const auto done = options ? lab::run_bench(*options) : std::unexpected(options.error());
-    if (done) return *done;
-    std::println(stderr, "bench-moves: {} {}", done.error().what, done.error().hint);
-    return exit_code(done.error().kind);
-}
+int main(int argc, char** argv) { return blanket::lab::run_tool("bench-moves", argc, argv, blanket::lab::run_bench); }

@@ -12,6 +12,7 @@
 
 #include "tests/lab/machine_facts.hpp"
 #include "tests/lab/shaper.hpp"
+#include "tests/lab/tool.hpp"
 #include "toolstack/base/file.hpp"
 
 namespace blanket::lab {
@@ -101,10 +102,6 @@ Result<Outcome> measure(const std::string& dir, unsigned busy) {
     const Json link = shaper->stats()["links"]["east>west"];
     outcome.peak_mbit_s = link["peak_bps_1s"].get<double>() / 1e6;
     return outcome;
-}
-
-Json metric(std::string name, double value, const char* unit, Json goal, bool met) {
-    return {{"name", std::move(name)}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", Json::object()}};
 }
 
 Result<void> run_bench(const std::string& report_path) {

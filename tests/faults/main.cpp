@@ -14,6 +14,7 @@
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
+#include "tests/lab/tool.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -21,31 +22,20 @@ namespace blanket::lab {
 namespace {
 
 struct Options {
-    LabOptions lab;
-    std::string domu, record, report;
+    ToolOptions tool;
+    std::string record = "/cache/lab/faults.jsonl";
     std::uint64_t faults = 60, seed = 1;
     std::vector<std::string> only;
 };
 
 Result<Options> parse_options(const std::vector<std::string>& args) {
     Options options;
-    options.lab.name = "faults";
-    options.record = "/cache/lab/faults.jsonl";
-    for (std::size_t i = 0; i < args.size(); i += 2) {
-        if (i + 1 == args.size()) return fail(Kind::kInvalid, "option '{}' wants a value", args[i]);
-        const std::string& value = args[i + 1];
-        if (args[i] == "--image") options.lab.image = value;
-        else if (args[i] == "--domu") options.domu = value;
-        else if (args[i] == "--record") options.record = value;
-        else if (args[i] == "--report") options.report = value;
-        else if (args[i] == "--witness") options.lab.witness_program = value;
-        else if (args[i] == "--only") options.only = split(value, ',');
-        else if (args[i] == "--faults") {
-            BLANKET_TRY(options.faults, parse_number(value, 1, 10'000, "number of faults"));
-        } else if (args[i] == "--seed") {
-            BLANKET_TRY(options.seed, parse_number(value, 0, ~0ull, "seed"));
-        } else return fail(Kind::kInvalid, "unknown option '{}'", args[i]);
-    }
+    std::string only;
+    BLANKET_TRY(options.tool, parse_tool(args, "faults", {{"--record", take_text(options.record)},
+                                                          {"--only", take_text(only)},
+                                                          {"--faults", take_number(options.faults, 1, 10'000, "number of faults")},
+                                                          {"--seed", take_number(options.seed, 0, ~0ull, "seed")}}));
+    if (!only.empty()) options.only = split(only, ',');
     return options;
 }
 
@@ -124,9 +114,7 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
         return times.empty() ? 0.0 : times[std::min(times.size() - 1, static_cast<std::size_t>(share * static_cast<double>(times.size())))];
     };
     Json metrics = Json::array();
-    const auto add = [&](const std::string& name, double value, const char* unit, Json goal, bool met) {
-        metrics.push_back({{"name", name}, {"value", value}, {"unit", unit}, {"goal", std::move(goal)}, {"met", met}, {"peers", Json::object()}});
-    };
+    const auto add = [&](const std::string& name, double value, const char* unit, Json goal, bool met) { metrics.push_back(metric(name, value, unit, std::move(goal), met)); };
     add("faults", static_cast<double>(struck), "faults", ">= 60", struck >= 60);
     add("pairs", static_cast<double>(pairs.size()), "moment x fault", ">= 40", pairs.size() >= 40);
     add("violations", static_cast<double>(violations), "violations", 0, violations == 0);
@@ -138,30 +126,28 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     return {{"bench", "faults"}, {"commit", commit_of_tree()}, {"machine", machine_facts(accelerator)}, {"metrics", metrics}, {"results", results}};
 }
 
-Result<void> bring_up(Clouds& clouds, const std::string& domu) {
-    BLANKET_CHECK(boot_site(clouds, east_profile()));
-    BLANKET_CHECK(boot_site(clouds, west_profile()));
-    for (const char* site : {"east", "west"}) BLANKET_CHECK(wait_green(clouds, site));
-    BLANKET_CHECK(federate(clouds));
-    BLANKET_CHECK(add_image(clouds, domu));
+Result<void> prepare(Clouds& clouds, const std::string& domu) {
+    BLANKET_CHECK(bring_up(clouds, domu));
     BLANKET_CHECK(create_vms(clouds, false));
     return clouds.guest("east", clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
 }
 
-Result<int> run_campaign(const Options& options) {
+Result<int> run_campaign(const std::vector<std::string>& args, const std::string& folder) {
+    BLANKET_TRY(const Options options, parse_options(args));
     BLANKET_TRY(const auto pairs, choose(options));
     BLANKET_TRY(std::vector<Json> results, read_record(options.record));
     std::set<std::string> known;
     if (options.only.empty())
         for (const auto& result : results) known.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
     Story story;
-    LabOptions lab_options = options.lab;
+    LabOptions lab_options = options.tool.lab;
+    if (lab_options.witness_program.empty()) lab_options.witness_program = folder + "blanket-witness";
     lab_options.capture_bytes = 0;
     BLANKET_TRY(const auto lab, Lab::create(lab_options));
     Clouds clouds{*lab, story};
     int status = 0;
     bool broken = false;
-    if (const auto up = bring_up(clouds, options.domu); !up) {
+    if (const auto up = prepare(clouds, options.tool.domu); !up) {
         lab->collect_logs();
         return std::unexpected(up.error());
     }
@@ -186,22 +172,11 @@ Result<int> run_campaign(const Options& options) {
     }
     const Json report = report_of(results, lab->accelerator());
     std::println("{}", report["metrics"].dump(2));
-    if (!options.report.empty()) BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));
+    if (!options.tool.report.empty()) BLANKET_CHECK(write_file(options.tool.report, report.dump(2) + "\n"));
     return status;
 }
 
 }  // namespace
 }  // namespace blanket::lab
 
-int main(int argc, char** argv) {
-    using namespace blanket;
-    auto options = lab::parse_options({argv + 1, argv + argc});
-    if (options && options->lab.witness_program.empty()) {
-        const std::string self = argv[0];
-        options->lab.witness_program = self.substr(0, self.rfind('/') + 1) + "blanket-witness";
-    }
-    const auto done = options ? lab::run_campaign(*options) : std::unexpected(options.error());
-    if (done) return *done;
-    std::println(stderr, "fault-campaign: {} {}", done.error().what, done.error().hint);
-    return exit_code(done.error().kind);
-}
+int main(int argc, char** argv) { return blanket::lab::run_tool("fault-campaign", argc, argv, blanket::lab::run_campaign); }

@@ -25,8 +25,9 @@ enum class Phase : std::uint8_t {
 std::string_view to_string(Phase phase);
 Result<Phase> parse_phase(std::string_view text);
 
-inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on there, and nobody may take it over
-inline constexpr const char* kPause = "pause";                           // it is suspended there, and may be taken over
+// What happens to a VM at a site that does not reach the registry. Under neither is it taken over without an operator's word (migrate/takeover.hpp).
+inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on
+inline constexpr const char* kPause = "pause";                           // it is suspended until the registry says that it still belongs there (migrate/guard.hpp)
 
 Result<void> check_policy(std::string_view policy);
 

@@ -90,6 +90,7 @@ Result<VmRecord> parse_vm(const Json& value) {
             BLANKET_TRY(fork.epoch, json_number(item, "epoch"));
             fork.since = json_string_or(item, "since", "");
             if (fork.site == vm.owner) return fail(Kind::kInvalid, "record of VM '{}' names its owner '{}' as a fork", vm.name, fork.site);
+            if (std::ranges::find(vm.forks, fork.site, &Fork::site) != vm.forks.end()) return fail(Kind::kInvalid, "record of VM '{}' names two forks at '{}'", vm.name, fork.site);
             vm.forks.push_back(fork);
         }
     }

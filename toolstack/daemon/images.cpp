@@ -44,7 +44,7 @@ Result<void> list_here(App& app, const std::string& name, const ImageIdentity& i
         if (put) return {};
         if (put.error().kind != Kind::kConflict) return std::unexpected(put.error());
     }
-    return fail(Kind::kConflict, "the record of image '{}' changes all the time", name);
+    return fail_hint(Kind::kConflict, std::format("the record of image '{}' changes all the time", name), "try again");
 }
 
 Result<Json> add_now(App& app, const std::string& name, const std::string& path, Job& job) {

@@ -189,7 +189,7 @@ Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std:
             return fail_hint(Kind::kConflict, std::format("job {} works on {} already", id, subject), std::format("blanket job watch {}", id));
     if (claimed_.contains(subject))
         return fail_hint(Kind::kConflict, std::format("blanketd itself is at work on {} (it comes in from another site, or is being recovered)", subject), "try again in a moment: blanket events");
-    if (running_.size() >= kMaxRunning) return fail(Kind::kConflict, "{} jobs run already", running_.size());
+    if (running_.size() >= kMaxRunning) return fail_hint(Kind::kConflict, std::format("{} jobs run already, which is as many as may", running_.size()), "blanket job list; try again when one has ended");
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
     auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject);
     const std::string path = std::format("{}/{}.json", folder_, job->id());

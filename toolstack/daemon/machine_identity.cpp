@@ -56,10 +56,13 @@ Result<void> check_machine(const std::string& path, const MachineFacts& now) {
     const auto text = read_file(path, 65536);
     if (!text && text.error().kind != Kind::kNotFound) return std::unexpected(text.error());
     if (text) {
-        BLANKET_TRY(const Json known, parse_json(*text));
+        const auto known = parse_json(*text);
+        if (!known)
+            return fail_hint(Kind::kPrecondition, std::format("{} cannot be read: {}", path, known.error().what),
+                             std::format("if this disk is no copy of a site that runs elsewhere: rm {} && systemctl restart blanketd", path));
         MachineFacts before;
-        before.system_uuid = json_string_or(known, "system_uuid", "");
-        if (const auto macs = known.find("macs"); macs != known.end() && macs->is_array())
+        before.system_uuid = json_string_or(*known, "system_uuid", "");
+        if (const auto macs = known->find("macs"); macs != known->end() && macs->is_array())
             for (const auto& mac : *macs)
                 if (mac.is_string()) before.macs.push_back(mac.get<std::string>());
         if (!same_machine(before, now))

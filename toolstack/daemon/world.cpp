@@ -41,7 +41,7 @@ Result<void> World::refresh() {
         snapshot_ = now;
     }
     if (now.revision < before.revision)  // not an overtaken answer: one read at a time, each of the newest state
-        events_.add("registry", "etcd", std::format("its revision went from {} back to {}: it was restored from a snapshot without --bump-revision; restart blanketd at every site", before.revision, now.revision));
+        events_.add("registry", "etcd", std::format("its revision went from {} back to {}: it was restored from a snapshot without --bump-revision, so that revisions count twice and jobs under way may compare with the wrong one; restart blanketd at every site", before.revision, now.revision));
     for (const auto& record : now.malformed)
         if (std::ranges::find(before.malformed, record) == before.malformed.end())
             events_.add("registry", record.key, std::format("makes no sense: {}; {}", record.why, record.replaced ? "its last good version counts; to write that back: blanket vm recover NAME"

@@ -72,7 +72,7 @@ Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std:
     BLANKET_TRY(const auto vm, change_vm(ports.registry, site, uuid, [&](VmRecord& record) -> Result<void> {
         if (record.phase == Phase::kMigrating)
             return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", record.name, record.migration->target), std::format("blanket job watch {}", record.migration->id));
-        if (record.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted", record.name);
+        if (record.phase == Phase::kDeleting) return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted", record.name), "blanket job list");
         record.phase = Phase::kRunning;
         record.cpu_features = sorted_unique(facts.cpu_features);  // a fresh start forgets what earlier hosts showed
         return {};
@@ -133,6 +133,7 @@ Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
         tell_once(first, first.name(uuid));
         return Action::kNone;
     }
+    told_.erase(uuid);
     if (decide(first.claim, first.seen, cause) == Action::kNone) return Action::kNone;
     const std::string name = first.name(uuid);
     auto claimed = host_.claim(name);

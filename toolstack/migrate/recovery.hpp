@@ -124,7 +124,7 @@ private:
     SitePorts ports_;
     std::string site_;
     RecoveryHost& host_;
-    std::set<std::string> told_;  // UUIDs of VMs whose record went back: said once
+    std::set<std::string> told_;  // UUIDs of VMs whose record is behind their disk at present: said once
 };
 
 // The present record, from the store and not from a cache. kConflict when `site` does not own it.

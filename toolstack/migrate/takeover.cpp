@@ -20,7 +20,8 @@ std::string disk_in_words(const TakeOver& plan) {
 }  // namespace
 
 Result<TakeOver> plan_take_over(const VmRecord& vm, const std::string& site, const std::vector<VolumeFacts>& here, bool accept_loss) {
-    if (vm.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted at '{}'", vm.name, vm.owner);
+    if (vm.phase == Phase::kDeleting)
+        return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted at '{}'", vm.name, vm.owner), std::format("at '{}': blanket job list; the deletion ends by itself when that site is back", vm.owner));
     TakeOver plan;
     std::uint64_t newest = 0, oldest = ~std::uint64_t{0}, known = vm.epoch;
     for (const auto& volume : vm.volumes) {

@@ -58,6 +58,8 @@ TEST(Records, RefuseHostileFields) {
     refuse("volumes", Json::array({{{"id", "../x"}, {"size", 65536}, {"target", "xvda"}}}));
     refuse("volumes", Json::array({{{"id", "x"}, {"size", 65537}, {"target", "xvda"}}}));
     refuse("cpu_features", Json::array({1}));
+    refuse("forks", Json::array({{{"site", sample().owner}, {"epoch", 1}}}));
+    refuse("forks", Json::array({{{"site", "south"}, {"epoch", 1}}, {{"site", "south"}, {"epoch", 2}}}));
     EXPECT_FALSE(parse_vm(Json::array()));
     EXPECT_FALSE(parse_net({{"name", "n"}, {"vni", 1u << 24}, {"cidr", "10.0.0.0/24"}, {"gateway", "10.0.0.1"}, {"mtu", 1390}}));
     EXPECT_FALSE(parse_net({{"name", "n"}, {"vni", 1}, {"cidr", "10.0.0.0/24"}, {"gateway", "10.1.0.1"}, {"mtu", 1390}}));

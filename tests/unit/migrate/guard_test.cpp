@@ -55,6 +55,13 @@ struct Rig {
         edit(now.value);
         ASSERT_TRUE(registry.update_vm(now.value, now.revision));
     }
+    std::vector<VmRecord> cut_off(int seconds) {  // a VM that was confirmed once, then no answer for so long; what the site knows of it
+        const std::vector<VmRecord> known{vm()};
+        guard->confirm(known);
+        registry.down = true;
+        pass(seconds);
+        return known;
+    }
     void pass(int seconds) {
         for (int i = 0; i < seconds; ++i) {
             clock.now_ms += 1000;
@@ -124,9 +131,7 @@ TEST(Guard, CountsFromTheQuestionNotFromTheAnswer) {
 
 TEST(Guard, ARestartWithoutARegistryKnowsWhomToWatchAndWhomItHeld) {
     Rig rig;
-    const std::vector<VmRecord> known{rig.vm()};
-    rig.guard->confirm(known);
-    rig.registry.down = true;
+    rig.cut_off(0);
     rig.start();
     rig.guard->confirm({});  // no snapshot yet
     rig.pass(16);
@@ -143,10 +148,7 @@ TEST(Guard, ARestartWithoutARegistryKnowsWhomToWatchAndWhomItHeld) {
 
 TEST(Guard, WhoWasTakenOverMeanwhileStaysStill) {
     Rig rig;
-    const std::vector<VmRecord> known{rig.vm()};
-    rig.guard->confirm(known);
-    rig.registry.down = true;
-    rig.pass(16);
+    const auto known = rig.cut_off(16);
     rig.registry.down = false;
     rig.change([](VmRecord& vm) {
         vm.owner = "west";
@@ -161,10 +163,7 @@ TEST(Guard, WhoWasTakenOverMeanwhileStaysStill) {
 
 TEST(Guard, APolicyThatWasTakenAwayReleases) {
     Rig rig;
-    const std::vector<VmRecord> known{rig.vm()};
-    rig.guard->confirm(known);
-    rig.registry.down = true;
-    rig.pass(16);
+    const auto known = rig.cut_off(16);
     rig.registry.down = false;
     rig.change([](VmRecord& vm) { vm.policy = kKeepRunning; });
     rig.guard->confirm(known);
