@@ -113,7 +113,7 @@ Result<std::uint64_t> acknowledged(Clouds& clouds, const std::string& site) {
 }
 
 Result<void> welcome(Clouds& clouds, const std::string& site) {
-    BLANKET_CHECK(wait_until("VM web answers", minutes(4), seconds(2), [&]() -> Result<bool> {
+    BLANKET_CHECK(wait_until("VM web answers", minutes(10), seconds(2), [&]() -> Result<bool> {
         const auto facts = clouds.guest(site, clouds.web, "GET", "/facts");
         if (facts) clouds.web_facts = *facts;
         return facts.has_value();

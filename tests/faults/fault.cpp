@@ -87,6 +87,39 @@ Fault cutting_power(std::string name, End end) {
             }};
 }
 
+// The target's pool is full to the last block for a while: what comes in queues, or fails. A thin device beside the site's own takes the space.
+Fault filling_the_pool(std::string name, End end, milliseconds time) {
+    static constexpr std::string_view kFill =
+        "python3 - <<'END'\n"
+        "import mmap, os, subprocess\n"
+        "def dmsetup(*words): return subprocess.run(('dmsetup',) + words, check=True, capture_output=True, text=True).stdout\n"
+        "pool = dmsetup('ls', '--target', 'thin-pool').split()[0]\n"
+        "status = lambda: [int(n) for n in dmsetup('status', pool).split()[5].split('/')]\n"  // data blocks: used, all
+        "block = int(dmsetup('table', pool).split()[5]) * 512\n"
+        "dmsetup('message', pool, '0', 'create_thin 16777000')\n"
+        "dmsetup('create', 'fill-pool', '--table', '0 %d thin /dev/mapper/%s 16777000' % (status()[1] * block // 512, pool))\n"
+        "data = mmap.mmap(-1, block)\n"
+        "disk = os.open('/dev/mapper/fill-pool', os.O_WRONLY | os.O_DIRECT)\n"
+        "at = 0\n"
+        "while True:\n"
+        "    used, every = status()\n"
+        "    if used >= every: break\n"
+        "    for i in range(min(every - used, 4096)):\n"
+        "        os.pwrite(disk, data, at)\n"
+        "        at += block\n"
+        "END\n";
+    static constexpr std::string_view kEmpty =
+        "dmsetup remove --retry fill-pool\n"
+        "pool=$(dmsetup ls --target thin-pool | awk '{ print $1; exit }')\n"
+        "dmsetup message \"$pool\" 0 'delete 16777000'\n";
+    return {std::move(name), Fault::Kind::kCostly, false, [=](Scene& scene) -> Result<void> {
+                BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(scene.*end));
+                BLANKET_CHECK(ssh->script(kFill, std::chrono::minutes(5)));
+                std::this_thread::sleep_for(time);
+                return ssh->script(kEmpty, std::chrono::minutes(1)).transform([](const std::string&) {});
+            }};
+}
+
 std::vector<Fault> make_faults() {
     const End source = &Scene::source, target = &Scene::target;
     return {
@@ -110,6 +143,7 @@ std::vector<Fault> make_faults() {
         stopping("stop-target-120s", target, seconds(120)),
         freezing("freeze-source-30s", source, seconds(30)),
         freezing("freeze-target-30s", target, seconds(30)),
+        filling_the_pool("pool-full-target-20s", target, seconds(20)),
         cutting_power("power-cut-source", source),
         cutting_power("power-cut-target", target),
     };

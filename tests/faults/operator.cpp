@@ -142,13 +142,42 @@ Result<Wrongs> pause_when_cut_off(Scene& scene) {
     return wrong;
 }
 
+// The site that lost the VM is back: its copy is a fork, which never runs, keeps its disk, and bars moves there until it is dropped.
+Result<void> check_fork(Scene& scene, const std::string& lost, const std::string& heir, Wrongs& wrong) {
+    BLANKET_TRY(BlanketCli old, scene.clouds.at(lost));
+    const auto kept = wait_until("its copy is kept as a fork", minutes(1), seconds(2), [&]() -> Result<bool> {
+        BLANKET_TRY(const Json events, old.run({"events"}));
+        return events.dump().find("its disk is kept until") != std::string::npos;
+    });
+    if (!kept) wrong.push_back("the old owner does not tell that it keeps a fork: " + kept.error().what);
+    BLANKET_TRY(const bool runs, domain_runs(scene, lost));
+    if (runs) wrong.emplace_back("the old owner runs its copy again");
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(lost));
+    BLANKET_TRY(const std::string devices, ssh->script("dmsetup ls"));
+    if (devices.find("bs-web-") == std::string::npos) wrong.push_back("the old owner's disk was not kept: " + devices);
+    BLANKET_CHECK(expect_refusal(scene, heir, {"vm", "migrate", "web", lost}, Kind::kConflict, "drop-fork", wrong));
+    if (const auto dropped = old.run({"vm", "drop-fork", "web"}, minutes(2)); !dropped) wrong.push_back("vm drop-fork: " + dropped.error().what);
+    return {};
+}
+
+Result<void> power_off(Scene& scene, const std::string& site) {
+    BLANKET_TRY(Machine* const machine, scene.clouds.lab.machine(site));
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(site));
+    BLANKET_CHECK(machine->kill());
+    ssh->disconnect();
+    return {};
+}
+
+Result<void> power_on(Scene& scene, const std::string& site) {
+    BLANKET_TRY(Machine* const machine, scene.clouds.lab.machine(site));
+    BLANKET_CHECK(machine->start_again());
+    return wait_green(scene.clouds, site);
+}
+
 // The owner has no power any more. Another site takes the VM over; then the owner comes back.
 Result<Wrongs> owner_lost(Scene& scene) {
     Wrongs wrong;
-    BLANKET_TRY(Machine* const machine, scene.clouds.lab.machine(scene.source));
-    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(scene.source));
-    BLANKET_CHECK(machine->kill());
-    ssh->disconnect();
+    BLANKET_CHECK(power_off(scene, scene.source));
     BLANKET_TRY(BlanketCli heir, scene.clouds.at(scene.target));
     BLANKET_CHECK(expect_refusal(scene, scene.target, {"vm", "recover", "web"}, Kind::kPrecondition, "--accept-loss", wrong));
     const auto taken = heir.run({"vm", "recover", "web", "--accept-loss"}, minutes(6));
@@ -158,20 +187,32 @@ Result<Wrongs> owner_lost(Scene& scene) {
         scene.clouds.story.say("{} has taken web over", scene.target);
         BLANKET_CHECK(welcome(scene.clouds, scene.target));
     }
-    BLANKET_CHECK(machine->start_again());
-    BLANKET_CHECK(wait_green(scene.clouds, scene.source));
-    BLANKET_TRY(BlanketCli old, scene.clouds.at(scene.source));
-    const auto kept = wait_until("its copy is kept as a fork", minutes(1), seconds(2), [&]() -> Result<bool> {
-        BLANKET_TRY(const Json events, old.run({"events"}));
-        return events.dump().find("its disk is kept until") != std::string::npos;
+    BLANKET_CHECK(power_on(scene, scene.source));
+    BLANKET_CHECK(check_fork(scene, scene.source, scene.target, wrong));
+    return wrong;
+}
+
+// The same with the policy `pause`: the site that the VM came from takes it over without anybody's word.
+Result<Wrongs> owner_silent(Scene& scene) {
+    Wrongs wrong;
+    const std::string &heir = scene.source, &lost = scene.target;
+    BLANKET_TRY(BlanketCli cli, scene.clouds.at(heir));
+    BLANKET_CHECK(cli.run({"vm", "policy", "web", "pause"}));
+    BLANKET_CHECK(cli.run({"vm", "migrate", "web", lost}, minutes(6)));
+    BLANKET_TRY(const Json shown, cli.run({"vm", "show", "web"}));
+    if (shown.dump().find("\"standby\"") == std::string::npos) wrong.push_back("no standby after the move: " + shown.dump());
+    BLANKET_CHECK(power_off(scene, lost));
+    const double begin_s = scene.clouds.story.now_s();
+    const auto taken = wait_until("its standby takes it over", minutes(4), seconds(2), [&]() -> Result<bool> {
+        const auto vm = cli.vm("web");
+        return vm && vm->owner == heir;
     });
-    if (!kept) wrong.push_back("the old owner does not tell that it keeps a fork: " + kept.error().what);
-    BLANKET_TRY(const bool runs, domain_runs(scene, scene.source));
-    if (runs) wrong.emplace_back("the old owner runs its copy again");
-    BLANKET_TRY(const std::string devices, ssh->script("dmsetup ls"));
-    if (devices.find("bs-web-") == std::string::npos) wrong.push_back("the old owner's disk was not kept: " + devices);
-    BLANKET_CHECK(expect_refusal(scene, scene.target, {"vm", "migrate", "web", scene.source}, Kind::kConflict, "drop-fork", wrong));
-    if (const auto dropped = old.run({"vm", "drop-fork", "web"}, minutes(2)); !dropped) wrong.push_back("vm drop-fork: " + dropped.error().what);
+    if (!taken) wrong.push_back(taken.error().what);
+    else scene.clouds.story.say("{} has taken web over, {:.0f} s after {} lost its power", heir, scene.clouds.story.now_s() - begin_s, lost);
+    if (taken) BLANKET_CHECK(welcome(scene.clouds, heir));
+    BLANKET_CHECK(power_on(scene, lost));
+    BLANKET_CHECK(check_fork(scene, lost, heir, wrong));
+    BLANKET_CHECK(cli.run({"vm", "policy", "web", "keep-running-no-failover"}));
     return wrong;
 }
 
@@ -179,7 +220,7 @@ Result<Wrongs> owner_lost(Scene& scene) {
 
 const std::vector<OperatorCase>& operator_cases() {
     static const std::vector<OperatorCase> all{
-        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"pause-when-cut-off", pause_when_cut_off}, {"owner-lost", owner_lost, true}};
+        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"pause-when-cut-off", pause_when_cut_off}, {"owner-lost", owner_lost, true}, {"owner-silent", owner_silent, true}};
     return all;
 }
 
@@ -193,8 +234,10 @@ Result<FaultResult> run_operator_case(Clouds& clouds, const OperatorCase& which)
     const double over_s = clouds.story.now_s();
     before.result.fault_s = over_s - begin_s;
     if (which.guest_dies) {  // what it had acknowledged was given up, with its operator's word; the new life counts from here
-        BLANKET_TRY(before.acknowledged, acknowledged(clouds, before.result.target));
-        before.anew_at = before.result.target;
+        BLANKET_TRY(BlanketCli cli, clouds.at(before.result.source));
+        BLANKET_TRY(const VmView web, cli.vm("web"));
+        BLANKET_TRY(before.acknowledged, acknowledged(clouds, web.owner));
+        before.anew_at = web.owner;
     }
     return heal(clouds, std::move(before), over_s);
 }

@@ -51,9 +51,12 @@ private:
 
 Daemon::Daemon(World& world, int site)
     : world_(world), site_(site), life_(world.lives[static_cast<std::size_t>(site)]), time_(world, site), registry_(world, site), hypervisor_(world, site),
-      storage_(world, site), net_(world, site), recovery_(ports(), site_name(site), *this),
-      guard_(ports(), site_name(site), {}, {[](const auto&, const auto&) {}, [&world, site](const std::string& text) { world.hosts[static_cast<std::size_t>(site)].guard = text; }},
-             world.hosts[static_cast<std::size_t>(site)].guard) {}
+      storage_(world, site), net_(world, site),
+      guard_({registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}, site_name(site), {},
+             {[](const auto&, const auto&) {}, [&world, site](const std::string& text) { world.hosts[static_cast<std::size_t>(site)].guard = text; }},
+             world.hosts[static_cast<std::size_t>(site)].guard),
+      watched_(registry_, guard_), recovery_(ports(), site_name(site), *this),
+      failover_(ports(), site_name(site), {}, [&world, site](const std::string&, const std::string& text) { world.note(site, text); }) {}
 
 std::unique_ptr<Claimed> Daemon::claim(const std::string& vm) {
     if (claims_.contains(vm)) return nullptr;
@@ -70,7 +73,18 @@ void Daemon::look(const std::string& uuid, Cause cause, Time wait) {
 void Daemon::boot() {
     queue_.push_back({{}, Cause::kRestart, world_.time.now(), 0});
     world_.time.spawn(site_, [this] { loop(); });
-    if (world_.policy == kPause) guard_loop();
+    if (world_.policy != kPause) return;
+    guard_loop();
+    failover_loop();
+}
+
+void Daemon::failover_loop() {
+    world_.time.spawn(site_, [this] {
+        while (!world_.time.leaving()) {
+            world_.time.sleep(failover_.times().look.count() * kMs);
+            if (!stopping()) failover_.look(known_);
+        }
+    });
 }
 
 void Daemon::guard_loop() {
@@ -143,7 +157,7 @@ void Daemon::recover() {
     if (!*claimed) return;
     world_.time.spawn(site_, [this, claimed] {
         const auto mine = std::move(*claimed);
-        const auto found = registry_.vm(kUuid);
+        const auto found = watched_.vm(kUuid);
         const auto volumes = storage_.volumes();
         if (!found || !*found || !volumes) return;
         const auto plan = migrate::plan_take_over((*found)->value, site_name(site_), *volumes, false);
@@ -151,7 +165,7 @@ void Daemon::recover() {
         const auto domains = hypervisor_.list();
         if (!domains) return;
         const bool runs = !domains->empty() && domains->front().id >= 0;
-        (void)registry_.update_vm(migrate::taken_over((*found)->value, site_name(site_), *plan, runs, "now"), (*found)->revision);
+        (void)watched_.update_vm(migrate::taken_over((*found)->value, site_name(site_), *plan, runs, "now"), (*found)->revision);
     });
 }
 

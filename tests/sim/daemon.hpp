@@ -7,9 +7,11 @@
 #include <set>
 
 #include "tests/sim/ports.hpp"
+#include "toolstack/migrate/failover.hpp"
 #include "toolstack/migrate/guard.hpp"
 #include "toolstack/migrate/observer.hpp"
 #include "toolstack/migrate/recovery.hpp"
+#include "toolstack/migrate/watched_registry.hpp"
 
 namespace blanket::sim {
 
@@ -36,7 +38,8 @@ private:
     class Claim;
     void loop();
     void guard_loop();
-    SitePorts ports() { return {registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}; }
+    void failover_loop();
+    SitePorts ports() { return {watched_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}; }
 
     std::unique_ptr<Claimed> claim(const std::string& vm) override;
     void tell(const std::string&, const std::string&) override {}
@@ -53,8 +56,10 @@ private:
     SimHypervisor hypervisor_;
     SimStorage storage_;
     SimNet net_;
-    Recovery recovery_;
     Guard guard_;
+    WatchedRegistry watched_;
+    Recovery recovery_;
+    Failover failover_;
     std::vector<VmRecord> known_;  // the newest snapshot that it has seen
     std::vector<Item> queue_;
     Signal wake_;

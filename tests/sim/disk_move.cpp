@@ -172,6 +172,13 @@ Result<void> SimStorage::close_volume(const std::string& id) {
     return world_.done(site_);
 }
 
+Result<void> SimStorage::fence_volume(const std::string& id, std::uint64_t first_epoch) {
+    BLANKET_CHECK(world_.enter(site_, "fence volume", 1 * kMs, 10 * kMs));
+    auto& disks = world_.hosts[static_cast<std::size_t>(site_)].disks;
+    if (const auto at = disks.find(id); at != disks.end()) at->second.first = std::max(at->second.first, first_epoch);
+    return world_.done(site_);
+}
+
 Result<std::vector<VolumeFacts>> SimStorage::volumes() {
     std::vector<VolumeFacts> here;
     for (const auto& [id, disk] : world_.hosts[static_cast<std::size_t>(site_)].disks) here.push_back({id, disk.epoch, disk.first});

@@ -50,6 +50,31 @@ Result<void> SimRegistry::remove_vm(const VmRecord&, std::uint64_t) { return fai
 
 Result<std::uint64_t> SimRegistry::update_vm(const VmRecord& vm, std::uint64_t expected_revision) {
     BLANKET_CHECK(reach("compare-and-swap"));
+    return swap(vm, expected_revision);
+}
+
+Result<void> SimRegistry::beat(const std::string&, bool leaving) {
+    BLANKET_CHECK(reach("beat"));
+    world_.beats[static_cast<std::size_t>(site_)] = Beat{++world_.revision, leaving};
+    return answer();
+}
+
+Result<std::optional<Beat>> SimRegistry::last_beat(const std::string& site) {
+    BLANKET_CHECK(reach("read a beat"));
+    const auto beat = world_.beats[site == site_name(0) ? 0 : 1];
+    BLANKET_CHECK(answer());
+    return beat;
+}
+
+Result<std::uint64_t> SimRegistry::take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) {
+    BLANKET_CHECK(reach("take over"));
+    const auto& last = world_.beats[silent == site_name(0) ? 0 : 1];
+    if ((last ? last->revision : 0) != beat) return fail(Kind::kConflict, "'{}' has beaten since", silent);
+    if (world_.record && world_.record->revision == expected_revision) world_.taken_over(vm);
+    return swap(vm, expected_revision);
+}
+
+Result<std::uint64_t> SimRegistry::swap(const VmRecord& vm, std::uint64_t expected_revision) {
     if (!world_.record || world_.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
     const VmRecord& old = world_.record->value;
     if (!allowed(old, vm))
@@ -82,6 +107,11 @@ Result<void> SimHypervisor::define(const std::string& xml) {
     BLANKET_CHECK(world_.enter(site_, "define", 1 * kMs, 50 * kMs));
     host().domains.try_emplace(xml);
     return world_.done(site_);
+}
+
+Result<std::uint32_t> SimHypervisor::watchdog(std::uint32_t, std::chrono::seconds time) {
+    host().watchdog_until = time.count() == 0 ? 0 : world_.time.now() + time.count() * kSecond;
+    return time.count() == 0 ? 0 : 1;
 }
 
 Result<void> SimHypervisor::undefine(const std::string& uuid) {

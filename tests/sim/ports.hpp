@@ -29,12 +29,16 @@ public:
     Result<std::uint64_t> create_vm(const VmRecord& vm) override;
     Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
     Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<void> beat(const std::string& site, bool leaving) override;
+    Result<std::optional<Beat>> last_beat(const std::string& site) override;
+    Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) override;
     Result<std::uint64_t> put(const std::string&, const Json&, std::uint64_t) override { return fail(Kind::kInternal, "not simulated"); }
     Result<std::optional<Versioned<Json>>> get(const std::string&) override { return std::nullopt; }
     Result<void> remove(const std::string&) override { return {}; }
 
 private:
     Result<void> reach(const char* what);
+    Result<std::uint64_t> swap(const VmRecord& vm, std::uint64_t expected_revision);
     Result<void> answer();
     World& world_;
     int site_;
@@ -52,6 +56,7 @@ public:
     Result<void> pause(const std::string& uuid) override;
     Result<void> unpause(const std::string& uuid) override;
     Result<std::string> definition(const std::string& uuid) override { return uuid; }
+    Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) override;
     Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
     Result<void> resume_source(const std::string& uuid) override;
     Result<void> destroy_source(const std::string& uuid) override;
@@ -78,6 +83,7 @@ public:
     Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch) override;
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
     Result<void> close_volume(const std::string& id) override;
+    Result<void> fence_volume(const std::string& id, std::uint64_t first_epoch) override;
     Result<std::vector<VolumeFacts>> volumes() override;
     Result<void> remove_volume(const std::string& id) override;
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override;

@@ -17,6 +17,7 @@ struct Verdict {
     std::set<const Transition*> transitions;
     std::uint64_t history = 0, calls = 0, steps = 0;
     unsigned moves = 0;       // that ended well
+    unsigned take_overs = 0;  // by the standby
     Time healed_after = 0;    // the last fault's end -> all is as the record says; kForever when it never was
 };
 

@@ -50,7 +50,7 @@ struct Total {
     std::set<const Transition*> transitions;
     std::vector<std::uint64_t> failed;
     std::vector<Time> healed;
-    std::uint64_t done = 0, moves = 0, steps = 0;
+    std::uint64_t done = 0, moves = 0, take_overs = 0, steps = 0;
 };
 
 double at(const std::vector<Time>& sorted, double share) {
@@ -85,6 +85,7 @@ int run_all(const Options& options) {
             total.transitions.insert(verdict.transitions.begin(), verdict.transitions.end());
             ++total.done;
             total.moves += verdict.moves;
+            total.take_overs += verdict.take_overs;
             total.steps += verdict.steps;
             if (verdict.healed_after != kForever) total.healed.push_back(verdict.healed_after);
             if (verdict.violations.empty()) continue;
@@ -102,8 +103,8 @@ int run_all(const Options& options) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::ranges::sort(total.healed);
-    std::println("{} schedules, {} distinct, {} moves done, {} steps in {:.1f} s; {} phase x fault pairs; {} failed", total.done, total.histories.size(),
-                 total.moves, total.steps, seconds, total.pairs.size(), total.failed.size());
+    std::println("{} schedules, {} distinct, {} moves done, {} take-overs by the standby, {} steps in {:.1f} s; {} phase x fault pairs; {} failed", total.done, total.histories.size(),
+                 total.moves, total.take_overs, total.steps, seconds, total.pairs.size(), total.failed.size());
     std::string never;
     for (const auto& row : transitions())
         if (!total.transitions.contains(&row)) never += std::format("{}{} > {} ({})", never.empty() ? "" : ", ", to_string(row.from), to_string(row.to), row.when);
@@ -112,7 +113,7 @@ int run_all(const Options& options) {
     if (!options.json.empty()) {
         Json pairs = Json::array();
         for (const auto& [phase, kind] : total.pairs) pairs.push_back({{"phase", phase}, {"fault", to_string(kind)}});
-        const Json out{{"schedules", total.done}, {"distinct", total.histories.size()}, {"seconds", seconds}, {"failed", total.failed.size()}, {"pairs", pairs}, {"transitions", total.transitions.size()}, {"transitions_in_table", transitions().size()},
+        const Json out{{"schedules", total.done}, {"distinct", total.histories.size()}, {"take_overs", total.take_overs}, {"seconds", seconds}, {"failed", total.failed.size()}, {"pairs", pairs}, {"transitions", total.transitions.size()}, {"transitions_in_table", transitions().size()},
                        {"healed_s", {{"median", at(total.healed, 0.5)}, {"p99", at(total.healed, 0.99)}, {"worst", at(total.healed, 1.0)}}}};
         if (auto written = write_file(options.json, out.dump(2) + "\n"); !written) std::println(stderr, "{}", written.error().what);
     }

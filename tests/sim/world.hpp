@@ -51,15 +51,16 @@ struct Host {
     bool powered = true;
     Time frozen_until = 0;
     std::string guard;              // what blanketd's guard saved: survives it, not the host
+    Time watchdog_until = 0;        // Xen's: restarts the host then; 0 = not armed
     Time without_quorum_since = -1;  // < 0: it has one
     Time agent_since = 0;           // blanketd is there and runs since then
 };
 
 enum class FaultKind : std::uint8_t {
     kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire,
-    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack
+    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack, kIsolate
 };
-inline constexpr unsigned kFaultKinds = 18;
+inline constexpr unsigned kFaultKinds = 19;
 std::string_view to_string(FaultKind kind);
 
 // Strikes at the n-th port call of the whole schedule.
@@ -80,6 +81,8 @@ public:
     // The store. Epochs and revisions as etcd has them.
     std::optional<Versioned<VmRecord>> record;
     std::uint64_t revision = 1;
+    std::array<std::optional<Beat>, kSites> beats;
+    unsigned take_overs = 0;  // without an operator
     std::uint32_t acknowledged = 0;  // the newest record of the guest that was acknowledged
     std::vector<std::string> violations;
     std::vector<std::string>* trace = nullptr;  // gets a line for everything that happens
@@ -87,6 +90,7 @@ public:
     std::string phase = "rest";  // of the move in flight
     std::set<std::pair<std::string, FaultKind>> struck;  // phase x fault
     bool cancel = false;
+    Time faults_until = kForever;  // later calls meet none
     unsigned moves_done = 0;
     std::array<unsigned, kSites> lives{};  // of blanketd at each site
     std::array<bool, kSites> stopping{};   // SIGTERM: it gives up what it does, then ends
@@ -109,6 +113,8 @@ public:
     [[nodiscard]] bool joined(int a, int b) const { return linked(a, b) && linked(b, a); }
     [[nodiscard]] bool quorum(int site) const;
     [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
+    // Another site took the VM over while this host was frozen; it may not know yet, for a moment. What its copy does goes to its own disk.
+    [[nodiscard]] bool just_thawed(int site) const;
     void changed_record();
     void changed_domain(int site);
     void kill(int site, Time back_after);
@@ -116,6 +122,7 @@ public:
     void cut(int a, int b, Time length);
     void cut_one_way(int from, int to, Time length);
     void write_record(int site, VmRecord vm);  // the store took it
+    void taken_over(const VmRecord& vm);       // by its standby, the moment before
 
     // Runs, resumes and boots of the guest, checked.
     void guest_boots(int site, Domain& domain);

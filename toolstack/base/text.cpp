@@ -2,6 +2,7 @@
 // See text.hpp.
 #include "toolstack/base/text.hpp"
 
+#include <chrono>
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -145,5 +146,7 @@ std::string format_bytes(std::uint64_t bytes) {
     }
     return unit == 0 ? std::format("{} B", bytes) : std::format("{:.1f} {}", value, kUnits[unit]);
 }
+
+std::string rfc3339_now() { return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now())); }
 
 }  // namespace blanket

@@ -28,5 +28,6 @@ std::string sha256_hex(std::string_view data);
 Result<std::string> base64_decode(std::string_view text);
 std::string base64_encode(std::string_view data);
 std::string format_bytes(std::uint64_t bytes);    // "12.3 MiB"
+std::string rfc3339_now();                        // "2026-11-21T19:20:21.123Z"
 
 }  // namespace blanket

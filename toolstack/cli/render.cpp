@@ -151,6 +151,8 @@ Fields vm_fields(const Json& vm) {
                   {"policy", text(vm, "policy")},   {"created", text(vm, "created")}};
     for (const auto& fork : field(vm, "forks"))
         fields.emplace_back("fork", std::format("at {}, epoch {}, since {} (vm drop-fork)", text(fork, "site"), text(fork, "epoch"), text(fork, "since")));
+    if (const Json& standby = field(vm, "standby"); standby.is_object())
+        fields.emplace_back("standby", std::format("at {}, disk of epoch {}, as of {}", text(standby, "site"), text(standby, "epoch"), text(standby, "since")));
     for (const auto& nic : field(vm, "nics")) fields.emplace_back("nic", std::format("{} {} {}", text(nic, "net"), text(nic, "ip"), text(nic, "mac")));
     for (const auto& volume : field(vm, "volumes")) {
         const std::string image = text(volume, "image");

@@ -130,8 +130,9 @@ std::vector<VerbSpec> vm_verbs() {
             {.noun = "vm",
              .verb = "policy",
              .summary = "what a VM does while its site is cut off from the registry",
-             .details = "keep-running-no-failover: it runs on, and nobody may take it over (the default). pause: it is suspended after 15 s without the registry, memory and disk kept, "
-                        "and goes on as soon as the registry says that it still belongs there.",
+             .details = "keep-running-no-failover: it runs on, and nobody takes it over without your word (the default). pause: it is suspended after 15 s without the registry, memory and "
+                        "disk kept, and goes on as soon as the registry says that it still belongs there. With pause, the site that it last moved away from keeps its disk as a standby "
+                        "(`vm show`), and takes the VM over by itself when the owner has been silent for 60 s: it starts again from that disk, and what it wrote since is lost.",
              .action = "set the policy of {NAME}",
              .args = {kVm, {"POLICY", "keep-running-no-failover or pause"}},
              .mutates = true,

@@ -63,6 +63,9 @@ public:
     virtual Result<void> pause(const std::string& uuid) = 0;    // it stands still, its memory stays; fine when it does already
     virtual Result<void> unpause(const std::string& uuid) = 0;  // fine when it runs, or is not there
     virtual Result<std::string> definition(const std::string& uuid) = 0;  // its inactive XML
+    // Xen restarts the whole host unless this is called again within `time`, whatever becomes of this process. `id`: the watchdog that an earlier call gave,
+    // 0 = a new one. Zero time: disarms it. Returns its id.
+    virtual Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) = 0;
 };
 
 struct SaveProgress {
@@ -101,7 +104,7 @@ struct PoolFacts {
 struct VolumeFacts {
     std::string id;
     std::uint64_t epoch = 0;  // the last one that opened it here; 0: none has, its content may be half of a move's
-    std::uint64_t first = 1;  // the first one that may: of a move from epoch E it is E + 1
+    std::uint64_t first = 1;  // the first one that may: of a move from epoch E it is E + 1, of what the source keeps of it E + 2
     // The record was at least this new when the volume was made or opened.
     [[nodiscard]] std::uint64_t record_epoch() const { return std::max(epoch, first - 1); }
 };
@@ -139,6 +142,8 @@ public:
     // Opens the top for I/O. `epoch` is written beside it; an epoch lower than the last one, or than the first one allowed, is refused (kConflict).
     virtual Result<void> open_volume(const std::string& id, std::uint64_t epoch) = 0;
     virtual Result<void> close_volume(const std::string& id) = 0;   // suspends the top: I/O queues, never fails
+    // The VM runs elsewhere by now: no epoch before `first_epoch` opens this volume again, whatever an older record should say. Absent is fine.
+    virtual Result<void> fence_volume(const std::string& id, std::uint64_t first_epoch) = 0;
     virtual Result<std::vector<VolumeFacts>> volumes() = 0;         // those that are here, whole or half made
     virtual Result<void> remove_volume(const std::string& id) = 0;  // top, DRBD, thin volume, snapshots; absent is fine
 };
@@ -242,6 +247,12 @@ struct Snapshot {  // one consistent read of everything, at one store revision
     std::vector<Malformed> malformed;
 };
 
+// A site's sign of life for its VMs of the policy `pause`. It says nothing about a VM without a sign.
+struct Beat {
+    std::uint64_t revision = 0;  // of the store; grows with every beat
+    bool leaving = false;        // the site's blanketd was ended by intent: its VMs are not to be taken over
+};
+
 class Registry {
 public:
     virtual ~Registry() = default;
@@ -252,6 +263,10 @@ public:
     // Compare-and-swap on the revision; kConflict (with the present owner and epoch in the text) when it moved on. Returns the new revision.
     virtual Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
     virtual Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
+    virtual Result<void> beat(const std::string& site, bool leaving) = 0;  // watchers do not see it
+    virtual Result<std::optional<Beat>> last_beat(const std::string& site) = 0;
+    // update_vm, and in the same step: `silent` has not beaten since `beat` (its revision; 0: never). kConflict otherwise.
+    virtual Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) = 0;
     // Other records: `key` without the prefix ("nets/lan"); expected_revision 0 = must not exist. Returns the new revision.
     virtual Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) = 0;
     virtual Result<std::optional<Versioned<Json>>> get(const std::string& key) = 0;

@@ -25,9 +25,9 @@ enum class Phase : std::uint8_t {
 std::string_view to_string(Phase phase);
 Result<Phase> parse_phase(std::string_view text);
 
-// What happens to a VM at a site that does not reach the registry. Under neither is it taken over without an operator's word (migrate/takeover.hpp).
-inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on
-inline constexpr const char* kPause = "pause";                           // it is suspended until the registry says that it still belongs there (migrate/guard.hpp)
+// What happens to a VM at a site that does not reach the registry.
+inline constexpr const char* kKeepRunning = "keep-running-no-failover";  // it runs on, and nobody takes it over without an operator's word (migrate/takeover.hpp)
+inline constexpr const char* kPause = "pause";  // it is suspended until the registry says that it still belongs there (migrate/guard.hpp); its standby may take it over
 
 Result<void> check_policy(std::string_view policy);
 
@@ -60,6 +60,14 @@ struct Fork {
     bool operator==(const Fork&) const = default;
 };
 
+// A site that kept its disk when the VM moved away: with the policy `pause` it takes the VM over by itself when the owner falls silent (migrate/failover.hpp).
+struct Standby {
+    std::string site;         // Site.name
+    std::uint64_t epoch = 0;  // its disk is the state at the end of this epoch
+    std::string since;        // RFC 3339, UTC: when that ended, so how old the state is
+    bool operator==(const Standby&) const = default;
+};
+
 struct VmRecord {
     std::string uuid, name;
     std::string owner;        // Site.name
@@ -74,7 +82,8 @@ struct VmRecord {
     std::vector<Volume> volumes;
     std::string policy = kKeepRunning;  // or kPause: what happens where the registry is out of reach
     std::vector<Fork> forks;            // one per site at most
-    std::string created;                              // RFC 3339, UTC
+    std::optional<Standby> standby;     // only with the policy `pause`: where the VM was last
+    std::string created;                // RFC 3339, UTC
     bool operator==(const VmRecord&) const = default;
 };
 

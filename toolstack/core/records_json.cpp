@@ -60,6 +60,7 @@ Json to_json(const VmRecord& vm) {
                {"created", vm.created},   {"nics", Json::array()},
                {"volumes", Json::array()}};
     for (const auto& fork : vm.forks) value["forks"].push_back({{"site", fork.site}, {"epoch", fork.epoch}, {"since", fork.since}});
+    if (vm.standby) value["standby"] = {{"site", vm.standby->site}, {"epoch", vm.standby->epoch}, {"since", vm.standby->since}};
     if (vm.migration) value["migration"] = {{"id", vm.migration->id}, {"target", vm.migration->target}};
     for (const auto& nic : vm.nics) value["nics"].push_back({{"net", nic.net}, {"mac", nic.mac}, {"ip", nic.ip}});
     for (const auto& volume : vm.volumes)
@@ -93,6 +94,14 @@ Result<VmRecord> parse_vm(const Json& value) {
             if (std::ranges::find(vm.forks, fork.site, &Fork::site) != vm.forks.end()) return fail(Kind::kInvalid, "record of VM '{}' names two forks at '{}'", vm.name, fork.site);
             vm.forks.push_back(fork);
         }
+    }
+    if (const auto it = value.find("standby"); it != value.end()) {
+        Standby standby;
+        BLANKET_TRY(standby.site, name_field(*it, "site"));
+        BLANKET_TRY(standby.epoch, json_number(*it, "epoch"));
+        standby.since = json_string_or(*it, "since", "");
+        if (standby.site == vm.owner) return fail(Kind::kInvalid, "record of VM '{}' names its owner '{}' as its standby", vm.name, standby.site);
+        vm.standby = standby;
     }
     vm.created = json_string_or(value, "created", "");
     if (const auto it = value.find("migration"); it != value.end() && it->is_object()) {

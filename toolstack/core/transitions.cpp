@@ -19,7 +19,7 @@ const std::vector<Transition>& transitions() {
         {kSettling,  kDeleting,  Owner::kSame,      "owner",    "delete"},
         {kStopped,   kStopped,   Owner::kTakenOver, "operator", "vm recover: the owner is lost, or the record went back"},
         {kStopped,   kSettling,  Owner::kTakenOver, "operator", "vm recover, and it runs there: the record went back"},
-        {kRunning,   kSettling,  Owner::kTakenOver, "operator", "vm recover"},
+        {kRunning,   kSettling,  Owner::kTakenOver, "operator, standby", "vm recover; or the owner of a VM of the policy `pause` has fallen silent"},
         {kSettling,  kSettling,  Owner::kTakenOver, "operator", "vm recover"},
         {kMigrating, kSettling,  Owner::kTakenOver, "operator", "vm recover: the source is lost before the commit"},
         {kStopped,   kStopped,   Owner::kRenewed,   "operator", "vm recover at the owner: the record went back"},

@@ -99,6 +99,11 @@ void bind_vms(RestServer& server, App& app) {
         BLANKET_TRY(const auto vm, app.world.vm(request.matches.at(0)));
         return drop_fork(app, vm.value, is_dry_run(request));
     }), Access::kLocal);
+    server.route("POST", "/1.0/peer/drop-standby", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_TRY(const std::string uuid, json_string(body, "uuid"));
+        return drop_standby(app, uuid);
+    }));
     server.route("POST", "/1.0/peer/disks", respond([&](const RestRequest& request) -> Result<Json> {
         BLANKET_TRY(const Json body, request.json());
         return disk_epochs(app, body);

@@ -21,7 +21,9 @@
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
+#include "toolstack/migrate/failover.hpp"
 #include "toolstack/migrate/guard.hpp"
+#include "toolstack/migrate/watched_registry.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
 
@@ -60,6 +62,8 @@ struct Daemon::Parts {
     std::unique_ptr<net::OvsOverlay> overlay;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
+    std::unique_ptr<Guard> guard;
+    std::unique_ptr<WatchedRegistry> watched_registry;  // what everybody but the guard uses
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -71,13 +75,13 @@ struct Daemon::Parts {
     std::unique_ptr<ChannelListener> streams;
     std::unique_ptr<Watcher> watcher;
     std::unique_ptr<DomainEvents> domain_events;
-    std::unique_ptr<Guard> guard;
-    std::vector<std::jthread> guards;  // its two halves
+    std::unique_ptr<Failover> failover;
+    std::vector<std::jthread> rounds;  // the guard's two halves, and the failover
     std::mutex listeners;
     std::atomic<bool> stopping = false;
 
-    // From the first moment on, whether the registry answers or not: what an earlier life watched goes on being watched.
-    void start_guard() {
+    // What an earlier life watched goes on being watched.
+    void make_guard(const SitePorts& ports) {
         const std::string path = settings.run + "/guard.json";
         const auto saved = read_file(path, 1u << 20);
         Guard::Hooks hooks;
@@ -85,18 +89,31 @@ struct Daemon::Parts {
         hooks.save = [path](const std::string& text) {
             if (auto written = write_file(path, text, 0600); !written) log::error("guard", "{}", written.error().what);
         };
-        guard = std::make_unique<Guard>(*app, app->site, GuardTimes{}, hooks, saved ? *saved : std::string());
-        const auto every = [](const std::stop_token& stop, std::chrono::milliseconds time, const std::function<void()>& work) {
+        guard = std::make_unique<Guard>(ports, settings.site, GuardTimes{}, hooks, saved ? *saved : std::string());
+    }
+
+    void every(std::chrono::milliseconds time, const std::function<void()>& work) {
+        rounds.emplace_back([time, work](const std::stop_token& stop) {
             std::mutex mutex;
             std::condition_variable_any wake;
             for (std::unique_lock lock(mutex); !stop.stop_requested(); wake.wait_for(lock, stop, time, [] { return false; })) work();
-        };
-        guards.emplace_back([this, every](const std::stop_token& stop) {
-            every(stop, guard->times().confirm, [this] {
-                if (const auto known = world->guarded_at(app->site); !known.empty() || !guard->idle()) guard->confirm(known);
-            });
         });
-        guards.emplace_back([this, every](const std::stop_token& stop) { every(stop, std::chrono::seconds(1), [this] { guard->enforce(); }); });
+    }
+
+    // From the first moment on, whether the registry answers or not.
+    void start_guard() {
+        every(guard->times().confirm, [this] {
+            if (const auto known = world->guarded_at(app->site); !known.empty() || !guard->idle()) guard->confirm(known);
+        });
+        every(std::chrono::seconds(1), [this] { guard->enforce(); });
+    }
+
+    void start_failover() {
+        failover = std::make_unique<Failover>(*app, app->site, FailoverTimes{}, [this](const std::string& vm, const std::string& text) { events.add("vm", vm, text); });
+        every(failover->times().look, [this] {
+            if (stopping) return;
+            if (const auto known = world->standing_by_at(app->site); !known.empty()) failover->look(known);
+        });
     }
 
     Result<void> open_listeners() {
@@ -153,7 +170,9 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
-    const SitePorts ports{*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()};
+    parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
+    parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
+    const SitePorts ports{*parts->watched_registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }
@@ -167,9 +186,10 @@ Daemon::~Daemon() {
     if (parts_->streams) parts_->streams->stop();
     parts_->server.stop();
     if (parts_->reconciler) parts_->reconciler->stop();
-    parts_->guards.clear();
     parts_->jobs.reset();  // waits for start jobs, which tell the reconciler how they ended
     parts_->reconciler.reset();
+    parts_->rounds.clear();
+    parts_->guard->leave();
 }
 
 void Daemon::run(const std::atomic<bool>& stop) {
@@ -203,6 +223,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("start", "{}", refreshed.error().what);
     parts.reconciler->look("", Cause::kRestart);
     parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts] { (void)parts.world->refresh(); });
+    parts.start_failover();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); });
     notify_systemd("STATUS=running");
     log::info("start", "site '{}' at {} is up", parts.settings.site, parts.settings.address);

@@ -3,7 +3,7 @@
 #include "toolstack/daemon/events.hpp"
 
 #include "toolstack/base/log.hpp"
-#include "toolstack/daemon/jobs.hpp"
+#include "toolstack/base/text.hpp"
 
 namespace blanket {
 namespace {

@@ -19,10 +19,6 @@ constexpr auto kClaimPatience = std::chrono::seconds(10);
 
 }  // namespace
 
-std::string rfc3339_now() {
-    return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now()));
-}
-
 Job::Job(std::string id, std::string verb, std::string subject)
     : id_(std::move(id)), verb_(std::move(verb)), subject_(std::move(subject)), created_(rfc3339_now()), start_(std::chrono::steady_clock::now()) {}
 

@@ -112,6 +112,4 @@ private:
     std::condition_variable released_;  // a claim ended
 };
 
-std::string rfc3339_now();
-
 }  // namespace blanket

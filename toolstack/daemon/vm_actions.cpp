@@ -93,6 +93,7 @@ Result<Json> set_policy(App& app, const VmRecord& vm, const std::string& policy,
     BLANKET_TRY(const auto changed, change_vm(app, vm.uuid, [&](VmRecord& edit) -> Result<void> {
         BLANKET_CHECK(refuse_moving(edit));  // its two ends hold a revision of the record
         edit.policy = policy;
+        if (policy != kPause) edit.standby.reset();  // its site removes that disk then
         return {};
     }));
     (void)app.world.refresh();

@@ -29,6 +29,7 @@ Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& targe
 Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run);
 Result<Json> disk_epochs(App& app, const Json& body);  // for a peer that asks: the epochs of the volumes that it names
 Result<Answer> drop_fork(App& app, const VmRecord& vm, bool dry_run);
+Result<Json> drop_standby(App& app, const std::string& uuid);  // for the owner that deletes it: this site's disk goes
 Result<Answer> import_vm(App& app, const Json& body, bool dry_run);
 
 // Used by several of them.

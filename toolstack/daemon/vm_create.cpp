@@ -125,6 +125,23 @@ Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
     return Answer{job, {}};
 }
 
+namespace {
+
+// Before the record goes: without it that site would keep the disk for ever.
+Result<void> remove_standby(App& app, const VmRecord& record) {
+    const std::string& name = record.standby->site;
+    const auto site = app.world.site(name);
+    if (!site) return {};  // it left the federation
+    const Json body{{"uuid", record.uuid}};
+    auto dropped = app.neighbours.call(*site, "POST", "/1.0/peer/drop-standby", &body);
+    if (!dropped)
+        return fail_hint(dropped.error().kind, std::format("site '{}' keeps a standby disk of VM '{}' and cannot be told to remove it: {}", name, record.name, dropped.error().what),
+                         std::format("the rest of it is gone; when '{}' answers: blanket vm delete {}", name, record.name));
+    return {};
+}
+
+}  // namespace
+
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
     if (vm.phase == Phase::kMigrating)
         return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", vm.name, vm.migration->target), std::format("blanket job watch {}", vm.migration->id));
@@ -134,6 +151,7 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
     if (dry_run) {
         Answer answer{nullptr, {"mark the record as deleting", std::format("power VM '{}' off", vm.name), "undefine it in libvirt"}};
         for (const auto& volume : vm.volumes) answer.steps.push_back(std::format("remove volume '{}' ({})", volume.id, format_bytes(volume.size)));
+        if (vm.standby) answer.steps.push_back(std::format("remove its standby disk at '{}'", vm.standby->site));
         answer.steps.emplace_back("release its addresses and remove the record");
         return answer;
     }
@@ -151,6 +169,10 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
         BLANKET_CHECK(app.hypervisor.undefine(uuid));
         self.phase("disk");
         for (const auto& volume : record.volumes) BLANKET_CHECK(app.blocks.remove_volume(volume.id));
+        if (record.standby) {
+            self.phase("standby");
+            BLANKET_CHECK(remove_standby(app, record));
+        }
         self.phase("record");
         for (const auto& nic : record.nics) BLANKET_CHECK(app.registry.remove(ip_key(nic)));
         BLANKET_CHECK(app.registry.remove_vm(record, marked.revision));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "toolstack/base/log.hpp"
+#include "toolstack/base/text.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/migrate/recovery.hpp"
@@ -110,6 +111,14 @@ Result<Json> disk_epochs(App& app, const Json& body) {
         if (const auto at = std::ranges::find(here, id.get<std::string>(), &VolumeFacts::id); at != here.end()) epochs[at->id] = at->epoch;
     }
     return Json{{"epochs", epochs}};
+}
+
+Result<Json> drop_standby(App& app, const std::string& uuid) {
+    BLANKET_TRY(const auto found, app.registry.vm(uuid));  // the record's word, not the peer's
+    if (!found || found->value.phase != Phase::kDeleting || !found->value.standby || found->value.standby->site != app.site)
+        return fail(Kind::kConflict, "VM {} is not being deleted, or '{}' is not its standby", uuid, app.site);
+    for (const auto& volume : found->value.volumes) BLANKET_CHECK(app.blocks.remove_volume(volume.id));
+    return Json::object();
 }
 
 Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run) {

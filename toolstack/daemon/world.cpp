@@ -93,6 +93,14 @@ std::vector<VmRecord> World::guarded_at(const std::string& site) const {
     return out;
 }
 
+std::vector<VmRecord> World::standing_by_at(const std::string& site) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<VmRecord> out;
+    for (const auto& [vm, revision] : snapshot_.vms)
+        if (vm.standby && vm.standby->site == site) out.push_back(vm);
+    return out;
+}
+
 Result<Versioned<VmRecord>> World::vm(const std::string& name) const {
     const Snapshot now = snapshot();
     for (const auto& vm : now.vms)

@@ -22,7 +22,8 @@ public:
     void on_change(std::function<void(const Snapshot&)> listener) { listener_ = std::move(listener); }
 
     [[nodiscard]] Snapshot snapshot() const;
-    [[nodiscard]] std::vector<VmRecord> guarded_at(const std::string& site) const;  // VMs of that site with the policy `pause`
+    [[nodiscard]] std::vector<VmRecord> guarded_at(const std::string& site) const;      // VMs of that site with the policy `pause`
+    [[nodiscard]] std::vector<VmRecord> standing_by_at(const std::string& site) const;  // those of other sites for which it stands by
     [[nodiscard]] Result<Versioned<VmRecord>> vm(const std::string& name) const;  // by name or UUID; kNotFound with what there is
     [[nodiscard]] Result<Site> site(const std::string& name) const;
     [[nodiscard]] Result<Net> net(const std::string& name) const;

@@ -59,6 +59,14 @@ Result<std::vector<XenDomain>> LibvirtHypervisor::xen_domains() {
     return xen_->domains();
 }
 
+Result<std::uint32_t> LibvirtHypervisor::watchdog(std::uint32_t id, std::chrono::seconds time) {
+    const std::lock_guard lock(xen_mutex_);
+    if (!xen_) {
+        BLANKET_TRY(xen_, XenHost::open());
+    }
+    return xen_->watchdog(id, static_cast<std::uint32_t>(time.count()));
+}
+
 Result<HostFacts> LibvirtHypervisor::facts() {
     BLANKET_TRY(const ConnectHandle connection, connection_.get());
     unsigned long version = 0;

@@ -34,6 +34,7 @@ public:
     Result<void> pause(const std::string& uuid) override;
     Result<void> unpause(const std::string& uuid) override;
     Result<std::string> definition(const std::string& uuid) override;
+    Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) override;
 
     Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
     Result<void> resume_source(const std::string& uuid) override;

@@ -75,6 +75,13 @@ Result<XenFacts> XenHost::facts() {
     return facts;
 }
 
+Result<std::uint32_t> XenHost::watchdog(std::uint32_t id, std::uint32_t seconds) {
+    const std::lock_guard lock(handle_->mutex);
+    const int got = xc_watchdog(handle_->xch, id, seconds);
+    if (got < 0) return fail_errno("xc_watchdog", "dom0");
+    return id != 0 ? id : static_cast<std::uint32_t>(got);
+}
+
 Result<void> XenHost::raise_host_weight(std::uint16_t weight) {
     const std::lock_guard lock(handle_->mutex);
     xen_domctl_sched_credit2 params{};

@@ -41,6 +41,8 @@ public:
     Result<std::vector<XenDomain>> domains();  // without dom0 and Xen's own
     // Gives dom0 at least this weight in the credit2 scheduler. Guests' I/O and every move run in dom0: at the guests' own weight (256) it would starve with them.
     Result<void> raise_host_weight(std::uint16_t weight);
+    // SCHEDOP_watchdog on dom0: Xen restarts the host unless this is called again within `seconds`. `id` 0: a new one; 0 seconds: disarms it. Returns its id.
+    Result<std::uint32_t> watchdog(std::uint32_t id, std::uint32_t seconds);
 
 private:
     struct Handle;

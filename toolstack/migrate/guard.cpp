@@ -11,19 +11,31 @@ namespace {
 
 constexpr std::string_view kLog = "guard";
 
-bool guarded(const VmRecord& vm, const std::string& site) { return vm.policy == kPause && vm.owner == site && vm.phase == Phase::kRunning; }
+// The phases in which it runs there, or may the next moment.
+bool guarded(const VmRecord& vm, const std::string& site) {
+    return vm.policy == kPause && vm.owner == site && vm.phase != Phase::kStopped && vm.phase != Phase::kDeleting;
+}
 
 }  // namespace
 
 Guard::Guard(SitePorts ports, std::string site, GuardTimes times, Hooks hooks, const std::string& saved)
     : ports_(ports), site_(std::move(site)), times_(times), hooks_(std::move(hooks)) {
-    const auto list = saved.empty() ? Result<Json>(Json::array()) : parse_json(saved);
-    if (!list || !list->is_array()) return;
+    if (!saved.empty()) load(saved);
+}
+
+void Guard::load(const std::string& saved) {
+    const auto file = parse_json(saved);
+    if (!file || !file->is_object()) return;
+    watchdog_ = static_cast<std::uint32_t>(json_number_or(*file, "watchdog", 0));
+    const auto list = file->find("vms");
+    if (list == file->end() || !list->is_array()) return;
+    const std::int64_t now = ports_.clock.boottime_ms();
     for (const auto& item : *list) {
         const std::string uuid = json_string_or(item, "uuid", "");
         const auto volumes = item.find("volumes");
         if (uuid.empty() || volumes == item.end() || !volumes->is_array()) continue;
-        Watch watch{json_string_or(item, "name", uuid), {}, ports_.clock.boottime_ms(), json_bool_or(item, "held", false), false};
+        const auto confirmed = static_cast<std::int64_t>(json_number_or(item, "confirmed_ms", 0));
+        Watch watch{json_string_or(item, "name", uuid), {}, std::min(confirmed, now), json_bool_or(item, "held", false), false, false};
         for (const auto& id : *volumes)
             if (id.is_string()) watch.volumes.push_back(id.get<std::string>());
         watched_.emplace(uuid, std::move(watch));
@@ -37,54 +49,68 @@ bool Guard::idle() const {
 
 void Guard::save_now() const {
     Json list = Json::array();
-    for (const auto& [uuid, watch] : watched_) list.push_back({{"uuid", uuid}, {"name", watch.name}, {"volumes", watch.volumes}, {"held", watch.held}});
-    hooks_.save(list.dump());
+    for (const auto& [uuid, watch] : watched_)
+        list.push_back({{"uuid", uuid}, {"name", watch.name}, {"volumes", watch.volumes}, {"held", watch.held}, {"confirmed_ms", std::max<std::int64_t>(0, watch.confirmed_ms)}});
+    hooks_.save(Json{{"watchdog", watchdog_}, {"vms", list}}.dump());
 }
 
-void Guard::watch(const std::vector<VmRecord>& known) {
+void Guard::expect(const VmRecord& vm) {
+    if (!guarded(vm, site_)) return;
     const std::lock_guard lock(mutex_);
-    const std::size_t before = watched_.size();
-    for (const auto& vm : known) {
-        if (!guarded(vm, site_) || watched_.contains(vm.uuid)) continue;
-        Watch watch{vm.name, {}, ports_.clock.boottime_ms(), false, false};
-        for (const auto& volume : vm.volumes) watch.volumes.push_back(volume.id);
-        watched_.emplace(vm.uuid, std::move(watch));
-    }
-    if (watched_.size() != before) save_now();
+    if (const auto at = watched_.find(vm.uuid); at != watched_.end() && !at->second.stale) return;
+    Watch watch{vm.name, {}, ports_.clock.boottime_ms(), false, false, false};
+    for (const auto& volume : vm.volumes) watch.volumes.push_back(volume.id);
+    watched_.insert_or_assign(vm.uuid, std::move(watch));
+    save_now();
 }
 
 void Guard::confirm(const std::vector<VmRecord>& known) {
-    watch(known);
+    for (const auto& vm : known) expect(vm);
     std::vector<std::string> uuids;
     {
         const std::lock_guard lock(mutex_);
         for (const auto& [uuid, watch] : watched_) uuids.push_back(uuid);
     }
-    for (const auto& uuid : uuids) {
-        const std::int64_t asked_ms = ports_.clock.boottime_ms();  // not when the answer comes: it may have been on its way for long
+    if (uuids.empty()) return;
+    const std::int64_t asked_ms = ports_.clock.boottime_ms();  // not when the answer comes: it may have been on its way for long
+    if (!ports_.registry.beat(site_, false)) return;           // before the questions: who takes a VM over after this beat is seen by them
+    for (const auto& uuid : uuids)
         if (const auto found = ports_.registry.vm(uuid)) judge(uuid, *found, asked_ms);
-    }
+    const std::lock_guard lock(mutex_);
+    save_now();
 }
 
 void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecord>>& found, std::int64_t asked_ms) {
     const VmRecord* const record = found ? &found->value : nullptr;
     const bool ours = record != nullptr && record->owner == site_;
-    const bool guarded_still = ours && record->policy == kPause && record->phase != Phase::kStopped && record->phase != Phase::kDeleting;
+    const bool guarded_still = record != nullptr && guarded(*record, site_);
     const bool may_run = ours && record->phase == Phase::kRunning;  // the other phases are recovery's affair
+    const bool stale = record != nullptr && !ours;
     Watch now;
     {
         const std::lock_guard lock(mutex_);
         const auto at = watched_.find(uuid);
         if (at == watched_.end() || at->second.busy) return;
+        at->second.stale = stale;
         if (guarded_still) at->second.confirmed_ms = asked_ms;
-        if (!at->second.held || !may_run) {
+        if (!stale && !(at->second.held && may_run)) {
             if (guarded_still) return;
-            watched_.erase(at);  // a copy that is held and no longer ours stays so
+            watched_.erase(at);
             save_now();
             return;
         }
         at->second.busy = true;
         now = at->second;
+    }
+    if (stale) {  // this host was frozen while another one took it over: not a write more than can be helped, until recovery takes the copy away
+        const auto present = hold(uuid, now);
+        if (!present) log::error(kLog, "VM {}, a stale copy, cannot be suspended yet: {}", now.name, present.error().what);
+        end_work(uuid);
+        if (!present || *present) return;
+        const std::lock_guard lock(mutex_);
+        watched_.erase(uuid);
+        save_now();
+        return;
     }
     const auto released = release(uuid, now, record->epoch);
     if (!released) log::error(kLog, "VM {} cannot go on yet: {}", now.name, released.error().what);
@@ -93,20 +119,65 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
 }
 
 void Guard::enforce() {
+    const bool well = hold_older_than(times_.margin.count());
+    if (idle()) set_watchdog(std::chrono::seconds(0));
+    else if (well) set_watchdog(times_.watchdog);
+}
+
+bool Guard::hold_older_than(std::int64_t margin_ms) {
     std::vector<std::pair<std::string, Watch>> due;
+    bool well = true;
     {
         const std::lock_guard lock(mutex_);
-        for (auto& [uuid, watch] : watched_)
-            if (!watch.held && !watch.busy && ports_.clock.boottime_ms() - watch.confirmed_ms > times_.margin.count()) {
-                watch.busy = true;
-                due.emplace_back(uuid, watch);
+        for (auto& [uuid, watch] : watched_) {  // those held already too: somebody may have resumed one by hand
+            if (ports_.clock.boottime_ms() - watch.confirmed_ms <= margin_ms) continue;
+            if (watch.busy) {
+                well = false;
+                continue;
             }
+            watch.busy = true;
+            due.emplace_back(uuid, watch);
+        }
     }
     for (const auto& [uuid, watch] : due) {
         const auto held = hold(uuid, watch);
         if (!held) log::error(kLog, "VM {} cannot be suspended yet: {}", watch.name, held.error().what);
+        well = well && held.has_value();
         end_work(uuid);
     }
+    return well;
+}
+
+void Guard::leave() {
+    if (idle()) return;
+    if (ports_.registry.beat(site_, true)) {
+        const std::lock_guard lock(mutex_);
+        watched_.clear();  // the next life begins anew, however late
+        save_now();
+    } else {
+        if (!hold_older_than(-1)) return;  // the watchdog stays
+        log::warning(kLog, "blanketd ends without a registry: the VMs of the policy '{}' stand still", kPause);
+    }
+    set_watchdog(std::chrono::seconds(0));
+}
+
+void Guard::set_watchdog(std::chrono::seconds time) {
+    std::uint32_t id = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        id = watchdog_;
+    }
+    if (id == 0 && time.count() == 0) return;
+    auto set = ports_.hypervisor.watchdog(id, time);
+    if (!set && id != 0 && time.count() != 0) set = ports_.hypervisor.watchdog(0, time);  // that one is gone: a new one
+    const std::lock_guard lock(mutex_);
+    if (!set && !watchdog_failed_) log::error(kLog, "Xen's watchdog does not stand behind the policy '{}': {}", kPause, set.error().what);
+    watchdog_failed_ = !set;
+    if (!set && time.count() != 0) return;
+    const std::uint32_t now = time.count() == 0 ? 0 : *set;
+    if (now == watchdog_) return;
+    watchdog_ = now;
+    save_now();
 }
 
 void Guard::set_held(const std::string& uuid, bool held) {
@@ -122,18 +193,17 @@ void Guard::end_work(const std::string& uuid) {
     if (const auto at = watched_.find(uuid); at != watched_.end()) at->second.busy = false;
 }
 
-Result<void> Guard::hold(const std::string& uuid, const Watch& watch) {
+Result<bool> Guard::hold(const std::string& uuid, const Watch& watch) {
     BLANKET_TRY(const auto domains, ports_.hypervisor.list());
     const auto domain = std::ranges::find(domains, uuid, &DomainInfo::uuid);
-    if (domain == domains.end() || domain->state != DomainState::kRunning) return {};  // nothing runs that could write
-    set_held(uuid, true);  // before it is: a restart in between then knows that it was us, and a VM that runs is released at no cost
-    if (auto paused = ports_.hypervisor.pause(uuid); !paused) {
-        set_held(uuid, false);
-        return paused;
-    }
+    if (domain == domains.end()) return false;
+    if (domain->state != DomainState::kRunning) return true;  // nothing runs that could write
+    // Before it is, and also when the answer says that it is not: a restart in between then knows that it was us, and a VM that runs is released at no cost.
+    set_held(uuid, true);
+    BLANKET_CHECK(ports_.hypervisor.pause(uuid));
     for (const auto& id : watch.volumes) BLANKET_CHECK(ports_.blocks.close_volume(id));
-    hooks_.tell(watch.name, std::format("suspended: the registry has not confirmed for {} s that it belongs here (policy '{}')", times_.margin.count() / 1000, kPause));
-    return {};
+    hooks_.tell(watch.name, std::format("suspended: the registry does not confirm, or no longer says, that it belongs here (policy '{}')", kPause));
+    return true;
 }
 
 Result<void> Guard::release(const std::string& uuid, const Watch& watch, std::uint64_t epoch) {

@@ -2,8 +2,14 @@
 // The policy `pause`: a VM whose site cannot confirm with the registry that it still owns it stands still within a margin, memory and disk kept, and goes on
 // as soon as the record says so again. Two halves on two threads, because one of them waits for the registry and the other must not.
 //
-//   confirm()  every `confirm`:  the record, read through the quorum, names this site -> the time of the question is the VM's newest confirmation
+//   confirm()  every `confirm`:  a beat is written, then the record, read through the quorum, names this site -> the time before the beat is the VM's
+//                                newest confirmation
 //   enforce()  every second:     older than `margin` -> the domain is paused, then its disk suspended
+//
+// failover.hpp relies on it: who has not beaten for long has no VM of this policy that still runs. Therefore
+// - expect() is called before a record is written that lets such a VM run here (watched_registry.hpp), so that there is no moment in which it is not watched;
+// - what is watched, and since when, is saved: a restart of blanketd neither forgets it nor gives it more time;
+// - while something is watched Xen's watchdog stands behind enforce(): is it not called, or cannot pause what it must, the host restarts.
 //
 // Time is CLOCK_BOOTTIME. A host that its provider froze finds after the thaw that the confirmation is old, unless its clock stood still too; then the next
 // confirm() decides. What a copy did meanwhile under an old epoch is in its own disk only, and recovery keeps it apart (Claim::kFork, kForeign).
@@ -24,6 +30,7 @@ namespace blanket {
 struct GuardTimes {
     std::chrono::milliseconds confirm = std::chrono::seconds(5);
     std::chrono::milliseconds margin = std::chrono::seconds(15);  // more than two questions and a slow answer
+    std::chrono::seconds watchdog{30};                            // a restart of blanketd on a busy host fits in
 };
 
 class Guard final {
@@ -33,13 +40,18 @@ public:
         // What is watched, kept beside the domains (it must survive blanketd, not the host): a restart without a registry must know it too.
         std::function<void(const std::string& text)> save;
     };
-    // `saved`: what an earlier life saved, empty = nothing. Its VMs count as confirmed now, once.
+    // `saved`: what an earlier life saved, empty = nothing.
     Guard(SitePorts ports, std::string site, GuardTimes times, Hooks hooks, const std::string& saved = {});
 
-    // `known`: the newest snapshot's VMs; those here with the policy are watched from now on. May wait for the registry. One thread.
+    // This record is about to be written: should it let its VM run here under the policy, that is watched from now on. Any thread.
+    void expect(const VmRecord& vm);
+    // `known`: the newest snapshot's VMs; those here with the policy are watched too. May wait for the registry. One thread.
     void confirm(const std::vector<VmRecord>& known);
     // Never asks the registry. One thread, which may be another.
     void enforce();
+    // blanketd ends by intent: nobody is to take over what is watched, and the watchdog is disarmed. Without a registry everything is paused first.
+    // The threads of the halves have ended before.
+    void leave();
     [[nodiscard]] bool idle() const;  // nothing to watch
     [[nodiscard]] GuardTimes times() const { return times_; }
 
@@ -50,21 +62,26 @@ private:
         std::int64_t confirmed_ms = 0;  // CLOCK_BOOTTIME
         bool held = false;              // by us
         bool busy = false;              // one of the halves works on it now
+        bool stale = false;             // another site's, at the last look: watched until its domain here is gone
     };
-    void watch(const std::vector<VmRecord>& known);
+    void load(const std::string& saved);
     void judge(const std::string& uuid, const std::optional<Versioned<VmRecord>>& found, std::int64_t asked_ms);
-    Result<void> hold(const std::string& uuid, const Watch& watch);
+    Result<bool> hold(const std::string& uuid, const Watch& watch);  // whether there is such a domain; it stands still then
     Result<void> release(const std::string& uuid, const Watch& watch, std::uint64_t epoch);
+    bool hold_older_than(std::int64_t margin_ms);  // true: none of these runs any more
     void set_held(const std::string& uuid, bool held);
     void end_work(const std::string& uuid);
+    void set_watchdog(std::chrono::seconds time);
     void save_now() const;  // with mutex_ held
 
     SitePorts ports_;
     const std::string site_;
     const GuardTimes times_;
     const Hooks hooks_;
-    mutable std::mutex mutex_;  // watched_; never held over a port's call
+    mutable std::mutex mutex_;  // what follows; never held over a port's call
     std::map<std::string, Watch> watched_;  // by UUID
+    std::uint32_t watchdog_ = 0;            // Xen's id of it, 0 = not armed
+    bool watchdog_failed_ = false;          // said once
 };
 
 }  // namespace blanket

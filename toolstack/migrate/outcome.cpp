@@ -2,6 +2,8 @@
 // See outcome.hpp.
 #include "toolstack/migrate/outcome.hpp"
 
+#include "toolstack/base/text.hpp"
+
 namespace blanket::migrate {
 namespace {
 
@@ -52,6 +54,8 @@ Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Vers
     won.epoch = vm.value.epoch + 1;
     won.phase = Phase::kSettling;
     won.migration.reset();
+    won.standby.reset();
+    if (won.policy == kPause) won.standby = Standby{vm.value.owner, vm.value.epoch, rfc3339_now()};  // its disk is equal to ours at this moment
     for (;;) {
         const auto updated = registry.update_vm(won, vm.revision);
         if (updated) return won;

@@ -62,6 +62,18 @@ Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::opt
     return true;
 }
 
+namespace {
+
+// change_vm; but a VM of the policy `pause` is written in any case: a standby that is about to take it over is too late then, or this is.
+Result<Versioned<VmRecord>> claim_start(Registry& registry, const std::string& site, const std::string& uuid, const std::function<Result<void>(VmRecord&)>& change) {
+    BLANKET_TRY(const auto vm, change_vm(registry, site, uuid, change));
+    if (vm.value.policy != kPause) return vm;
+    BLANKET_TRY(const std::uint64_t revision, registry.update_vm(vm.value, vm.revision));
+    return Versioned<VmRecord>{vm.value, revision};
+}
+
+}  // namespace
+
 Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
                             const std::function<void(const char*)>& phase) {
     const auto begins = [&](const char* name) {
@@ -69,7 +81,7 @@ Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std:
     };
     begins("record");
     BLANKET_TRY(const HostFacts facts, ports.hypervisor.facts());
-    BLANKET_TRY(const auto vm, change_vm(ports.registry, site, uuid, [&](VmRecord& record) -> Result<void> {
+    BLANKET_TRY(const auto vm, claim_start(ports.registry, site, uuid, [&](VmRecord& record) -> Result<void> {
         if (record.phase == Phase::kMigrating)
             return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", record.name, record.migration->target), std::format("blanket job watch {}", record.migration->id));
         if (record.phase == Phase::kDeleting) return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted", record.name), "blanket job list");
@@ -185,7 +197,15 @@ Result<void> Recovery::apply(Action action, const std::string& uuid, const std::
         case Action::kSettle: return settle(record->value, domain);
         case Action::kTakeBack: return take_back(record->value, domain);
         case Action::kRemoveCopy: return remove_copy(record->value, domain);
-        case Action::kKeepFork: return keep_fork(record->value, domain);
+        case Action::kKeepFork:
+            BLANKET_CHECK(keep_disk(record->value, domain));
+            host_.tell(record->value.name, std::format("'{}' took it over (epoch {}) while this site was away: the copy here was stopped; its disk is kept until `blanket vm drop-fork {}`",
+                                                       record->value.owner, record->value.epoch, record->value.name));
+            return {};
+        case Action::kKeepStandby:
+            BLANKET_CHECK(keep_disk(record->value, domain));
+            if (domain) host_.tell(record->value.name, std::format("a left-over copy was stopped; '{}' owns it (epoch {}), its disk here stands by", record->value.owner, record->value.epoch));
+            return {};
         case Action::kFinishDelete: return {};
     }
     return {};
@@ -210,12 +230,17 @@ Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<D
     return {};
 }
 
-Result<void> Recovery::keep_fork(const VmRecord& record, const std::optional<DomainInfo>& domain) {
+Result<void> Recovery::keep_disk(const VmRecord& record, const std::optional<DomainInfo>& domain) {
     // The domain first: a backend whose device is suspended could not let go of it. What it still writes goes to its own disk only.
     if (domain) BLANKET_CHECK(ports_.ends.destroy_source(record.uuid));
-    for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
-    host_.tell(record.name, std::format("'{}' took it over (epoch {}) while this site was away: the copy here was stopped; its disk is kept until `blanket vm drop-fork {}`",
-                                        record.owner, record.epoch, record.name));
+    BLANKET_TRY(const auto here, ports_.blocks.volumes());
+    for (const auto& volume : record.volumes) {
+        if (std::ranges::find(here, volume.id, &VolumeFacts::id) == here.end()) continue;
+        BLANKET_TRY(const auto move, ports_.moves.source(volume));
+        BLANKET_CHECK(move->finish(false, record.epoch));  // the mirror of a move that broke off
+        BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
+        BLANKET_CHECK(ports_.blocks.fence_volume(volume.id, record.epoch + 1));
+    }
     return {};
 }
 

@@ -21,6 +21,7 @@ enum class Claim : std::uint8_t {
     kForeign,    // another site owns it
     kIncoming,   // another site owns it and moves it here
     kFork,       // another site took it over without this one: what is here is kept, and never runs
+    kStandby,    // another site owns it; this one keeps the disk that it last had, for failover.hpp
     kStopped,    // ours, stopped by intent
     kRunning,    // ours, running by intent
     kSettling,   // ours by a commit or a take-back, not all in place
@@ -53,6 +54,7 @@ enum class Action : std::uint8_t {
     kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
     kRemoveCopy,    // a copy of a VM that is not ours (any more): remove it
     kKeepFork,      // the domain goes, the disk stays for inspection
+    kKeepStandby,   // the domain goes, the disk stays for the day on which the owner is lost
     kFinishDelete,  // carry the deletion on
     kLater,         // in no rule: a job works on the VM; what it leaves must be looked at
 };
@@ -118,7 +120,7 @@ private:
     Result<void> settle(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);
-    Result<void> keep_fork(const VmRecord& record, const std::optional<DomainInfo>& domain);
+    Result<void> keep_disk(const VmRecord& record, const std::optional<DomainInfo>& domain);
     void tell_once(const Situation& now, const std::string& name);
 
     SitePorts ports_;

@@ -46,6 +46,12 @@ const std::vector<Rule>& rules() {
         {Claim::kFork,      Seen::kCrashed, kKeepFork,     kKeepFork,     kKeepFork,     "as off"},
         {Claim::kFork,      Seen::kUp,      kKeepFork,     kKeepFork,     kKeepFork,     "a stale copy: what it did since the take-over stays in its disk, and it must not run"},
         {Claim::kFork,      Seen::kHeld,    kKeepFork,     kKeepFork,     kKeepFork,     "as up: it is never resumed"},
+        {Claim::kStandby,   Seen::kAbsent,  kNone,         kNone,         kNone,         "its disk was removed: it can be no standby until it was moved again"},
+        {Claim::kStandby,   Seen::kDisk,    kNone,         kKeepStandby,  kNone,         "as it should be; after a restart the rest of a mirror may be there"},
+        {Claim::kStandby,   Seen::kOff,     kKeepStandby,  kKeepStandby,  kKeepStandby,  "a left-over definition of a VM that moved away"},
+        {Claim::kStandby,   Seen::kCrashed, kKeepStandby,  kKeepStandby,  kKeepStandby,  "as off"},
+        {Claim::kStandby,   Seen::kUp,      kKeepStandby,  kKeepStandby,  kKeepStandby,  "a stale copy: its epoch has passed, it must not run"},
+        {Claim::kStandby,   Seen::kHeld,    kKeepStandby,  kKeepStandby,  kKeepStandby,  "the suspended rest of a move that was committed"},
         {Claim::kStopped,   Seen::kAbsent,  kDefine,       kDefine,       kNone,         "virsh undefine: the record is the truth, delete it with blanket vm delete"},
         {Claim::kStopped,   Seen::kDisk,    kDefine,       kDefine,       kNone,         "as absent: its disk stays"},
         {Claim::kStopped,   Seen::kOff,     kNone,         kNone,         kNone,         "as it should be"},
@@ -91,7 +97,9 @@ Claim claim_of(const std::optional<VmRecord>& record, const std::string& here) {
     if (!record) return Claim::kNone;
     if (record->owner != here) {
         if (std::ranges::find(record->forks, here, &Fork::site) != record->forks.end()) return Claim::kFork;
-        return record->migration && record->migration->target == here ? Claim::kIncoming : Claim::kForeign;
+        if (record->migration && record->migration->target == here) return Claim::kIncoming;
+        const bool standby = record->standby && record->standby->site == here && record->phase != Phase::kDeleting;
+        return standby ? Claim::kStandby : Claim::kForeign;
     }
     switch (record->phase) {
         case Phase::kStopped: return Claim::kStopped;
@@ -117,8 +125,8 @@ Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here) {
 }
 
 std::string_view to_string(Claim claim) {
-    static constexpr std::array<std::pair<Claim, std::string_view>, 9> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
-        {Claim::kIncoming, "incoming"}, {Claim::kFork, "fork"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
+    static constexpr std::array<std::pair<Claim, std::string_view>, 10> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
+        {Claim::kIncoming, "incoming"}, {Claim::kFork, "fork"}, {Claim::kStandby, "standby"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
     return name_of(kNames, claim);
 }
 
@@ -134,9 +142,9 @@ std::string_view to_string(Cause cause) {
 }
 
 std::string_view to_string(Action action) {
-    static constexpr std::array<std::pair<Action, std::string_view>, 12> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+    static constexpr std::array<std::pair<Action, std::string_view>, 13> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
         {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
-        {Action::kRemoveCopy, "remove copy"}, {Action::kKeepFork, "keep fork"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
+        {Action::kRemoveCopy, "remove copy"}, {Action::kKeepFork, "keep fork"}, {Action::kKeepStandby, "keep standby"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
     return name_of(kNames, action);
 }
 

@@ -168,7 +168,9 @@ Result<void> Source::clean_up() {
     };
     keep_first(ports_.ends.destroy_source(plan_.vm.value.uuid));
     for (auto& move : moves_) keep_first(move->finish(false, plan_.vm.value.epoch));
-    for (const auto& volume : plan_.vm.value.volumes) keep_first(ports_.blocks.remove_volume(volume.id));
+    const VmRecord& vm = plan_.vm.value;
+    const bool standby = vm.policy == kPause;  // so says the commit
+    for (const auto& volume : vm.volumes) keep_first(standby ? ports_.blocks.fence_volume(volume.id, vm.epoch + 2) : ports_.blocks.remove_volume(volume.id));
     return first;
 }
 

@@ -14,7 +14,8 @@ std::uint64_t epoch_here(const std::vector<VolumeFacts>& here, const Volume& vol
 }
 
 std::string disk_in_words(const TakeOver& plan) {
-    return plan.disk_epoch == 0 ? std::string("its base image, as nothing that it ever wrote is here") : std::format("the disk that this site last had under epoch {}", plan.disk_epoch);
+    if (plan.disk_epoch == 0) return "its base image, as nothing that it ever wrote is here";
+    return std::format("the disk that this site last had, of epoch {}{}{}", plan.disk_epoch, plan.disk_since.empty() ? "" : ", as it was at ", plan.disk_since);
 }
 
 }  // namespace
@@ -45,6 +46,7 @@ Result<TakeOver> plan_take_over(const VmRecord& vm, const std::string& site, con
     plan.why = TakeOver::Why::kOwnerLost;
     // Several disks are one state only when they are of one epoch.
     if (!vm.volumes.empty() && oldest == newest) plan.disk_epoch = newest;
+    if (vm.standby && vm.standby->site == site && vm.standby->epoch == plan.disk_epoch) plan.disk_since = vm.standby->since;
     if (plan.disk_epoch == 0) plan.from_image = vm.volumes;
     if (!accept_loss)
         return fail_hint(Kind::kPrecondition, std::format("VM '{}' belongs to '{}' (epoch {}); taking it over here begins from {}, and loses what it wrote at '{}'", vm.name, vm.owner,
@@ -61,6 +63,7 @@ VmRecord taken_over(const VmRecord& vm, const std::string& site, const TakeOver&
     won.epoch = plan.epoch;
     won.phase = vm.phase == Phase::kStopped && !runs_here ? Phase::kStopped : Phase::kSettling;
     won.migration.reset();
+    won.standby.reset();
     return won;
 }
 

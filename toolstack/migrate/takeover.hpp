@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A VM is taken over by a site that its owner did not hand it to: because the owner is lost, or because the registry was put back to an older state.
-// Pure decision and the one compare-and-swap; daemon/vm_recover.cpp calls it for `blanket vm recover`, tests/sim under faults.
+// Pure decision and the one compare-and-swap; daemon/vm_recover.cpp calls it for `blanket vm recover`, failover.cpp without anybody's word, tests/sim under
+// faults.
 #pragma once
 
 #include <optional>
@@ -19,6 +20,7 @@ struct TakeOver {
     Why why = Why::kOwnerLost;
     std::uint64_t epoch = 0;             // that it gets
     std::uint64_t disk_epoch = 0;        // of the disk here that it starts from; 0: from its base image
+    std::string disk_since;              // when that epoch ended, if its record tells
     std::vector<Volume> from_image;      // volumes to be made anew: there are none here, or only half of a move's
 };
 

@@ -2,6 +2,7 @@
 // The conversation's order at the target, the commit, and what is taken away again on an error; see target.hpp.
 #include "toolstack/migrate/target.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -109,7 +110,14 @@ Result<void> Target::begin() {
     if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != link_.peer())
         return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, link_.peer(), here_);
     for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(link_, ports_.blocks, sha256));
+    BLANKET_TRY(const auto disks, ports_.blocks.volumes());
     for (const auto& volume : vm_.value.volumes) {
+        if (const auto at = std::ranges::find(disks, volume.id, &VolumeFacts::id); at != disks.end()) {
+            if (at->record_epoch() > vm_.value.epoch)
+                return fail_hint(Kind::kConflict, std::format("site '{}' has a newer state of VM '{}' (epoch {}) than its record (epoch {})", here_, vm_.value.name, at->record_epoch(), vm_.value.epoch),
+                                 std::format("at '{}': blanket vm recover {}", here_, vm_.value.name));
+            BLANKET_CHECK(ports_.blocks.remove_volume(volume.id));  // an older state of it: this site's as its standby, or left by a move
+        }
         BLANKET_CHECK(ports_.blocks.create_volume(volume, vm_.value.epoch + 1));
         volumes_made_.push_back(volume.id);
         BLANKET_TRY(auto move, ports_.moves.target(volume));

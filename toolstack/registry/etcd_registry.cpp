@@ -13,6 +13,8 @@ constexpr int kOlderVersions = 8;  // of a record that makes no sense, that are 
 std::string full(std::string_view key) { return std::string(kRegistryPrefix) + std::string(key); }
 std::string vm_key(const std::string& uuid) { return full("vms/" + uuid); }
 std::string name_key(const std::string& name) { return full("names/vm/" + name); }
+std::string beat_key(const std::string& site) { return std::string(kBeatPrefix) + site; }
+constexpr std::string_view kLeaving = "leaving";
 std::string text_of(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // Keys that callers choose: printable path components, bounded.
@@ -110,17 +112,41 @@ Result<std::uint64_t> EtcdRegistry::create_vm(const VmRecord& vm) {
     });
 }
 
+Error EtcdRegistry::changed_meanwhile(const VmRecord& vm, std::uint64_t expected_revision) {
+    const auto now = this->vm(vm.uuid);
+    if (now && *now)
+        return {Kind::kConflict,
+                std::format("the record of VM '{}' changed meanwhile: owner '{}', epoch {}, {} (revision {}, expected {})", vm.name, (*now)->value.owner, (*now)->value.epoch,
+                            to_string((*now)->value.phase), (*now)->revision, expected_revision),
+                "look at it and try again: blanket vm show " + vm.name};
+    if (now) return {Kind::kConflict, std::format("VM '{}' has been deleted meanwhile", vm.name), {}};
+    return {Kind::kConflict, std::format("the record of VM '{}' changed meanwhile", vm.name), {}};
+}
+
 Result<std::uint64_t> EtcdRegistry::update_vm(const VmRecord& vm, std::uint64_t expected_revision) {
     BLANKET_CHECK(check_uuid(vm.uuid));
-    return commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), text_of(to_json(vm))}}}, [&] {
-        const auto now = this->vm(vm.uuid);
-        if (now && *now)
-            return Error{Kind::kConflict,
-                         std::format("the record of VM '{}' changed meanwhile: owner '{}', epoch {}, {} (revision {}, expected {})", vm.name,
-                                     (*now)->value.owner, (*now)->value.epoch, to_string((*now)->value.phase), (*now)->revision, expected_revision),
-                         "look at it and try again: blanket vm show " + vm.name};
-        if (now) return Error{Kind::kConflict, std::format("VM '{}' has been deleted meanwhile", vm.name), {}};
-        return Error{Kind::kConflict, std::format("the record of VM '{}' changed meanwhile", vm.name), {}};
+    return commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), text_of(to_json(vm))}}}, [&] { return changed_meanwhile(vm, expected_revision); });
+}
+
+Result<void> EtcdRegistry::beat(const std::string& site, bool leaving) {
+    BLANKET_CHECK(check_name(site, "site"));
+    BLANKET_TRY(const EtcdTxnReply reply, client_->txn({}, {{beat_key(site), leaving ? std::string(kLeaving) : std::string("here")}}));
+    static_cast<void>(reply);
+    return {};
+}
+
+Result<std::optional<Beat>> EtcdRegistry::last_beat(const std::string& site) {
+    BLANKET_CHECK(check_name(site, "site"));
+    BLANKET_TRY(const auto kv, client_->get(beat_key(site)));
+    if (!kv) return std::nullopt;
+    return Beat{kv->mod_revision, kv->value == kLeaving};
+}
+
+Result<std::uint64_t> EtcdRegistry::take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) {
+    BLANKET_CHECK(check_uuid(vm.uuid));
+    BLANKET_CHECK(check_name(silent, "site"));
+    return commit({{{vm_key(vm.uuid), expected_revision}, {beat_key(silent), beat}}, {{vm_key(vm.uuid), text_of(to_json(vm))}}}, [&] {
+        return Error{Kind::kConflict, std::format("site '{}' is not silent any more, or the record of VM '{}' changed meanwhile", silent, vm.name), "blanket vm show " + vm.name};
     });
 }
 

@@ -15,6 +15,7 @@
 namespace blanket {
 
 inline constexpr std::string_view kRegistryPrefix = "/blanket/v1/";
+inline constexpr std::string_view kBeatPrefix = "/blanket/beats/";  // beside it: every few seconds a new one, that no watcher wants to see
 
 class EtcdRegistry final : public Registry {
 public:
@@ -25,6 +26,9 @@ public:
     Result<std::uint64_t> create_vm(const VmRecord& vm) override;
     Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
     Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<void> beat(const std::string& site, bool leaving) override;
+    Result<std::optional<Beat>> last_beat(const std::string& site) override;
+    Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) override;
     Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) override;
     Result<std::optional<Versioned<Json>>> get(const std::string& key) override;
     Result<void> remove(const std::string& key) override;
@@ -36,6 +40,7 @@ private:
     };
     Result<VmRecord> read_vm(const EtcdKv& kv, Malformed* malformed);
     Result<std::uint64_t> commit(const Write& write, const std::function<Error()>& lost);
+    Error changed_meanwhile(const VmRecord& vm, std::uint64_t expected_revision);
     std::shared_ptr<EtcdClient> client_;
 };
 

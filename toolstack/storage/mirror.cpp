@@ -14,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto kStep = 15s;       // one drbdsetup call that talks to the local kernel only
 constexpr auto kPoll = 10ms;      // also the unit in which waiting is counted, so that a fake clock needs no more than sleep()
+constexpr std::chrono::milliseconds kDeclare = 2s;     // two round trips, and what a busy host adds
 constexpr std::chrono::milliseconds kSettle = 5s;      // the resync after a short break of the link may still have to end
 constexpr std::chrono::milliseconds kReconnect = 1s;   // a link that is down for longer is given up: the guest stands still meanwhile
 
@@ -94,9 +95,15 @@ Result<void> Mirror::wait_connected(std::chrono::milliseconds deadline) {
 Result<void> Mirror::declare_equal() {
     BLANKET_TRY(const auto mine, facts());
     BLANKET_CHECK(apply(thin_.system(), plan_mirror_primary(mine), kStep));
-    BLANKET_TRY(const auto now, status());
-    if (now.in_step() && now.role == "Primary") return {};
-    return fail_hint(Kind::kUnavailable, std::format("the mirror of volume '{}' did not start in step: {}", id_, describe(now)), "try the move again");
+    // Right after the connection was made, a state that the peer sent before it heard of this may still be under way: then it counts as Inconsistent until its
+    // next one comes.
+    for (auto waited = 0ms;; waited += kPoll) {
+        BLANKET_TRY(const auto now, status());
+        if (now.in_step() && now.role == "Primary") return {};
+        if (waited >= kDeclare || !now.connected())
+            return fail_hint(Kind::kUnavailable, std::format("the mirror of volume '{}' did not start in step: {}", id_, describe(now)), "try the move again");
+        thin_.system().sleep(kPoll);
+    }
 }
 
 Result<void> Mirror::settle() {

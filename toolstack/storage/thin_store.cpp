@@ -2,6 +2,8 @@
 // ThinStore's volumes and the clean-up at start; images are in images.cpp. See thin_store.hpp.
 #include "toolstack/storage/thin_store.hpp"
 
+#include <algorithm>
+
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/storage/mirror.hpp"
@@ -120,6 +122,12 @@ Result<void> ThinStore::close_volume(const std::string& id) {
     if (!state || state->suspended) return {};
     BLANKET_CHECK(thin_->system().run(suspend(top)));
     return {};
+}
+
+Result<void> ThinStore::fence_volume(const std::string& id, std::uint64_t first_epoch) {
+    BLANKET_CHECK(check_volume_id(id));
+    if (!thin_->find(volume_key(id))) return {};
+    return thin_->update(volume_key(id), [&](ThinEntry& it) { it.first = std::max(it.first, first_epoch); });
 }
 
 Result<void> ThinStore::remove_volume(const std::string& id) {

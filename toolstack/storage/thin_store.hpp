@@ -30,6 +30,7 @@ public:
     Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch = 1) override;
     Result<void> open_volume(const std::string& id, std::uint64_t epoch) override;
     Result<void> close_volume(const std::string& id) override;
+    Result<void> fence_volume(const std::string& id, std::uint64_t first_epoch) override;
     Result<std::vector<VolumeFacts>> volumes() override;
     Result<void> remove_volume(const std::string& id) override;
 

@@ -21,6 +21,8 @@ VmRecord sample() {
     vm.cpu_features = {"avx", "sse2"};
     vm.nics.push_back({"lan", "02:00:00:00:00:01", "10.42.0.2"});
     vm.volumes.push_back({"web-1", std::string(64, 'a'), 1u << 30, "xvda"});
+    vm.forks = {{"south", 5, "2026-01-01T00:00:00Z"}};
+    vm.standby = Standby{"north", 6, "2026-01-01T00:00:00Z"};
     vm.created = "2026-01-01T00:00:00Z";
     return vm;
 }
@@ -60,6 +62,9 @@ TEST(Records, RefuseHostileFields) {
     refuse("cpu_features", Json::array({1}));
     refuse("forks", Json::array({{{"site", sample().owner}, {"epoch", 1}}}));
     refuse("forks", Json::array({{{"site", "south"}, {"epoch", 1}}, {{"site", "south"}, {"epoch", 2}}}));
+    refuse("standby", "west");
+    refuse("standby", {{"site", sample().owner}, {"epoch", 1}});
+    refuse("standby", {{"site", "a b"}, {"epoch", 1}});
     EXPECT_FALSE(parse_vm(Json::array()));
     EXPECT_FALSE(parse_net({{"name", "n"}, {"vni", 1u << 24}, {"cidr", "10.0.0.0/24"}, {"gateway", "10.0.0.1"}, {"mtu", 1390}}));
     EXPECT_FALSE(parse_net({{"name", "n"}, {"vni", 1}, {"cidr", "10.0.0.0/24"}, {"gateway", "10.1.0.1"}, {"mtu", 1390}}));

@@ -10,7 +10,7 @@
 namespace blanket {
 namespace {
 
-constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kFork, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
+constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kFork, Claim::kStandby, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
 constexpr std::array kSeen{Seen::kAbsent, Seen::kDisk, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
 constexpr std::array kCauses{Cause::kEvent, Cause::kRestart, Cause::kRecord};
 
@@ -35,6 +35,14 @@ TEST(Reconcile, AForkIsKeptAndNeverRuns) {
         for (const Cause cause : kCauses) {
             const bool nothing_to_end = seen == Seen::kAbsent || seen == Seen::kDisk;
             EXPECT_EQ(decide(Claim::kFork, seen, cause), nothing_to_end ? Action::kNone : Action::kKeepFork);
+        }
+}
+
+TEST(Reconcile, AStandbyKeepsItsDiskAndNeverRuns) {
+    for (const Seen seen : kSeen)
+        for (const Cause cause : kCauses) {
+            const Action action = decide(Claim::kStandby, seen, cause);
+            EXPECT_TRUE(action == Action::kKeepStandby || ((seen == Seen::kAbsent || seen == Seen::kDisk) && action == Action::kNone));
         }
 }
 
@@ -71,6 +79,13 @@ TEST(Reconcile, ClaimsFollowTheRecord) {
     vm.migration = Migration{"1", "west"};
     EXPECT_EQ(claim_of(vm, "east"), Claim::kMigrating);
     EXPECT_EQ(claim_of(vm, "west"), Claim::kIncoming);
+    EXPECT_EQ(claim_of(vm, "south"), Claim::kForeign);
+    vm.standby = Standby{"south", 1, ""};
+    EXPECT_EQ(claim_of(vm, "south"), Claim::kStandby);
+    vm.migration->target = "south";
+    EXPECT_EQ(claim_of(vm, "south"), Claim::kIncoming);  // what it has is replaced
+    vm.migration.reset();
+    vm.phase = Phase::kDeleting;
     EXPECT_EQ(claim_of(vm, "south"), Claim::kForeign);
     vm.forks.push_back({"south", 1, ""});
     EXPECT_EQ(claim_of(vm, "south"), Claim::kFork);

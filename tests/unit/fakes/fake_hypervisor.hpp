@@ -167,6 +167,7 @@ public:
         halt(*domain);
         return after(FakeStep::kStop);
     }
+    Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds) override { return id; }
     Result<std::string> definition(const std::string& uuid) override {
         const std::lock_guard lock(mutex_);
         BLANKET_TRY(Domain* const domain, find(uuid));

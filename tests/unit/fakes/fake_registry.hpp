@@ -69,6 +69,25 @@ public:
         ++revision_;
         return {};
     }
+    Result<void> beat(const std::string& site, bool leaving) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        beats_[site] = {++revision_, leaving};
+        return {};
+    }
+    Result<std::optional<Beat>> last_beat(const std::string& site) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        const auto at = beats_.find(site);
+        return at == beats_.end() ? std::nullopt : std::optional(at->second);
+    }
+    Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected, const std::string& silent, std::uint64_t beat) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        const auto at = beats_.find(silent);
+        if ((at == beats_.end() ? 0 : at->second.revision) != beat) return fail(Kind::kConflict, "'{}' has beaten since", silent);
+        return update_vm(vm, expected);
+    }
     Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected) override {
         const std::lock_guard lock(mutex_);
         const auto it = others_.find(key);
@@ -88,10 +107,11 @@ public:
     }
 
 private:
-    std::mutex mutex_;
+    std::recursive_mutex mutex_;
     std::uint64_t revision_ = 1;
     std::map<std::string, Versioned<VmRecord>> vms_;
     std::map<std::string, Versioned<Json>> others_;
+    std::map<std::string, Beat> beats_;
 };
 
 }  // namespace blanket::fakes

@@ -30,6 +30,7 @@ public:
     std::map<std::string, std::string> memory;  // by uuid
     std::map<std::string, Disk> disks;
     std::set<std::string> images, fail_at;      // fail_at: names of steps
+    std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
     std::string writes_during_move;             // appended to every open disk before each round and at the suspend
 
     Result<void> step(const std::string& what) const {
@@ -69,6 +70,11 @@ public:
         return {};
     }
     Result<std::string> definition(const std::string&) override { return "<domain/>"; }
+    Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) override {
+        BLANKET_CHECK(step("watchdog"));
+        watchdog_s = time.count();
+        return time.count() == 0 ? 0 : std::max<std::uint32_t>(id, 1);
+    }
 
     // MigrationEnds
     Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
@@ -141,6 +147,10 @@ public:
         return {};
     }
     Result<void> close_volume(const std::string& id) override { disks[id].open = false; return {}; }
+    Result<void> fence_volume(const std::string& id, std::uint64_t first_epoch) override {
+        if (const auto at = disks.find(id); at != disks.end()) at->second.first = std::max(at->second.first, first_epoch);
+        return {};
+    }
     Result<std::vector<VolumeFacts>> volumes() override {
         std::vector<VolumeFacts> here;
         for (const auto& [id, disk] : disks) here.push_back({id, disk.epoch, disk.first});

@@ -7,6 +7,7 @@
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
+#include "toolstack/migrate/watched_registry.hpp"
 
 namespace blanket {
 namespace {
@@ -118,6 +119,9 @@ TEST(Guard, CountsFromTheQuestionNotFromTheAnswer) {
         Result<std::uint64_t> create_vm(const VmRecord& vm) override { return inner.create_vm(vm); }
         Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.update_vm(vm, revision); }
         Result<void> remove_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.remove_vm(vm, revision); }
+        Result<void> beat(const std::string& site, bool leaving) override { return inner.beat(site, leaving); }
+        Result<std::optional<Beat>> last_beat(const std::string& site) override { return inner.last_beat(site); }
+        Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t revision, const std::string& silent, std::uint64_t beat) override { return inner.take_over_vm(vm, revision, silent, beat); }
         Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t revision) override { return inner.put(key, value, revision); }
         Result<std::optional<Versioned<Json>>> get(const std::string& key) override { return inner.get(key); }
         Result<void> remove(const std::string& key) override { return inner.remove(key); }
@@ -158,6 +162,9 @@ TEST(Guard, WhoWasTakenOverMeanwhileStaysStill) {
     });
     rig.guard->confirm(known);
     EXPECT_TRUE(rig.stands_still());
+    EXPECT_FALSE(rig.guard->idle());
+    rig.site.domains.clear();  // recovery has taken it away
+    rig.guard->confirm({});
     EXPECT_TRUE(rig.guard->idle());
 }
 
@@ -182,6 +189,96 @@ TEST(Guard, APauseThatFailsIsTriedAgain) {
     EXPECT_TRUE(rig.site.runs(kUuid));
     rig.site.fail_at.clear();
     rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+}
+
+TEST(Guard, ARestartGivesNoMoreTime) {
+    Rig rig;
+    rig.cut_off(10);
+    rig.start();
+    rig.pass(5);
+    EXPECT_TRUE(rig.goes());
+    rig.start();
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());  // 16 s, whatever happened to blanketd in between
+}
+
+TEST(Guard, XensWatchdogStandsBehindItWhileSomethingIsWatched) {
+    Rig rig;
+    rig.pass(1);
+    EXPECT_EQ(rig.site.watchdog_s, 0);
+    rig.cut_off(1);
+    EXPECT_EQ(rig.site.watchdog_s, 30);
+    rig.start();  // the same one, by its id
+    rig.site.watchdog_s = 0;
+    rig.site.fail_at.insert("pause");
+    rig.pass(16);
+    rig.site.watchdog_s = 0;
+    rig.pass(5);
+    EXPECT_EQ(rig.site.watchdog_s, 0) << "what must stand still runs: the watchdog is not to be fed";
+    rig.site.fail_at.clear();
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+    EXPECT_EQ(rig.site.watchdog_s, 30);
+    rig.registry.down = false;
+    rig.change([](VmRecord& vm) { vm.policy = kKeepRunning; });
+    rig.guard->confirm({});
+    rig.guard->confirm({});
+    rig.pass(1);
+    EXPECT_EQ(rig.site.watchdog_s, 0);
+}
+
+TEST(Guard, EveryRoundOfQuestionsBeginsWithABeat) {
+    Rig rig;
+    rig.guard->confirm({});
+    EXPECT_FALSE(*rig.registry.last_beat("east"));  // for nothing
+    rig.guard->confirm({rig.vm()});
+    const auto first = *rig.registry.last_beat("east");
+    ASSERT_TRUE(first);
+    rig.guard->confirm({});
+    EXPECT_GT((*rig.registry.last_beat("east"))->revision, first->revision);
+    rig.guard->leave();
+    EXPECT_TRUE((*rig.registry.last_beat("east"))->leaving);
+    EXPECT_TRUE(rig.goes());
+    EXPECT_EQ(rig.site.watchdog_s, 0);
+}
+
+TEST(Guard, LeavingWithoutARegistryLeavesNothingRunning) {
+    Rig rig;
+    rig.cut_off(1);
+    rig.guard->leave();
+    EXPECT_TRUE(rig.stands_still());
+    EXPECT_EQ(rig.site.watchdog_s, 0);
+}
+
+TEST(Guard, AStaleCopyStandsStillAtOnce) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.change([](VmRecord& vm) {  // while this host was frozen
+        vm.owner = "west";
+        vm.epoch = 4;
+        vm.phase = Phase::kSettling;
+        vm.forks = {{"east", 3, "now"}};
+    });
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.stands_still());
+    EXPECT_FALSE(rig.guard->idle());
+    rig.site.domains.clear();  // recovery has taken it away
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.guard->idle());
+}
+
+TEST(Guard, IsToldBeforeTheRecordSaysThatItMayRun) {
+    Rig rig;
+    VmRecord vm = rig.vm(kKeepRunning);
+    WatchedRegistry watched(rig.registry, *rig.guard);
+    vm.policy = kPause;
+    rig.registry.lose_answers = 1;
+    EXPECT_FALSE(watched.update_vm(vm, rig.registry.vm(kUuid)->value().revision));
+    EXPECT_FALSE(rig.guard->idle());  // it may have been written
+    rig.registry.down = true;
+    rig.pass(16);
     EXPECT_TRUE(rig.stands_still());
 }
 

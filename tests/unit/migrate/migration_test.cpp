@@ -122,6 +122,44 @@ TEST(Migration, MovesMemoryDiskAndOwner) {
     EXPECT_TRUE(rig.west.disks["web-1"].data.starts_with("hello www")) << rig.west.disks["web-1"].data;
 }
 
+TEST(Migration, WithThePolicyPauseTheSourceStaysAsStandby) {
+    Rig rig;
+    auto vm = *rig.registry.vm(kUuid).value();
+    vm.value.policy = kPause;
+    ASSERT_TRUE(rig.registry.update_vm(vm.value, vm.revision));
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    const VmRecord record = rig.registry.vm(kUuid)->value().value;
+    EXPECT_EQ(record.owner, "west");
+    ASSERT_TRUE(record.standby);
+    EXPECT_EQ(record.standby->site, "east");
+    EXPECT_EQ(record.standby->epoch, 1u);
+    EXPECT_FALSE(rig.east.domains.contains(kUuid));
+    ASSERT_TRUE(rig.east.disks.contains("web-1"));
+    EXPECT_FALSE(rig.east.disks["web-1"].open);
+    EXPECT_EQ(rig.east.disks["web-1"].epoch, 1u);
+    EXPECT_EQ(rig.east.disks["web-1"].first, 3u);  // an older record will not open it
+    EXPECT_TRUE(rig.west.disks["web-1"].data.starts_with(rig.east.disks["web-1"].data));
+    EXPECT_EQ(claim_of(record, "east"), Claim::kStandby);
+}
+
+TEST(Migration, ATargetThatStoodByBeginsAnew) {
+    Rig rig;
+    rig.west.disks["web-1"] = {.data = "an older state", .open = false, .epoch = 1};
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+    EXPECT_TRUE(rig.west.disks["web-1"].data.starts_with("hello www")) << rig.west.disks["web-1"].data;
+    Rig newer;
+    newer.west.disks["web-1"] = {.data = "a newer state", .open = false, .epoch = 2};
+    const auto refused = newer.move();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kConflict);
+    EXPECT_NE(refused.error().hint.find("vm recover"), std::string::npos) << refused.error().hint;
+    EXPECT_TRUE(newer.east.runs(kUuid));
+    EXPECT_EQ(newer.west.disks.at("web-1").data, "a newer state");
+}
+
 TEST(Migration, EveryFailingStepBeforeTheCommitLeavesItAtTheSource) {
     for (const std::string at : {"east/save", "east/mirror", "east/drain", "west/create", "west/mirror", "west/restore"}) {
         SCOPED_TRACE(at);

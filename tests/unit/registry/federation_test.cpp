@@ -98,10 +98,27 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_EQ(stale.error().kind, Kind::kConflict);
     EXPECT_NE(stale.error().what.find("epoch 2"), std::string::npos) << stale.error().what;
     EXPECT_EQ(registry.remove_vm(vm, *created).error().kind, Kind::kConflict);
+    // A take-over compares the record and the owner's beat.
+    ASSERT_TRUE(registry.last_beat("east"));
+    EXPECT_FALSE(*registry.last_beat("east"));
+    EXPECT_EQ(registry.take_over_vm(vm, *updated, "east", 1).error().kind, Kind::kConflict);
+    const int before_beats = calls;
+    ASSERT_TRUE(registry.beat("east", false));
+    const auto beat = *registry.last_beat("east");
+    ASSERT_TRUE(beat);
+    EXPECT_FALSE(beat->leaving);
+    ASSERT_TRUE(registry.beat("east", true));
+    EXPECT_TRUE((*registry.last_beat("east"))->leaving);
+    EXPECT_EQ(registry.take_over_vm(vm, *updated, "east", beat->revision).error().kind, Kind::kConflict);
+    EXPECT_EQ(registry.take_over_vm(vm, *created, "east", (*registry.last_beat("east"))->revision).error().kind, Kind::kConflict);
+    EXPECT_EQ(calls, before_beats);  // watchers do not see beats
+    const auto taken = registry.take_over_vm(vm, *updated, "east", (*registry.last_beat("east"))->revision);
+    ASSERT_TRUE(taken) << taken.error().what;
+    EXPECT_EQ(registry.beat("no/name", false).error().kind, Kind::kInvalid);
     // Edited by hand into nonsense: its last good version counts, is told, and can be written back.
     Json nonsense = to_json(vm);
     nonsense["phase"] = "dancing";
-    const auto edited = registry.put("vms/" + vm.uuid, nonsense, *updated);
+    const auto edited = registry.put("vms/" + vm.uuid, nonsense, *taken);
     ASSERT_TRUE(edited) << edited.error().what;
     const auto twice = registry.put("vms/" + vm.uuid, Json("not even an object"), *edited);
     ASSERT_TRUE(twice) << twice.error().what;

@@ -223,9 +223,11 @@ Result<std::string> FakeSystem::drbdsetup(const Argv& argv) {
 Result<std::string> FakeSystem::read_text(const std::string& path) {
     if (path != "/proc/drbd" || !drbd_loaded) return fail(Kind::kNotFound, "no {}", path);
     std::string text = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: 0123456789ABCDEF\n";
-    for (const auto& [minor, it] : drbd)
+    for (const auto& [minor, it] : drbd) {
+        const bool late = it.peer_disk == "UpToDate" && late_states > 0 && late_states-- > 0;
         text += std::format(" {}: cs:{} ro:{}/Secondary ds:{}/{} {} r-----\n    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:{}\n", minor, it.connection, it.role,
-                            it.disk, it.peer_disk, it.protocol, it.out_of_sync_kib);
+                            it.disk, late ? "Inconsistent" : it.peer_disk, it.protocol, it.out_of_sync_kib);
+    }
     return text;
 }
 

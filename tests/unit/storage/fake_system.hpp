@@ -46,6 +46,7 @@ public:
     std::map<std::uint32_t, Drbd> drbd;  // by minor
     bool drbd_loaded = false, metadata_snapshot = false;
     bool peer_answers = true;            // a connect becomes Connected at once
+    int late_states = 0;                 // looks at DRBD after both were declared equal that show a state which the peer sent before
 
     std::vector<std::string> commands;   // every command that ran or failed, info/table/status left out
     int fail_at = -1;                    // index into `commands` of the one that fails (before it does anything)

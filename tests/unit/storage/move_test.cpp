@@ -202,6 +202,27 @@ TEST_F(Move, ALostMirrorFailsTheDrainAndTheGuestRunsOn) {
     expect_clean(here, 2);
 }
 
+TEST_F(Move, APeersStateMayBeLate) {
+    begin();
+    round(0);
+    here.system->late_states = 5;
+    mirror();
+    ASSERT_TRUE(source->finish(true, 1));
+    ASSERT_TRUE(target->finish(false, 1));
+    expect_clean(here, 2);
+}
+
+TEST_F(Move, APeerThatStaysInconsistentFailsTheMirror) {
+    begin();
+    round(0);
+    here.system->late_states = 1'000'000;
+    ASSERT_TRUE(source->last_round());
+    ASSERT_TRUE(target->attach_mirror("10.213.2.1", "10.213.1.1", 7800, false));
+    EXPECT_EQ(source->attach_mirror("10.213.1.1", "10.213.2.1", 7800, true).error().kind, Kind::kUnavailable);
+    ASSERT_TRUE(source->finish(true, 1));
+    guest(5, 'w');
+}
+
 TEST_F(Move, OutOfSyncBlocksFailTheDrain) {
     begin();
     round(0);
