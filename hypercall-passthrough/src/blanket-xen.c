@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * arch/x86/guest/xen/blanket-xen.c
+ *
+ * The command line, and what xen.c and the event channels call.
+ */
+#include <xen/init.h>
+#include <xen/lib.h>
+#include <xen/param.h>
+#include <xen/sched.h>
+
+#include <asm/guest/blanket.h>
+#include <asm/guest/xblanket.h>
+
+bool __ro_after_init opt_blanket = true;
+static bool __ro_after_init opt_intx;
+uint32_t __read_mostly blanket_delivery = XBLANKET_DELIVERY_VECTOR;
+
+/* blanket=<bool>|intx */
+static int __init cf_check parse_blanket(const char *text)
+{
+    int value = parse_bool(text, NULL);
+
+    if ( value >= 0 )
+        opt_blanket = value;
+    else if ( !strcmp(text, "intx") )
+        opt_intx = true;
+    else
+        return -EINVAL;
+    return 0;
+}
+custom_param("blanket", parse_blanket);
+
+bool blanket_wants_intx(void)
+{
+    return opt_intx && opt_blanket;
+}
+
+int blanket_without_vector(int rc)
+{
+    if ( !opt_blanket )
+        return rc;
+    blanket_delivery = XBLANKET_DELIVERY_INTX;
+    return 0;
+}
+
+void cf_check blanket_notified(struct vcpu *v, unsigned int port)
+{
+    blanket_send(port);
+}

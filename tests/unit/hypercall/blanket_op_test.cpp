@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The hypervisor's xblanket_op in user space: who may call, what is refused, and that nothing is ever left behind, whatever fails and whatever dom0 says.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstring>
+#include <random>
+
+#include "tests/unit/hypercall/fake_provider.hpp"
+
+namespace blanket::hypercall {
+namespace {
+
+xblanket_evtchn_bind unbound(std::uint32_t remote = 0, std::uint32_t processor = 0) {
+    xblanket_evtchn_bind bind{};
+    bind.kind = XBLANKET_BIND_UNBOUND;
+    bind.remote = remote;
+    bind.processor = processor;
+    return bind;
+}
+
+// The layout is an interface: dom0's modules and the hypervisor may be of different versions.
+TEST(XblanketAbi, FieldsStayWhereTheyAre) {
+    EXPECT_EQ(XBLANKET_HYPERCALL, static_cast<unsigned>(__HYPERVISOR_arch_6));
+    EXPECT_EQ(offsetof(xblanket_query, mapped_grant_frames), 28u);
+    EXPECT_EQ(offsetof(xblanket_query, unplugged), 36u);
+    EXPECT_EQ(offsetof(xblanket_param, value), 8u);
+    EXPECT_EQ(offsetof(xblanket_gnttab_map, done), 8u);
+    EXPECT_EQ(offsetof(xblanket_gnttab_map, frame), 16u);
+    EXPECT_EQ(offsetof(xblanket_evtchn_bind, local_port), 16u);
+    EXPECT_EQ(offsetof(xblanket_stats, ports), 72u);
+    EXPECT_EQ(XBLANKET_QUERY, 0);
+    EXPECT_EQ(XBLANKET_STATS, 9);
+    EXPECT_EQ(XBLANKET_POLL, 11);
+}
+
+TEST(BlanketOp, IsForTheHardwareDomainOnly) {
+    FakeProvider fake;
+    fake.hardware_domain = false;
+    std::byte garbage[256]{};
+    for (unsigned cmd = 0; cmd < 300; ++cmd) EXPECT_EQ(fake.op(cmd, garbage), -EPERM);
+    EXPECT_EQ(fake.op(~0u, nullptr), -EPERM);
+    fake.hardware_domain = true;
+    fake.enabled = false;
+    for (unsigned cmd = 0; cmd < 300; ++cmd) EXPECT_EQ(fake.op(cmd, garbage), -ENOSYS);
+    EXPECT_TRUE(fake.wrongs.empty());
+}
+
+TEST(BlanketOp, TellsWhatThereIs) {
+    FakeProvider fake;
+    xblanket_query query{};
+    ASSERT_EQ(fake.call(XBLANKET_QUERY, query), 0);
+    EXPECT_EQ(query.abi_major, XBLANKET_ABI_MAJOR);
+    EXPECT_EQ(query.provider, static_cast<std::uint32_t>(XBLANKET_PROVIDER_XEN));
+    EXPECT_EQ(query.provider_version >> 16, 4u);
+    EXPECT_EQ(query.max_ports, 4096u);
+    EXPECT_EQ(query.max_grant_frames, 64u);
+    EXPECT_EQ(query.processors, 2u);
+    EXPECT_EQ(fake.op(12, nullptr), -ENOSYS);
+    EXPECT_EQ(fake.op(XBLANKET_QUERY, nullptr), -EFAULT);
+}
+
+TEST(BlanketOp, ParametersComeFromAShortList) {
+    FakeProvider fake;
+    for (const auto& [index, value] : {std::pair(0u, std::uint64_t{0xfeffc}), {1u, std::uint64_t{3}}, {2u, std::uint64_t{0xfefff}}, {3u, std::uint64_t{4}}}) {
+        xblanket_param param{};
+        param.index = index;
+        ASSERT_EQ(fake.call(XBLANKET_GET_PARAM, param), 0);
+        EXPECT_EQ(param.value, value);
+    }
+    fake.owns_console = true;
+    xblanket_param console{};
+    console.index = XBLANKET_PARAM_CONSOLE_PFN;
+    EXPECT_EQ(fake.call(XBLANKET_GET_PARAM, console), -EBUSY);
+    console.index = 4;
+    EXPECT_EQ(fake.call(XBLANKET_GET_PARAM, console), -EINVAL);
+    console.index = ~0u;
+    EXPECT_EQ(fake.call(XBLANKET_GET_PARAM, console), -EINVAL);
+    EXPECT_TRUE(fake.wrongs.empty());
+}
+
+TEST(BlanketOp, EventsGoBothWays) {
+    FakeProvider fake;
+    auto bind = unbound(5, 1);
+    ASSERT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), 0);
+    const auto& port = fake.ports.at(bind.port);
+    EXPECT_FALSE(port.masked);
+    EXPECT_EQ(port.remote, 5u);
+    EXPECT_EQ(port.vcpu, 2u);
+    EXPECT_TRUE(blanket_upcall(bind.port));
+    EXPECT_TRUE(blanket_upcall(bind.port));
+    EXPECT_EQ(fake.notified.at(bind.local_port), 2u);
+    blanket_send(bind.local_port);
+    EXPECT_EQ(port.sent, 1u);
+    EXPECT_FALSE(blanket_upcall(bind.port + 1));
+    EXPECT_FALSE(blanket_upcall(4096));
+    blanket_send(bind.local_port + 1);
+    blanket_send(~0u);
+    xblanket_evtchn_port move{bind.port, 0};
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_AFFINITY, move), 0);
+    EXPECT_EQ(port.vcpu, 0u);
+    move.processor = 2;
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_AFFINITY, move), -EINVAL);
+    ASSERT_EQ(fake.call(XBLANKET_EVTCHN_UNBIND, move), 0);
+    EXPECT_FALSE(fake.ports.contains(bind.port));
+    EXPECT_TRUE(fake.local.empty());
+    EXPECT_FALSE(blanket_upcall(bind.port));
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_UNBIND, move), -ENOENT);
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_AFFINITY, move), -ENOENT);
+    move.port = 4096;
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_UNBIND, move), -EINVAL);
+    EXPECT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+}
+
+TEST(BlanketOp, TheStorePortIsAdoptedAndNeverClosed) {
+    FakeProvider fake;
+    xblanket_evtchn_bind bind{};
+    bind.kind = XBLANKET_BIND_STORE;
+    ASSERT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), 0);
+    EXPECT_EQ(bind.port, 3u);
+    EXPECT_FALSE(fake.ports.at(3).masked);
+    auto again = bind;
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_BIND, again), -EBUSY);
+    ASSERT_EQ(fake.op(XBLANKET_RESET, nullptr), 0);
+    EXPECT_TRUE(fake.ports.at(3).masked);
+    EXPECT_TRUE(fake.local.empty());
+    ASSERT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), 0);
+    bind.remote = 1;
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), -EINVAL);
+    EXPECT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+}
+
+TEST(BlanketOp, AllPortsCanBeUsedUpAndGivenBack) {
+    FakeProvider fake;
+    fake.local_next = 100;
+    unsigned bound = 0;
+    for (;; ++bound) {
+        auto bind = unbound();
+        const long rc = fake.call(XBLANKET_EVTCHN_BIND, bind);
+        if (rc == 0) continue;
+        EXPECT_EQ(rc, -ENOSPC);
+        break;
+    }
+    EXPECT_EQ(bound, 4095u - 2);  // all but port 0, xenstore's and the console's
+    EXPECT_EQ(fake.stats().ports, bound);
+    ASSERT_EQ(fake.op(XBLANKET_RESET, nullptr), 0);
+    EXPECT_EQ(fake.stats().ports, 0u);
+    EXPECT_EQ(fake.ports.size(), 2u);
+    EXPECT_TRUE(fake.local.empty());
+    fake.local_next = 16384;  // dom0 has so many channels that we cannot tell its port
+    auto bind = unbound();
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), -ENOSPC);
+    EXPECT_EQ(fake.ports.size(), 2u);
+    EXPECT_TRUE(fake.local.empty());
+    EXPECT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+}
+
+TEST(BlanketOp, ABindThatFailsAnywhereLeavesNothing) {
+    for (const auto kind : {XBLANKET_BIND_UNBOUND, XBLANKET_BIND_STORE})
+        for (int at = 0; at < 6; ++at) {
+            FakeProvider fake;
+            fake.fail_in = at;
+            auto bind = unbound();
+            bind.kind = static_cast<std::uint32_t>(kind);
+            const long rc = fake.call(XBLANKET_EVTCHN_BIND, bind);
+            if (fake.fail_in >= 0) EXPECT_EQ(rc, 0);  // it was not reached
+            else EXPECT_LT(rc, 0);
+            if (rc != 0) {
+                EXPECT_EQ(fake.ports.size(), 2u) << at;
+                EXPECT_TRUE(fake.local.empty()) << at;
+                EXPECT_EQ(fake.stats().ports, 0u);
+                EXPECT_TRUE(fake.ports.at(3).masked);
+            }
+            EXPECT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+        }
+}
+
+TEST(BlanketOp, AProviderWithoutDeliveryBindsNothing) {
+    FakeProvider fake;
+    fake.delivery = XBLANKET_DELIVERY_NONE;
+    auto bind = unbound();
+    EXPECT_EQ(fake.call(XBLANKET_EVTCHN_BIND, bind), -EOPNOTSUPP);
+    xblanket_intx intx{};
+    EXPECT_EQ(fake.call(XBLANKET_INTX, intx), -EOPNOTSUPP);
+    EXPECT_EQ(fake.op(XBLANKET_POLL, nullptr), -EOPNOTSUPP);
+    fake.delivery = XBLANKET_DELIVERY_INTX;
+    intx = {.bus = 0, .devfn = 0x10, .pin = 0, .reserved = 0};
+    EXPECT_EQ(fake.call(XBLANKET_INTX, intx), 0);
+    EXPECT_EQ(fake.params.at(HVM_PARAM_CALLBACK_IRQ), (std::uint64_t{1} << 56) | (0x10 << 8));
+    intx.pin = 4;
+    EXPECT_EQ(fake.call(XBLANKET_INTX, intx), -EINVAL);
+    EXPECT_EQ(fake.op(XBLANKET_POLL, nullptr), 7);
+}
+
+// One test: the grant table has one life, as in the hypervisor.
+TEST(BlanketOp, GrantFramesAreDom0sOwnPagesAndStay) {
+    FakeProvider fake;
+    xblanket_gnttab_map map{};
+    const auto ask = [&](std::uint32_t first, std::uint32_t count, std::uint64_t frame) {
+        map = {};
+        map.first = first;
+        map.count = count;
+        for (std::uint32_t i = 0; i < XBLANKET_GRANT_BATCH; ++i) map.frame[i] = frame + i;
+        return fake.call(XBLANKET_GNTTAB_MAP, map);
+    };
+    EXPECT_EQ(ask(0, 0, 1000), -EINVAL);
+    EXPECT_EQ(ask(0, 17, 1000), -EINVAL);
+    EXPECT_EQ(ask(64, 1, 1000), -EINVAL);
+    EXPECT_EQ(ask(63, 2, 1000), -EINVAL);
+    EXPECT_EQ(ask(~0u, 1, 1000), -EINVAL);
+    EXPECT_EQ(ask(0, 1, 999), -EINVAL);  // not dom0's
+    EXPECT_TRUE(fake.held.empty());
+    fake.fail_in = 1;  // the second frame
+    EXPECT_LT(ask(0, 4, 1000), 0);
+    EXPECT_EQ(map.done, 1u);
+    EXPECT_EQ(fake.held.size(), 1u);
+    ASSERT_EQ(ask(0, 4, 1100), 0);  // what is mapped stays where it was
+    EXPECT_EQ(map.frame[0], 1000u);
+    EXPECT_EQ(map.frame[1], 1101u);
+    EXPECT_EQ(fake.grant.size(), 4u);
+    EXPECT_EQ(ask(3, 3, 1197), 0);
+    EXPECT_EQ(map.frame[0], 1103u);
+    EXPECT_EQ(map.frame[2], 1199u);
+    EXPECT_EQ(ask(6, 2, 1199), -EINVAL);  // the second one is beyond dom0
+    EXPECT_EQ(map.done, 1u);
+    EXPECT_EQ(fake.stats().grant_frames, 7u);
+    ASSERT_EQ(fake.op(XBLANKET_RESET, nullptr), 0);
+    EXPECT_EQ(fake.stats().grant_frames, 7u);
+    EXPECT_EQ(fake.held.size(), 7u);
+    EXPECT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+}
+
+TEST(BlanketOp, UnplugSpeaksTheProvidersProtocol) {
+    FakeProvider fake;
+    xblanket_unplug unplug{.mask = 0, .protocol = 0};
+    EXPECT_EQ(fake.call(XBLANKET_UNPLUG, unplug), -EINVAL);
+    unplug.mask = 16;
+    EXPECT_EQ(fake.call(XBLANKET_UNPLUG, unplug), -EINVAL);
+    unplug.mask = XBLANKET_UNPLUG_DISKS | XBLANKET_UNPLUG_NICS;
+    ASSERT_EQ(fake.call(XBLANKET_UNPLUG, unplug), 0);
+    EXPECT_EQ(unplug.protocol, 1u);
+    EXPECT_EQ(fake.unplugged, 3u);
+    fake.refuses = true;
+    unplug.mask = XBLANKET_UNPLUG_NVME;
+    EXPECT_EQ(fake.call(XBLANKET_UNPLUG, unplug), -EACCES);
+    EXPECT_EQ(fake.unplugged, 3u);
+    EXPECT_EQ(fake.call(XBLANKET_UNPLUG, unplug), -EOPNOTSUPP);  // no such device
+    EXPECT_EQ(unplug.protocol, 0u);
+}
+
+TEST(BlanketOp, ShutsDownButNeverSuspends) {
+    FakeProvider fake;
+    for (const std::uint32_t reason : {2u, 4u, 5u, ~0u}) {
+        xblanket_shutdown shutdown{.reason = reason, .reserved = 0};
+        EXPECT_EQ(fake.call(XBLANKET_SHUTDOWN, shutdown), -EINVAL);
+    }
+    EXPECT_EQ(fake.shut_down_for, -1);
+    xblanket_shutdown shutdown{.reason = XBLANKET_SHUTDOWN_REBOOT, .reserved = 0};
+    EXPECT_EQ(fake.call(XBLANKET_SHUTDOWN, shutdown), 0);
+    EXPECT_EQ(fake.shut_down_for, 1);
+}
+
+// dom0 says anything at all, the provider fails now and then: nothing is lost, doubled, or given away.
+TEST(BlanketOp, GarbageFromDom0) {
+    FakeProvider fake;
+    std::mt19937 random(7);
+    const auto small = [&] { return static_cast<std::uint32_t>(random() % 40); };
+    for (int i = 0; i < 300'000; ++i) {
+        std::uint32_t words[64];
+        for (auto& word : words) word = random() % 3 == 0 ? static_cast<std::uint32_t>(random()) : small() % 8;
+        const unsigned cmd = static_cast<unsigned>(random() % 50 == 0 ? random() : random() % 12);
+        if (cmd == XBLANKET_RESET && random() % 50 != 0) continue;
+        if (random() % 10 == 0) fake.fail_in = static_cast<int>(random() % 4);
+        (void)fake.op(cmd, words);
+        fake.fail_in = -1;
+        if (random() % 4 == 0) (void)blanket_upcall(small());
+        if (random() % 4 == 0) blanket_send(20 + small());
+        ASSERT_EQ(fake.locked, 0u);
+        ASSERT_TRUE(fake.wrongs.empty()) << fake.wrongs.front();
+        if (fake.local_next > 16000) fake.local_next = 20 + static_cast<std::uint32_t>(random() % 100) * 100;
+        while (fake.local.contains(fake.local_next)) ++fake.local_next;
+    }
+    const auto stats = fake.stats();
+    EXPECT_EQ(stats.ports, fake.local.size());
+    EXPECT_EQ(stats.binds - stats.unbinds, stats.ports + 0u);
+    EXPECT_GT(stats.binds, 100u);
+    EXPECT_GT(stats.refused, 100u);
+}
+
+}  // namespace
+}  // namespace blanket::hypercall
