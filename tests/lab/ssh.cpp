@@ -3,6 +3,7 @@
 #include "tests/lab/ssh.hpp"
 
 #include <array>
+#include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
 #include <thread>
@@ -46,6 +47,8 @@ Result<void> Ssh::wait_up(milliseconds deadline) {
     return wait_until(std::format("ssh to '{}' ({}) works", name_, address_), deadline, seconds(1), [&]() -> Result<bool> {
         if (!master_) {
             const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));  // "connection refused" is no news while a machine boots
+            // What a master that was killed left: a new one would go on without a socket, and every check would be refused.
+            if (::unlink((dir_ + "/" + name_ + ".ctl").c_str()) != 0 && errno != ENOENT) return fail_errno("unlink", dir_ + "/" + name_ + ".ctl");
             Argv argv = base();
             argv.insert(argv.end() - 1, {"-M", "-N"});
             argv.insert(argv.begin(), {"setpriv", "--pdeathsig", "KILL", "--"});
