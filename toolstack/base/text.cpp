@@ -2,10 +2,10 @@
 // See text.hpp.
 #include "toolstack/base/text.hpp"
 
-#include <chrono>
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <openssl/evp.h>
 #include <openssl/sha.h>

@@ -43,7 +43,8 @@ void Failover::look_at(const VmRecord& vm) {
         quiet_.erase(at);
         return;
     }
-    if (!quiet.told) tell_(vm.name, std::format("'{}' has been silent for {} s, but '{}' cannot take it over: {}", (*found)->value.owner, (now - quiet.since_ms) / 1000, site_, done.error().what));
+    if (!quiet.told) tell_(vm.name, std::format("'{}' has been silent for {} s, but '{}' cannot take it over: {}; next: blanket vm show {}, then blanket vm recover {} --accept-loss at a site that can", (*found)->value.owner,
+                                               (now - quiet.since_ms) / 1000, site_, done.error().what, vm.name, vm.name));
     quiet.told = true;
 }
 

@@ -20,4 +20,13 @@ public:
     }
 };
 
+// Time that passes only when the test says so.
+class ManualClock final : public TimeSource {
+public:
+    std::int64_t now_ms = 1'000'000;
+    std::int64_t boottime_ms() override { return now_ms; }
+    std::int64_t unix_ms() override { return now_ms; }
+    void sleep(std::chrono::milliseconds time) override { now_ms += time.count(); }
+};
+
 }  // namespace blanket::fakes

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
@@ -13,13 +14,7 @@ namespace {
 
 constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
 
-class Clock final : public TimeSource {
-public:
-    std::int64_t now_ms = 1'000'000;
-    std::int64_t boottime_ms() override { return now_ms; }
-    std::int64_t unix_ms() override { return now_ms; }
-    void sleep(std::chrono::milliseconds time) override { now_ms += time.count(); }
-};
+using Clock = fakes::ManualClock;
 
 struct Rig {
     fakes::FakeRegistry registry;

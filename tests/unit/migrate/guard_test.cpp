@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/fakes/fake_clock.hpp"
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
@@ -14,13 +15,7 @@ namespace {
 
 constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
 
-class Clock final : public TimeSource {
-public:
-    std::int64_t now_ms = 1'000'000;
-    std::int64_t boottime_ms() override { return now_ms; }
-    std::int64_t unix_ms() override { return now_ms; }
-    void sleep(std::chrono::milliseconds time) override { now_ms += time.count(); }
-};
+using Clock = fakes::ManualClock;
 
 struct Rig {
     fakes::FakeRegistry registry;
@@ -62,6 +57,14 @@ struct Rig {
         registry.down = true;
         pass(seconds);
         return known;
+    }
+    void taken_over() {
+        change([](VmRecord& vm) {
+            vm.owner = "west";
+            vm.epoch = 4;
+            vm.phase = Phase::kSettling;
+            vm.forks = {{"east", 3, "now"}};
+        });
     }
     void pass(int seconds) {
         for (int i = 0; i < seconds; ++i) {
@@ -154,12 +157,7 @@ TEST(Guard, WhoWasTakenOverMeanwhileStaysStill) {
     Rig rig;
     const auto known = rig.cut_off(16);
     rig.registry.down = false;
-    rig.change([](VmRecord& vm) {
-        vm.owner = "west";
-        vm.epoch = 4;
-        vm.phase = Phase::kSettling;
-        vm.forks = {{"east", 3, "now"}};
-    });
+    rig.taken_over();
     rig.guard->confirm(known);
     EXPECT_TRUE(rig.stands_still());
     EXPECT_FALSE(rig.guard->idle());
@@ -255,12 +253,7 @@ TEST(Guard, AStaleCopyStandsStillAtOnce) {
     Rig rig;
     const std::vector<VmRecord> known{rig.vm()};
     rig.guard->confirm(known);
-    rig.change([](VmRecord& vm) {  // while this host was frozen
-        vm.owner = "west";
-        vm.epoch = 4;
-        vm.phase = Phase::kSettling;
-        vm.forks = {{"east", 3, "now"}};
-    });
+    rig.taken_over();  // while this host was frozen
     rig.guard->confirm({});
     EXPECT_TRUE(rig.stands_still());
     EXPECT_FALSE(rig.guard->idle());
