@@ -7,6 +7,7 @@
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/guest/load.hpp"
 #include "tests/lab/guest/records.hpp"
+#include "tests/lab/machine_facts.hpp"
 #include "toolstack/base/text.hpp"
 
 namespace blanket::lab {
@@ -48,7 +49,9 @@ Result<void> wait_green(Clouds& clouds, const std::string& site) {
         return now && *now;  // blanketd may still be starting
     });
     if (!green) return fail(green.error().kind, "{}; its findings: {}", green.error().what, findings);
-    clouds.story.say("{}: blanket doctor is green{}", site, findings.empty() ? "" : "; warnings: " + std::string(trim(findings)));
+    BLANKET_TRY(Machine* const machine, clouds.lab.machine(site));
+    clouds.story.say("{}: blanket doctor is green{}; {:.0f} % of its memory are huge pages of the host", site, findings.empty() ? "" : "; warnings: " + std::string(trim(findings)),
+                     100 * std::max(0.0, huge_page_share(machine->pid())));
     return {};
 }
 

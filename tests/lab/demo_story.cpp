@@ -98,7 +98,7 @@ Result<int> run_demo(DemoOptions options) {
     DemoResult result;
     result.machine = machine_facts(lab->accelerator());
     result.commit = commit_of_tree();
-    story.say("on {}, {} cores, {} MiB, {}; state and logs: {}", json_string_or(result.machine, "cpu", "?"), json_number_or(result.machine, "cores", 0),
+    story.say("on {}, {} cores at {:.1f} million steps/s, {} MiB, {}; state and logs: {}", json_string_or(result.machine, "cpu", "?"), json_number_or(result.machine, "cores", 0), result.machine.value("msteps_per_s", 0.0),
               json_number_or(result.machine, "ram_mib", 0), json_string_or(result.machine, "accelerator", "?"), lab->dir());
     Clouds clouds{*lab, story};
     if (const auto told = tell(clouds, result, options); !told) {

@@ -66,6 +66,31 @@ struct Stream {
     std::string* text;
 };
 
+// A child that ends without reading its input is an error to report, whatever the process does about SIGPIPE: while this lives the thread
+// has the signal blocked, and takes the one it caused itself before it lets signals in again.
+class NoBrokenPipeSignal {
+public:
+    NoBrokenPipeSignal() {
+        sigset_t pending;
+        sigpending(&pending);
+        was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+        sigemptyset(&pipe_);
+        sigaddset(&pipe_, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~NoBrokenPipeSignal() {
+        const timespec at_once{};
+        if (!was_pending_) while (sigtimedwait(&pipe_, nullptr, &at_once) < 0 && errno == EINTR) {}
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    NoBrokenPipeSignal(const NoBrokenPipeSignal&) = delete;
+    NoBrokenPipeSignal& operator=(const NoBrokenPipeSignal&) = delete;
+
+private:
+    sigset_t pipe_{}, before_{};
+    bool was_pending_ = false;
+};
+
 }  // namespace
 
 std::string to_string(const Argv& argv) {
@@ -125,6 +150,7 @@ Result<Output> run_any(const Argv& argv, const RunOptions& options) {
         }
         if (flood) break;
         if ((polls[2].revents & (POLLOUT | POLLERR | POLLHUP)) != 0) {
+            const NoBrokenPipeSignal quiet;
             const ssize_t put = ::write(in.write.get(), pending.data(), pending.size());
             if (put > 0) pending = pending.subspan(static_cast<std::size_t>(put));
             if (pending.empty() || (put < 0 && errno != EAGAIN && errno != EINTR)) in.write.reset();

@@ -117,6 +117,9 @@ TEST(Process, ReturnsOutputStatusAndText) {
     EXPECT_NE(failed.error().what.find("why"), std::string::npos);
     EXPECT_EQ(run({"/no/such/program"}).error().kind, Kind::kNotFound);
     EXPECT_EQ(*run({"cat"}, {.input = "through"}), "through");
+    const std::string more_than_a_pipe(1 << 20, 'x');  // a child that ends without reading it: its status, and no SIGPIPE for us
+    EXPECT_EQ(run_any({"false"}, {.input = more_than_a_pipe})->status, 1);
+    EXPECT_EQ(run_any({"true"}, {.input = more_than_a_pipe})->status, 0);
 }
 
 TEST(Process, EndsWhatHangsOrFloods) {
