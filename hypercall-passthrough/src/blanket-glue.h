@@ -37,8 +37,8 @@
 #define bl_zalloc(size) xzalloc_bytes(size)
 
 typedef XEN_GUEST_HANDLE_PARAM(void) bl_arg_t;
-#define bl_copy_in(to, arg, size) copy_from_guest((uint8_t *)(to), guest_handle_cast(arg, uint8), size)
-#define bl_copy_out(arg, from, size) copy_to_guest(guest_handle_cast(arg, uint8), (const uint8_t *)(from), size)
+#define bl_copy_in(to, arg, size) copy_from_guest((char *)(to), guest_handle_cast(arg, char), size)
+#define bl_copy_out(arg, from, size) copy_to_guest(guest_handle_cast(arg, char), (const char *)(from), size)
 
 static inline long bl_may_call(unsigned int cmd)
 {

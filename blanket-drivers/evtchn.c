@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Event channels of the provider as interrupts of this kernel. The hypervisor forwards a provider's port to a channel of dom0's own whose far end it holds
+ * itself; from there on everything is the kernel's own event code. A send on that channel goes to the provider.
+ */
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include <asm/xen/hypercall.h>
+#include <xen/interface/event_channel.h>
+#include <xen/xen.h>
+
+#include "uplink.h"
+
+struct port {
+	evtchn_port_t provider, local; /* local: what the hypervisor holds */
+};
+
+static DEFINE_MUTEX(lock);
+static DEFINE_XARRAY(by_port); /* the provider's */
+static DEFINE_XARRAY(by_irq);
+
+static int bind_port(unsigned int kind, domid_t remote, evtchn_port_t *out)
+{
+	struct xblanket_evtchn_bind *bind = kzalloc(sizeof(*bind), GFP_KERNEL);
+	struct port *port = kzalloc(sizeof(*port), GFP_KERNEL);
+	int rc = -ENOMEM;
+
+	if (!bind || !port)
+		goto out;
+	bind->kind = kind;
+	bind->remote = remote;
+	rc = uplink_op(XBLANKET_EVTCHN_BIND, bind);
+	if (rc)
+		goto out;
+	port->provider = bind->port;
+	port->local = bind->local_port;
+	mutex_lock(&lock);
+	rc = xa_insert(&by_port, port->provider, port, GFP_KERNEL);
+	mutex_unlock(&lock);
+	if (rc) {
+		struct xblanket_evtchn_port arg = { .port = bind->port };
+
+		uplink_op(XBLANKET_EVTCHN_UNBIND, &arg);
+		goto out;
+	}
+	*out = port->provider;
+	port = NULL;
+out:
+	kfree(port);
+	kfree(bind);
+	return rc;
+}
+
+int uplink_bind_store(evtchn_port_t *port)
+{
+	return bind_port(XBLANKET_BIND_STORE, 0, port);
+}
+
+int uplink_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port)
+{
+	int rc = bind_port(XBLANKET_BIND_UNBOUND, dev->otherend_id, port);
+
+	if (rc)
+		uplink_dev_fatal(dev, rc, "allocating event channel");
+	return rc;
+}
+EXPORT_SYMBOL_GPL(uplink_alloc_evtchn);
+
+static int free_port(evtchn_port_t provider)
+{
+	struct xblanket_evtchn_port arg = { .port = provider };
+	struct port *port;
+
+	mutex_lock(&lock);
+	port = xa_erase(&by_port, provider);
+	mutex_unlock(&lock);
+	if (!port)
+		return -ENOENT;
+	kfree(port);
+	return uplink_op(XBLANKET_EVTCHN_UNBIND, &arg);
+}
+
+int uplink_free_evtchn(struct xenbus_device *dev, evtchn_port_t port)
+{
+	int rc = free_port(port);
+
+	if (rc)
+		uplink_dev_error(dev, rc, "freeing event channel %u", port);
+	return rc;
+}
+EXPORT_SYMBOL_GPL(uplink_free_evtchn);
+
+int uplink_bind_evtchn(evtchn_port_t provider, irq_handler_t handler, unsigned long flags, const char *name, void *data)
+{
+	struct evtchn_bind_interdomain near = { .remote_dom = DOMID_SELF };
+	struct evtchn_close close;
+	struct port *port;
+	int irq, rc;
+
+	mutex_lock(&lock);
+	port = xa_load(&by_port, provider);
+	near.remote_port = port ? port->local : 0;
+	mutex_unlock(&lock);
+	if (!port)
+		return -ENOENT;
+	rc = HYPERVISOR_event_channel_op(EVTCHNOP_bind_interdomain, &near);
+	if (rc)
+		return rc;
+	irq = bind_evtchn_to_irqhandler_lateeoi(near.local_port, handler, flags, name, data);
+	if (irq < 0) {
+		close.port = near.local_port;
+		HYPERVISOR_event_channel_op(EVTCHNOP_close, &close);
+		return irq;
+	}
+	mutex_lock(&lock);
+	rc = xa_err(xa_store(&by_irq, irq, xa_mk_value(provider), GFP_KERNEL));
+	mutex_unlock(&lock);
+	if (rc) {
+		unbind_from_irqhandler(irq, data); /* closes the near end */
+		return rc;
+	}
+	return irq;
+}
+EXPORT_SYMBOL_GPL(uplink_bind_evtchn);
+
+void uplink_unbind_irq(unsigned int irq, void *data)
+{
+	void *provider;
+
+	mutex_lock(&lock);
+	provider = xa_erase(&by_irq, irq);
+	mutex_unlock(&lock);
+	unbind_from_irqhandler(irq, data);
+	if (provider)
+		free_port(xa_to_value(provider));
+}
+EXPORT_SYMBOL_GPL(uplink_unbind_irq);

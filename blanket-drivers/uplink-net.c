@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* uplink-net.ko: the distribution's network frontend, for the provider's networks. */
+#include "rename.h"
+#include "xen-netfront.c"
+MODULE_ALIAS("blanket:vif");
