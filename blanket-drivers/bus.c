@@ -384,7 +384,6 @@ static void add_device(const char *type, const char *nodename)
 	dev->nodename = memcpy(dev + 1, nodename, len);
 	dev->devicetype = strcpy((char *)(dev + 1) + len, type);
 	init_completion(&dev->down);
-	spin_lock_init(&dev->reclaim_lock);
 	dev->dev.bus = &uplink_bus;
 	dev->dev.release = free_device;
 	dev_set_name(&dev->dev, "%s-%s", type, strrchr(nodename, '/') + 1);

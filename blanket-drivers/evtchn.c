@@ -3,6 +3,7 @@
  * Event channels of the provider as interrupts of this kernel. The hypervisor forwards a provider's port to a channel of dom0's own whose far end it holds
  * itself; from there on everything is the kernel's own event code. A send on that channel goes to the provider.
  */
+#include <linux/completion.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -15,6 +16,10 @@
 
 struct port {
 	evtchn_port_t provider, local; /* local: what the hypervisor holds */
+	irq_handler_t handler;
+	void *data;
+	struct completion echo; /* the event that the binding itself causes has come */
+	bool ready;
 };
 
 static DEFINE_MUTEX(lock);
@@ -92,6 +97,21 @@ int uplink_free_evtchn(struct xenbus_device *dev, evtchn_port_t port)
 }
 EXPORT_SYMBOL_GPL(uplink_free_evtchn);
 
+/*
+ * Xen marks a channel pending at the moment it is bound, in case something came before. Nothing can have: the provider's side learns of the port
+ * only after this. Drivers are not made for such an event (netfront dies of it), so it ends here.
+ */
+static irqreturn_t deliver(int irq, void *data)
+{
+	struct port *port = data;
+
+	if (likely(smp_load_acquire(&port->ready)))
+		return port->handler(irq, port->data);
+	complete(&port->echo);
+	xen_irq_lateeoi(irq, 0);
+	return IRQ_HANDLED;
+}
+
 int uplink_bind_evtchn(evtchn_port_t provider, irq_handler_t handler, unsigned long flags, const char *name, void *data)
 {
 	struct evtchn_bind_interdomain near = { .remote_dom = DOMID_SELF };
@@ -108,32 +128,39 @@ int uplink_bind_evtchn(evtchn_port_t provider, irq_handler_t handler, unsigned l
 	rc = HYPERVISOR_event_channel_op(EVTCHNOP_bind_interdomain, &near);
 	if (rc)
 		return rc;
-	irq = bind_evtchn_to_irqhandler_lateeoi(near.local_port, handler, flags, name, data);
+	port->handler = handler;
+	port->data = data;
+	port->ready = false;
+	init_completion(&port->echo);
+	irq = bind_evtchn_to_irqhandler_lateeoi(near.local_port, deliver, flags, name, port);
 	if (irq < 0) {
 		close.port = near.local_port;
 		HYPERVISOR_event_channel_op(EVTCHNOP_close, &close);
 		return irq;
 	}
 	mutex_lock(&lock);
-	rc = xa_err(xa_store(&by_irq, irq, xa_mk_value(provider), GFP_KERNEL));
+	rc = xa_err(xa_store(&by_irq, irq, port, GFP_KERNEL));
 	mutex_unlock(&lock);
 	if (rc) {
-		unbind_from_irqhandler(irq, data); /* closes the near end */
+		unbind_from_irqhandler(irq, port); /* closes the near end */
 		return rc;
 	}
+	wait_for_completion_timeout(&port->echo, HZ);
+	smp_store_release(&port->ready, true);
 	return irq;
 }
 EXPORT_SYMBOL_GPL(uplink_bind_evtchn);
 
 void uplink_unbind_irq(unsigned int irq, void *data)
 {
-	void *provider;
+	struct port *port;
 
 	mutex_lock(&lock);
-	provider = xa_erase(&by_irq, irq);
+	port = xa_erase(&by_irq, irq);
 	mutex_unlock(&lock);
-	unbind_from_irqhandler(irq, data);
-	if (provider)
-		free_port(xa_to_value(provider));
+	if (WARN_ON(!port || port->data != data))
+		return;
+	unbind_from_irqhandler(irq, port);
+	free_port(port->provider);
 }
 EXPORT_SYMBOL_GPL(uplink_unbind_irq);

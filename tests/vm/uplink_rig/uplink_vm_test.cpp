@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Xen in Xen: a provider (the appliance), a guest of it that is our hypervisor with a dom0 of one process (probe.cpp), and in it the uplink modules at the provider's
-// backends. One provider serves all tests of this program. Input: BLANKET_IMAGE (./dev test vm sets it).
+// Xen in Xen: a provider (the appliance on Debian's hypervisor), a guest of it that is our hypervisor with a dom0 of one process (probe.cpp), and in it the uplink
+// modules at the provider's backends. One provider serves all tests of this program. Input: BLANKET_IMAGE (./dev test vm sets it).
 #include <cstdlib>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ using std::chrono::seconds;
 constexpr const char* kProviderCpu = "EPYC,-monitor,-rdtscp,+svm,+npt";
 
 // Backends without the appliance's own hotplug program: that one serves its own VMs.
-constexpr std::string_view kPrepare = R"(set -eu
+constexpr std::string_view kPrepare = R"sh(set -eu
 mkdir -p /root/rig/root/modules; cd /root/rig
 cp /usr/lib/modules/"$(uname -r)"/updates/blanket/*.ko root/modules/
 mv /root/probe root/init; chmod 755 root/init
@@ -47,8 +47,8 @@ cat >guest.cfg <<'S'
 name = "inside"
 type = "pvh"
 pvshim = 1
-pvshim_path = "/boot/xen.gz"
-pvshim_cmdline = "console=xen,pv dom0_mem=320M,max:320M loglvl=all mmio-relax=1"
+pvshim_path = "/boot/xen-blanket.gz"
+pvshim_cmdline = "console=xen,pv dom0_mem=320M,max:320M dom0_max_vcpus=@DOM0@ loglvl=all mmio-relax=1"
 kernel = "/boot/vmlinuz"
 ramdisk = "/root/rig/initrd.img"
 cmdline = "console=hvc0 quiet panic=5 reloads=@RELOADS@"
@@ -60,7 +60,7 @@ on_reboot = "destroy"
 disk = [ "format=raw, vdev=xvda, access=rw, script=/root/rig/block, target=/dev/loop7" ]
 vif = [ "mac=00:16:3e:99:00:02, script=/root/rig/vif" ]
 S
-)";
+)sh";
 
 class Uplink : public ::testing::Test {
 protected:
@@ -68,8 +68,10 @@ protected:
         ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "needs root";
         LabOptions options;
         options.name = "uplink-test";
-        options.image = std::getenv("BLANKET_IMAGE") == nullptr ? "" : std::getenv("BLANKET_IMAGE");
+        options.image = "/cache/lab/uplink-provider.raw";
         options.capture_bytes = 0;
+        const auto provider_image = run({UPLINK_MAKE_PROVIDER, std::getenv("BLANKET_IMAGE") == nullptr ? "" : std::getenv("BLANKET_IMAGE"), options.image}, {.deadline = minutes(5)});
+        ASSERT_TRUE(provider_image) << provider_image.error().what;
         auto made = Lab::create(std::move(options));
         ASSERT_TRUE(made) << made.error().what << " " << made.error().hint;
         lab_ = std::move(*made);
@@ -104,11 +106,11 @@ protected:
     void SetUp() override { ASSERT_TRUE(prepared_) << "the provider did not come up"; }
 
     // Runs the guest to its end; what its console said.
-    static std::string run_guest(int vcpus, int reloads) {
+    static std::string run_guest(int vcpus, int dom0_vcpus, int reloads) {
         Ssh* const ssh = *lab_->ssh("east");
-        const auto started = ssh->script(std::format("cd /root/rig; sed 's/@VCPUS@/{}/; s/@RELOADS@/{}/' guest.cfg >now.cfg; xl create now.cfg 2>&1\n"
+        const auto started = ssh->script(std::format("cd /root/rig; sed 's/@VCPUS@/{}/; s/@DOM0@/{}/; s/@RELOADS@/{}/' guest.cfg >now.cfg; xl create now.cfg 2>&1\n"
                                                      "(sleep 900 | setsid xl console -t pv inside >console.log 2>&1) </dev/null >/dev/null 2>&1 &\n",
-                                                     vcpus, reloads),
+                                                     vcpus, dom0_vcpus, reloads),
                                          minutes(3));
         EXPECT_TRUE(started) << started.error().what;
         std::string console;
@@ -116,10 +118,10 @@ protected:
             const auto text = ssh->run_any({"cat", "/root/rig/console.log"});
             if (text) console = text->out;
             const auto there = ssh->run_any({"xl", "domid", "inside"});
-            return there && there->status != 0;
+            return (there && there->status != 0) || console.contains("Kernel panic") || console.contains("Panic on CPU");
         });
         EXPECT_TRUE(ended) << ended.error().what;
-        if (!ended) (void)ssh->run_any({"xl", "destroy", "inside"});
+        if (const auto there = ssh->run_any({"xl", "domid", "inside"}); there && there->status == 0) (void)ssh->run_any({"xl", "destroy", "inside"});
         if (const auto log = ssh->run_any({"tail", "-c", "20000", "/root/rig/console.log"}); log) console = log->out;
         (void)write_file(std::format("{}/inside-{}-vcpus.log", lab_->dir(), vcpus), console);
         return console;
@@ -128,7 +130,7 @@ protected:
         for (const char* step : {"load", "disk", "network", "reload"}) EXPECT_TRUE(console.contains(std::format("PROBE {} ok", step))) << "step '" << step << "'; console:\n" << console;
         EXPECT_TRUE(console.contains("PROBE provider xen 4.20")) << console;
         EXPECT_TRUE(console.contains("PROBE end"));
-        EXPECT_FALSE(console.contains("PROBE") && console.contains("FAILED")) << console;
+        EXPECT_FALSE(console.contains("FAILED")) << console;
         for (const char* alarm : {"BUG:", "Oops", "Call Trace", "Panic on CPU"}) EXPECT_FALSE(console.contains(alarm)) << alarm << "\n" << console;
     }
 
@@ -137,7 +139,7 @@ protected:
 };
 
 TEST_F(Uplink, DiskNetworkAndReloads) {
-    expect_good(run_guest(1, 5));
+    expect_good(run_guest(1, 1, 5));
     // What was written inside is on the provider's disk, at its place.
     Ssh* const ssh = *lab_->ssh("east");
     const std::string copy = lab_->dir() + "/written.img";
@@ -153,6 +155,9 @@ TEST_F(Uplink, DiskNetworkAndReloads) {
     ASSERT_TRUE(alarms);
     EXPECT_TRUE(alarms->empty()) << alarms->front();
 }
+
+// dom0 with fewer processors than its Xen, none of them pinned: an event of the provider comes in on whatever processor.
+TEST_F(Uplink, FourProcessorsThreeOfThemDom0s) { expect_good(run_guest(4, 3, 2)); }
 
 }  // namespace
 }  // namespace blanket::lab
