@@ -8,7 +8,7 @@
 
 namespace blanket::net {
 namespace {
-constexpr std::string_view kLog = "net";
+constexpr std::string_view kHoldLog = "net";
 constexpr auto kCarrierPoll = std::chrono::milliseconds(20);
 constexpr auto kDeliverPoll = std::chrono::milliseconds(5);
 }  // namespace
@@ -102,7 +102,7 @@ void OvsOverlay::arm(const VmRecord& vm) {
     end_arming(vm.uuid, true);
     const std::lock_guard hold(arming_mutex_);
     arming_[vm.uuid] = std::jthread([this, vm](const std::stop_token& stop) {
-        if (const auto connected = connect_port(vm, stop); !connected) log::warning(kLog, "VM {}: its port is connected only after it runs: {}", vm.name, connected.error().what);
+        if (const auto connected = connect_port(vm, stop); !connected) log::warning(kHoldLog, "VM {}: its port is connected only after it runs: {}", vm.name, connected.error().what);
     });
 }
 
@@ -169,7 +169,7 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
     if (silent > 0)
         return fail(Kind::kTimeout, "VM '{}' did not connect {} of its network cards within {} ms; {} frames for it are lost", vm.name, silent,
                     options_.carrier_deadline.count(), *first + *rest);
-    log::info(kLog, "VM {}: its network was back after {} ms; {} frames had waited or came through the hold", vm.name, waited.count(), *first + *rest);
+    log::info(kHoldLog, "VM {}: its network was back after {} ms; {} frames had waited or came through the hold", vm.name, waited.count(), *first + *rest);
     return {};
 }
 

@@ -18,7 +18,7 @@ constexpr const char* kUserspace = "boot stage local";  // cloud-init in dom0 sa
 bool boots_under_kvm(const std::string& image, const std::string& dir) {
     MachineProfile profile = east_profile();
     profile.name = "kvm-trial";
-    const auto machine = Machine::start(profile, {dir, image, "ssh-ed25519 none", Accelerator::kKvm});
+    const auto machine = Machine::start(profile, {dir, image, {}, "ssh-ed25519 none", Accelerator::kKvm});
     return machine && (*machine)->wait_console(kUserspace, kTrial).has_value();
 }
 

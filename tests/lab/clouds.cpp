@@ -33,6 +33,7 @@ Result<void> boot_site(Clouds& clouds, const MachineProfile& profile) {
     BLANKET_CHECK(clouds.lab.start(profile));
     BLANKET_TRY(Machine* const machine, clouds.lab.machine(profile.name));
     const MachineProfile& made = machine->profile();
+    if (made.inside_xen) clouds.story.say("{}: inside a provider's Xen, as a PVH guest of the machine below", made.name);
     clouds.story.say("{}: {} {}, disk {}, nic {}, cpu {}, {} x {} MiB, {}", made.name, made.chipset, made.firmware == Firmware::kOvmf ? "UEFI" : "BIOS",
                      made.disk == DiskModel::kNvme ? "NVMe" : "virtio-blk", made.nic == NicModel::kE1000e ? "e1000e" : "virtio-net", made.cpu, made.cpus, made.memory_mib,
                      name_of(clouds.lab.accelerator()));

@@ -2,6 +2,7 @@
 // Bringing the clouds up and down; see lab.hpp.
 #include "tests/lab/lab.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <fcntl.h>
 #include <filesystem>
@@ -10,6 +11,7 @@
 
 #include "tests/lab/console_scan.hpp"
 #include "tests/lab/deadline.hpp"
+#include "tests/lab/provider.hpp"
 #include "tests/lab/tap.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
@@ -92,10 +94,35 @@ Result<void> Lab::start(const MachineProfile& given) {
     MachineProfile profile = given;
     // Two clouds share this machine: a virtual CPU that spins for a lock whose holder has no core would burn the other cloud's time.
     profile.cpus = std::min(profile.cpus, std::max(1U, std::thread::hardware_concurrency() / 2));
-    if (!options_.cpu.empty() && profile.cpu == MachineProfile().cpu) profile.cpu = options_.cpu;
-    BLANKET_TRY(auto machine, Machine::start(profile, {options_.dir + "/" + profile.name, options_.image, ssh_key_, accelerator_}));
+    profile.inside_xen = std::ranges::find(options_.inside_xen, profile.name) != options_.inside_xen.end();
+    // A VM moves only to a CPU that has all that it has seen: beside a provider's Xen everybody has that one's CPU.
+    const std::string common = options_.cpu.empty() && !options_.inside_xen.empty() ? provider_of(profile).cpu : options_.cpu;
+    if (!common.empty() && profile.cpu == MachineProfile().cpu) profile.cpu = common;
+    if (profile.inside_xen) {
+        if (accelerator_ != Accelerator::kTcg) return fail(Kind::kPrecondition, "a provider's Xen needs a processor with SVM, which only emulation gives here: BLANKET_ACCEL=tcg");
+        if (options_.provider_image.empty()) {
+            options_.provider_image = options_.dir + "/provider.raw";
+            BLANKET_CHECK(make_provider_image(options_.image, options_.provider_image));
+        }
+        const std::string provider = profile.name + kProvider;
+        ssh_.emplace(provider, Ssh(provider, provider_of(profile).address, options_.dir + "/ssh"));
+        to_rent_.emplace(profile.name, profile);
+    }
+    BLANKET_TRY(auto machine, Machine::start(profile, {options_.dir + "/" + profile.name, options_.image, options_.provider_image, ssh_key_, accelerator_}));
     machines_.emplace(profile.name, std::move(machine));
     ssh_.emplace(profile.name, Ssh(profile.name, profile.address, options_.dir + "/ssh"));
+    return {};
+}
+
+// The machine of a provider that runs Xen is there: what is to run inside starts.
+Result<void> Lab::rent_out(const std::string& site, milliseconds deadline) {
+    const auto inside = to_rent_.find(site);
+    if (inside == to_rent_.end()) return {};
+    BLANKET_TRY(Machine* const machine, this->machine(site));
+    BLANKET_TRY(Ssh* const provider, provider_ssh(site));
+    BLANKET_CHECK(provider->wait_up(deadline));
+    BLANKET_CHECK(start_guest(*provider, inside->second, machine->paths().inside_seed()));
+    to_rent_.erase(inside);
     return {};
 }
 
@@ -103,7 +130,8 @@ Result<void> Lab::wait_ready(const std::string& site, milliseconds deadline) {
     BLANKET_TRY(Machine* const machine, this->machine(site));
     BLANKET_TRY(Ssh* const ssh, this->ssh(site));
     if (!machine->running()) return fail(Kind::kUnavailable, "machine '{}' ended; see {} and {}", site, machine->paths().console(), machine->paths().log());
-    auto up = ssh->wait_up(deadline);
+    auto up = rent_out(site, deadline);
+    if (up) up = ssh->wait_up(deadline);
     if (!up) return fail_hint(up.error().kind, up.error().what, std::format("its console: {}", machine->paths().console()));
     return {};
 }
@@ -140,6 +168,8 @@ Result<Ssh*> Lab::ssh(const std::string& site) {
     if (found == ssh_.end()) return fail(Kind::kNotFound, "no machine '{}' in this lab", site);
     return &found->second;
 }
+
+Result<Ssh*> Lab::provider_ssh(const std::string& site) { return ssh(site + kProvider); }
 
 std::vector<std::string> Lab::sites() const {
     std::vector<std::string> names;

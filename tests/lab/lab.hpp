@@ -23,6 +23,8 @@ struct LabOptions {
     std::string dir;               // empty: lab_dir(name)
     std::string image;             // the appliance
     std::string witness_program;   // blanket-witness; may be empty when no witness is started
+    std::string provider_image;    // of make_provider.sh, for machines inside a Xen; made beside the lab when empty
+    std::vector<std::string> inside_xen;  // sites whose provider runs Xen (MachineProfile::inside_xen); all CPUs are then of that provider's kind
     std::string cpu;               // instead of the profiles' own; empty = theirs (south keeps its own)
     std::uint64_t capture_bytes = 1ull << 30;  // of the capture of east-west; 0 = none
     std::vector<std::string> forbidden;        // plaintext that must never appear between east and west
@@ -31,6 +33,7 @@ struct LabOptions {
 
 std::string lab_dir(const std::string& name);  // /cache/lab/<name>
 constexpr const char* kWitnessNode = "witness";
+constexpr const char* kProvider = "-provider";  // added to a site's name: the Xen around it
 
 class Lab final {
 public:
@@ -48,6 +51,7 @@ public:
 
     Result<Machine*> machine(const std::string& site);
     Result<Ssh*> ssh(const std::string& site);
+    Result<Ssh*> provider_ssh(const std::string& site);  // of a machine inside a Xen: that Xen's own dom0
     Shaper& shaper() { return *shaper_; }
     [[nodiscard]] const std::string& dir() const { return options_.dir; }
     [[nodiscard]] const LabOptions& options() const { return options_; }
@@ -61,12 +65,14 @@ public:
     void collect_logs();
 
 private:
+    Result<void> rent_out(const std::string& site, std::chrono::milliseconds deadline);
     explicit Lab(LabOptions options) : options_(std::move(options)) {}
     LabOptions options_;
     UniqueFd lock_;
     std::string ssh_key_;
     Accelerator accelerator_ = Accelerator::kTcg;
     std::unique_ptr<Shaper> shaper_;
+    std::map<std::string, MachineProfile> to_rent_;  // inside a provider's Xen, not started yet
     std::map<std::string, std::unique_ptr<Machine>> machines_;
     std::map<std::string, Ssh> ssh_;
     std::unique_ptr<Child> witness_;

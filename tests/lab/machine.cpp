@@ -25,6 +25,12 @@ Result<std::string> image_format(const std::string& path) {
     return json_string(info, "format");
 }
 
+Result<void> make_overlay(const std::string& base, const std::string& overlay, std::uint64_t bytes) {
+    BLANKET_TRY(const std::string format, image_format(base));
+    BLANKET_CHECK(run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", format, overlay, std::format("{}", bytes)}));
+    return {};
+}
+
 Result<void> copy_file(const std::string& from, const std::string& to) {
     std::error_code error;
     std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
@@ -34,12 +40,16 @@ Result<void> copy_file(const std::string& from, const std::string& to) {
 
 }  // namespace
 
-Result<std::unique_ptr<Machine>> Machine::start(const MachineProfile& profile, const MachineSetup& setup) {
+Result<std::unique_ptr<Machine>> Machine::start(const MachineProfile& rented, const MachineSetup& setup) {
+    const MachineProfile profile = rented.inside_xen ? provider_of(rented) : rented;
     BLANKET_CHECK(make_dirs(setup.dir, 0700));
-    BLANKET_TRY(const std::string format, image_format(setup.base_image));
     std::unique_ptr<Machine> machine(new Machine(profile, MachinePaths{setup.dir}, setup.accelerator));
     const MachinePaths& paths = machine->paths_;
-    BLANKET_CHECK(run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", setup.base_image, "-F", format, paths.disk(), std::format("{}", profile.disk_bytes)}));
+    if (rented.inside_xen) {
+        BLANKET_CHECK(make_overlay(setup.base_image, paths.inside_disk(), rented.disk_bytes));
+        BLANKET_CHECK(make_seed(plan_seed(rented, setup.ssh_public_key), setup.dir, paths.inside_seed()));
+    }
+    BLANKET_CHECK(make_overlay(rented.inside_xen ? setup.provider_image : setup.base_image, paths.disk(), profile.disk_bytes));
     BLANKET_CHECK(make_seed(plan_seed(profile, setup.ssh_public_key), setup.dir, paths.seed()));
     if (profile.firmware == Firmware::kOvmf) BLANKET_CHECK(copy_file(kOvmfVars, paths.vars()));
     BLANKET_CHECK(machine->launch());

@@ -14,6 +14,7 @@ namespace blanket::lab {
 struct MachineSetup {
     std::string dir;             // made when absent; overlay, seed, firmware variables, sockets and logs live here
     std::string base_image;      // qcow2 or raw; only read
+    std::string provider_image;  // of make_provider.sh; only for a profile with inside_xen
     std::string ssh_public_key;  // one line
     Accelerator accelerator = Accelerator::kTcg;
 };
@@ -21,7 +22,7 @@ struct MachineSetup {
 class Machine final {
 public:
     // Must be called on a thread that outlives the machine (QEMU dies with that thread).
-    static Result<std::unique_ptr<Machine>> start(const MachineProfile& profile, const MachineSetup& setup);
+    static Result<std::unique_ptr<Machine>> start(const MachineProfile& rented, const MachineSetup& setup);
     ~Machine();
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;

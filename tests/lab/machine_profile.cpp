@@ -35,6 +35,17 @@ MachineProfile south_profile() {
     return profile;
 }
 
+MachineProfile provider_of(const MachineProfile& inside) {
+    MachineProfile provider = inside;
+    // One CPU: two hang in QEMU's SVM now and then. Without rdtscp, which would trap into the provider at each call of the guest.
+    provider.cpu = "EPYC,-monitor,-rdtscp,+svm,+npt";
+    provider.cpus = 1;
+    provider.memory_mib += 1024;
+    provider.mac.replace(provider.mac.size() - 5, 2, "01");  // ...:00:0b -> ...:01:0b
+    provider.address.insert(provider.address.rfind('.') + 1, "1");  // 192.168.77.11 -> 192.168.77.111
+    return provider;
+}
+
 Argv plan_qemu(const MachineProfile& profile, const MachinePaths& paths, Accelerator accelerator) {
     // setpriv: the machine dies with the thread that started it, however that ends.
     Argv argv{"setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-name", profile.name, "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std",
@@ -49,11 +60,13 @@ Argv plan_qemu(const MachineProfile& profile, const MachinePaths& paths, Acceler
     // The overlay lives as long as the lab: no reason to wait for the host's disk at each flush of a guest.
     add({"-drive", std::format("if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", paths.disk())});
     add({"-drive", std::format("if=none,id=seed,format=raw,readonly=on,file={}", paths.seed())});
+    if (profile.inside_xen) add({"-drive", std::format("if=none,id=inside,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", paths.inside_disk())});
     if (profile.disk == DiskModel::kNvme) {
         add({"-device", "nvme,drive=disk,serial=disk,bootindex=0", "-device", "nvme,drive=seed,serial=seed"});
     } else {
         add({"-device", "virtio-blk-pci,drive=disk,serial=disk,bootindex=0", "-device", "virtio-blk-pci,drive=seed,serial=seed"});
     }
+    if (profile.inside_xen) add({"-device", "virtio-blk-pci,drive=inside,serial=inside"});
     add({"-netdev", std::format("dgram,id=uplink,local.type=unix,local.path={},remote.type=unix,remote.path={}", paths.nic(), paths.shaper())});
     add({"-device", std::format("{},netdev=uplink,mac={},romfile=", profile.nic == NicModel::kE1000e ? "e1000e" : "virtio-net-pci", profile.mac)});
     add({"-chardev", std::format("socket,id=console,path={},server=on,wait=off,logfile={}", paths.console_socket(), paths.console()), "-serial", "chardev:console"});

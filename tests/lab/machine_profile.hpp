@@ -24,18 +24,23 @@ struct MachineProfile {
     unsigned cpus = 2, memory_mib = 2048;
     std::uint64_t disk_bytes = 12ull << 30;
     std::string mac, address;     // address without the prefix length, which is 24
+    bool inside_xen = false;      // the rented machine is a PVH guest of a provider's Xen, and QEMU's machine is that provider (provider_of)
     bool operator==(const MachineProfile&) const = default;
 };
 
 MachineProfile east_profile();   // i440fx, SeaBIOS, virtio-blk, virtio-net
 MachineProfile west_profile();   // q35, OVMF, NVMe, e1000e
 MachineProfile south_profile();  // q35, SeaBIOS, virtio; half the memory and a CPU that lacks AVX, AVX2, BMI, FMA and more
+// The provider of a machine with inside_xen: one processor with SVM, more memory, and an address of its own, by which the lab tells it what to rent out.
+MachineProfile provider_of(const MachineProfile& inside);
 constexpr const char* kLabAddress = "192.168.77.1";
 
 struct MachinePaths {  // all in the machine's own folder
     std::string dir;
     [[nodiscard]] std::string disk() const { return dir + "/disk.qcow2"; }
     [[nodiscard]] std::string seed() const { return dir + "/seed.img"; }
+    [[nodiscard]] std::string inside_disk() const { return dir + "/inside.qcow2"; }  // of the guest, with inside_xen
+    [[nodiscard]] std::string inside_seed() const { return dir + "/inside-seed.img"; }
     [[nodiscard]] std::string vars() const { return dir + "/vars.fd"; }
     [[nodiscard]] std::string console() const { return dir + "/console.log"; }
     [[nodiscard]] std::string console_socket() const { return dir + "/console.sock"; }

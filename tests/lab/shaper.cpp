@@ -18,9 +18,11 @@
 #include <unistd.h>
 
 namespace blanket::lab {
-namespace {
 
 using std::chrono::milliseconds;
+
+namespace {
+
 constexpr std::size_t kMaxFrame = 65'536;
 constexpr std::size_t kMaxBacklog = 1024;             // frames per node
 constexpr std::uint64_t kMaxFlying = 256u << 20;      // bytes per link: delay x rate of anything sensible

@@ -14,7 +14,7 @@ Nanos time_on_line(std::uint64_t bytes, std::uint64_t rate) {
     return Nanos(std::llround(static_cast<double>(bytes) * 8.0 * kNanosPerSecond / static_cast<double>(rate)));
 }
 
-double milliseconds(Nanos time) { return std::round(static_cast<double>(time.count()) / 1e3) / 1e3; }
+double in_ms(Nanos time) { return std::round(static_cast<double>(time.count()) / 1e3) / 1e3; }
 
 Result<void> take_time(const Json& change, const char* field, Nanos& out) {
     const auto found = change.find(field);
@@ -58,11 +58,11 @@ Result<LinkSettings> parse_link(const Json& change, LinkSettings settings) {
 }
 
 Json to_json(const LinkSettings& settings) {
-    return {{"delay_ms", milliseconds(settings.delay)},   {"jitter_ms", milliseconds(settings.jitter)},
+    return {{"delay_ms", in_ms(settings.delay)},   {"jitter_ms", in_ms(settings.jitter)},
             {"rate_bps", settings.rate},                  {"burst_bytes", settings.burst},
             {"queue_bytes", settings.queue},              {"loss", settings.loss},
-            {"up", settings.up},                          {"flap_period_ms", milliseconds(settings.flap_period)},
-            {"flap_down_ms", milliseconds(settings.flap_down)}};
+            {"up", settings.up},                          {"flap_period_ms", in_ms(settings.flap_period)},
+            {"flap_down_ms", in_ms(settings.flap_down)}};
 }
 
 void RateMeter::add(Nanos now, std::uint64_t bytes) {
@@ -132,9 +132,9 @@ Json Link::report() const {
             {"overflowed", stats_.overflowed},
             {"cut", stats_.cut},
             {"queue_peak_bytes", stats_.queue_peak},
-            {"min_delay_ms", any ? Json(milliseconds(stats_.min_delay)) : Json()},
-            {"mean_delay_ms", any ? Json(milliseconds(stats_.sum_delay / static_cast<std::int64_t>(stats_.frames_out))) : Json()},
-            {"max_delay_ms", any ? Json(milliseconds(stats_.max_delay)) : Json()},
+            {"min_delay_ms", any ? Json(in_ms(stats_.min_delay)) : Json()},
+            {"mean_delay_ms", any ? Json(in_ms(stats_.sum_delay / static_cast<std::int64_t>(stats_.frames_out))) : Json()},
+            {"max_delay_ms", any ? Json(in_ms(stats_.max_delay)) : Json()},
             {"peak_bps_1s", meter_.peak_bps()}};
 }
 

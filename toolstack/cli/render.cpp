@@ -106,6 +106,39 @@ Table image_table(const Json& reply) {
     return make_table(reply, "images", kColumns);
 }
 
+Table uplink_table(const Json& reply) {
+    static constexpr std::array<Column, 6> kColumns{{
+        {"NAME", [](const Json& uplink) { return text(uplink, "name"); }},
+        {"KIND", [](const Json& uplink) { return text(uplink, "kind"); }},
+        {"DRIVER", [](const Json& uplink) { return text(uplink, "driver"); }},
+        {"WAY", [](const Json& uplink) { return text(uplink, "path"); }},
+        {"STATE", [](const Json& uplink) { return text(uplink, "state"); }},
+        {"BETTER", [](const Json& uplink) { return text(uplink, "better"); }},
+    }};
+    return make_table(reply, "uplinks", kColumns);
+}
+
+Table uplink_stat_table(const Json& reply) {
+    static constexpr std::array<Column, 6> kColumns{{
+        {"NAME", [](const Json& uplink) { return text(uplink, "name"); }},
+        {">READ", [](const Json& uplink) { return bytes(field(uplink, "counters"), "read_bytes"); }},
+        {">WRITTEN", [](const Json& uplink) { return bytes(field(uplink, "counters"), "written_bytes"); }},
+        {">READS", [](const Json& uplink) { return text(field(uplink, "counters"), "reads"); }},
+        {">WRITES", [](const Json& uplink) { return text(field(uplink, "counters"), "writes"); }},
+        {">ERRORS", [](const Json& uplink) { return text(field(uplink, "counters"), "errors"); }},
+    }};
+    return make_table(reply, "uplinks", kColumns);
+}
+
+Fields uplink_bus_fields(const Json& reply) {
+    Fields fields;
+    if (text(reply, "provider_xen").empty()) return fields;
+    fields.emplace_back("provider", text(reply, "provider_xen"));
+    for (const char* name : {"ports", "grants", "grant_frames", "upcalls", "forwarded", "dropped", "sends", "send_failures"})
+        fields.emplace_back(name, text(field(reply, "bus"), name));
+    return fields;
+}
+
 Table net_table(const Json& reply) {
     static constexpr std::array<Column, 5> kColumns{{
         {"NAME", [](const Json& net) { return text(net, "name"); }},

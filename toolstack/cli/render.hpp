@@ -19,6 +19,9 @@ Table net_table(const Json& reply);
 Table job_table(const Json& reply);
 Table event_table(const Json& reply);
 std::string event_line(const Json& event);  // for --follow
+Table uplink_table(const Json& reply);
+Table uplink_stat_table(const Json& reply);
+Fields uplink_bus_fields(const Json& reply);  // empty where no provider's Xen is
 Fields vm_fields(const Json& vm);
 Fields site_fields(const Json& site);
 Fields job_fields(const Json& job);

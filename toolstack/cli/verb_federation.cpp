@@ -11,7 +11,7 @@ Result<int> run_init(Context& context, const Invocation& call) {
                             .table = [&](const Json& reply) { return federation_text(reply, context.terminal); }});
 }
 
-Result<int> run_show(Context& context, const Invocation&) {
+Result<int> run_federation_show(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/federation"));
     show(context, reply, [&](const Json& value) { return federation_text(value, context.terminal); });
     return 0;
@@ -36,7 +36,7 @@ std::vector<VerbSpec> federation_verbs() {
              .details = "Shows the federation's name and id, its sites, and the members of the registry with their role and health.",
              .action = "show the federation",
              .example = "blanket federation show --output yaml",
-             .run = run_show}};
+             .run = run_federation_show}};
 }
 
 }  // namespace blanket::cli

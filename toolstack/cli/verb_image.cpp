@@ -22,7 +22,7 @@ Result<int> run_add(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = "/1.0/images", .body = {{"name", call.arg(0)}, {"path", path.get()}}}});
 }
 
-Result<int> run_list(Context& context, const Invocation&) {
+Result<int> run_image_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/images"));
     show(context, reply, [&](const Json& value) { return format_table(image_table(value), context.terminal); });
     return 0;
@@ -47,7 +47,7 @@ std::vector<VerbSpec> image_verbs() {
              .details = "Lists the base images with their size, the sites that have them, and the first 16 digits of their hash.",
              .action = "list the images",
              .example = "blanket image list",
-             .run = run_list}};
+             .run = run_image_list}};
 }
 
 }  // namespace blanket::cli

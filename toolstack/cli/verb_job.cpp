@@ -7,13 +7,13 @@
 namespace blanket::cli {
 namespace {
 
-Result<int> run_list(Context& context, const Invocation&) {
+Result<int> run_job_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/jobs"));
     show(context, reply, [&](const Json& value) { return format_table(job_table(value), context.terminal); });
     return 0;
 }
 
-Result<int> run_show(Context& context, const Invocation& call) {
+Result<int> run_job_show(Context& context, const Invocation& call) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/jobs/" + percent_encode(call.arg(0))));
     show(context, reply, [&](const Json& value) {
         const Json& job = value.contains("job") ? value["job"] : value;
@@ -48,7 +48,7 @@ std::vector<VerbSpec> job_verbs() {
              .details = "Lists the jobs that this host knows, with their state and, while they run, their phase.",
              .action = "list the jobs",
              .example = "blanket job list",
-             .run = run_list},
+             .run = run_job_list},
             {.noun = "job",
              .verb = "show",
              .summary = "show one job, its phases and its result",
@@ -56,7 +56,7 @@ std::vector<VerbSpec> job_verbs() {
              .action = "show job {ID}",
              .args = {{"ID", "the job's id", ArgKind::kJob}},
              .example = "blanket job show 7f3a",
-             .run = run_show},
+             .run = run_job_show},
             {.noun = "job",
              .verb = "watch",
              .summary = "follow a job to its end",

@@ -7,12 +7,12 @@
 namespace blanket::cli {
 namespace {
 
-Result<int> run_create(Context& context, const Invocation& call) {
+Result<int> run_net_create(Context& context, const Invocation& call) {
     BLANKET_CHECK(check_name(call.arg(0), "net"));
     return mutate(context, {.request = {.method = "POST", .path = "/1.0/nets", .body = {{"name", call.arg(0)}, {"cidr", call.option("cidr")}}}});
 }
 
-Result<int> run_list(Context& context, const Invocation&) {
+Result<int> run_net_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/nets"));
     show(context, reply, [&](const Json& value) { return format_table(net_table(value), context.terminal); });
     return 0;
@@ -31,14 +31,14 @@ std::vector<VerbSpec> net_verbs() {
              .mutates = true,
              .job = true,
              .example = "blanket net create lan --cidr 10.1.0.0/24",
-             .run = run_create},
+             .run = run_net_create},
             {.noun = "net",
              .verb = "list",
              .summary = "list the networks",
              .details = "Lists the networks with their range, gateway, network identifier and the MTU that guests get.",
              .action = "list the networks",
              .example = "blanket net list",
-             .run = run_list}};
+             .run = run_net_list}};
 }
 
 }  // namespace blanket::cli

@@ -52,13 +52,13 @@ Result<int> run_join(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = "/1.0/join", .body = {{"token", token}}}});
 }
 
-Result<int> run_list(Context& context, const Invocation&) {
+Result<int> run_site_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/sites"));
     show(context, reply, [&](const Json& value) { return format_table(site_table(value), context.terminal); });
     return 0;
 }
 
-Result<int> run_show(Context& context, const Invocation& call) {
+Result<int> run_site_show(Context& context, const Invocation& call) {
     std::string name;
     if (!call.args.empty()) name = call.arg(0);
     else {
@@ -107,7 +107,7 @@ std::vector<VerbSpec> site_verbs() {
              .details = "Lists the sites of the federation with their address and role.",
              .action = "list the sites",
              .example = "blanket site list",
-             .run = run_list},
+             .run = run_site_list},
             {.noun = "site",
              .verb = "show",
              .summary = "show one site",
@@ -115,7 +115,7 @@ std::vector<VerbSpec> site_verbs() {
              .action = "show site {NAME}",
              .args = {{"NAME", "the site", ArgKind::kSite, false}},
              .example = "blanket site show west",
-             .run = run_show}};
+             .run = run_site_show}};
 }
 
 }  // namespace blanket::cli

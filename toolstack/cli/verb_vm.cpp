@@ -9,13 +9,13 @@ namespace {
 
 std::string vm_path(const Invocation& call, std::string_view verb = "") { return "/1.0/vms/" + percent_encode(call.arg(0)) + std::string(verb); }
 
-Result<int> run_list(Context& context, const Invocation&) {
+Result<int> run_vm_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/vms"));
     show(context, reply, [&](const Json& value) { return format_table(vm_table(value), context.terminal); });
     return 0;
 }
 
-Result<int> run_show(Context& context, const Invocation& call) {
+Result<int> run_vm_show(Context& context, const Invocation& call) {
     BLANKET_TRY(const Json reply, context.client.get(vm_path(call)));
     show(context, reply, [](const Json& value) { return format_fields(vm_fields(value.contains("vm") ? value["vm"] : value)); });
     return 0;
@@ -63,7 +63,7 @@ std::vector<VerbSpec> vm_verbs() {
              .details = "Lists every VM of the federation with its state, the site that owns it, and its addresses.",
              .action = "list the VMs",
              .example = "blanket vm list",
-             .run = run_list},
+             .run = run_vm_list},
             {.noun = "vm",
              .verb = "show",
              .summary = "show one VM",
@@ -71,7 +71,7 @@ std::vector<VerbSpec> vm_verbs() {
              .action = "show VM {NAME}",
              .args = {kVm},
              .example = "blanket vm show web",
-             .run = run_show},
+             .run = run_vm_show},
             {.noun = "vm",
              .verb = "start",
              .summary = "start a VM at the site that owns it",

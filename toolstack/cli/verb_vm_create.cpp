@@ -7,7 +7,7 @@
 namespace blanket::cli {
 namespace {
 
-Result<int> run_create(Context& context, const Invocation& call) {
+Result<int> run_vm_create(Context& context, const Invocation& call) {
     const std::string& name = call.arg(0);
     BLANKET_CHECK(check_name(name, "VM"));
     BLANKET_TRY(const auto memory, parse_size(call.option("memory"), "memory"));
@@ -59,7 +59,7 @@ VerbSpec vm_create_verb() {
             .mutates = true,
             .job = true,
             .example = "blanket vm create web --image debian --memory 256M --disk 2G --net lan --start",
-            .run = run_create};
+            .run = run_vm_create};
 }
 
 }  // namespace blanket::cli

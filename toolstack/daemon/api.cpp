@@ -9,6 +9,7 @@
 #include "toolstack/daemon/api_vms.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/nets.hpp"
+#include "toolstack/daemon/uplinks.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/migrate/admission.hpp"
 
@@ -180,6 +181,7 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
                     {"federation", now.federation_name.empty() ? Json(nullptr) : Json(now.federation_name)}};
     }));
     server.route("GET", "/1.0/doctor", respond([hooks](const RestRequest&) -> Result<Json> { return hooks.doctor(); }));
+    server.route("GET", "/1.0/uplinks", respond([](const RestRequest&) -> Result<Json> { return to_json(gather_uplinks()); }));
     bind_federation(server, app, federation, hooks);
     bind_lists(server, app, hooks);
     bind_vms(server, app);

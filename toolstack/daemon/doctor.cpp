@@ -160,7 +160,8 @@ Json to_json(const std::vector<Check>& checks) {
 }
 
 std::vector<Check> run_doctor(const DoctorInputs& in) {
-    const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
+    std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
+    if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
     return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
             check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in), check_records(in),
             check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),

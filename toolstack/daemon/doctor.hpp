@@ -72,6 +72,7 @@ struct DoctorInputs {
     unsigned uplink_mtu = 0;
     bool uefi = false;
     std::string dmi_vendor, dmi_product, dmi_bios, dmi_tag;
+    std::string provider_xen;  // "xen 4.17" where the uplink modules are at work
     std::optional<WireguardFacts> wireguard;
 };
 

@@ -8,9 +8,9 @@
 #include <limits>
 #include <sys/timex.h>
 
-#include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/doctor.hpp"
+#include "toolstack/daemon/sysfs.hpp"
 
 namespace blanket {
 namespace {
@@ -36,20 +36,15 @@ public:
         in_.dmi_product = line("/sys/class/dmi/id/product_name");
         in_.dmi_bios = line("/sys/class/dmi/id/bios_version");
         in_.dmi_tag = line("/sys/class/dmi/id/chassis_asset_tag");
+        in_.provider_xen = line("/sys/bus/blanket/provider");
         wireguard();
         return std::move(in_);
     }
 
 private:
-    [[nodiscard]] std::string text(const std::string& path, std::size_t max = 1u << 20) const { return read_file(probe_.root + path, max).value_or(""); }
-    [[nodiscard]] std::string line(const std::string& path) const {
-        const std::string all_of_it = text(path, 64u << 10);
-        return std::string(trim(std::string_view(all_of_it).substr(0, all_of_it.find('\n'))).substr(0, 200));
-    }
-    [[nodiscard]] bool exists(const std::string& path) const {
-        std::error_code code;
-        return fs::exists(probe_.root + path, code);
-    }
+    [[nodiscard]] std::string text(const std::string& path, std::size_t max = 1u << 20) const { return sysfs::text(probe_.root, path, max); }
+    [[nodiscard]] std::string line(const std::string& path) const { return sysfs::line(probe_.root, path); }
+    [[nodiscard]] bool exists(const std::string& path) const { return sysfs::exists(probe_.root, path); }
     [[nodiscard]] std::string command(const Argv& argv) const {
         auto output = probe_.run ? probe_.run(argv) : run_any(argv, {.deadline = std::chrono::seconds(5)});
         return output ? std::move(output->out) : std::string();
@@ -125,7 +120,7 @@ private:
         if (name.empty()) name = only_interface();
         if (name.empty() || name.contains('/') || !exists("/sys/class/net/" + name)) return;
         in_.uplink.name = name;
-        in_.uplink.driver = driver_below("/sys/class/net/" + name + "/device");
+        in_.uplink.driver = sysfs::driver_of(probe_.root, "/sys/class/net/" + name + "/device");
         in_.uplink_mtu = static_cast<unsigned>(parse_number(line("/sys/class/net/" + name + "/mtu"), 0, 1u << 20, "MTU").value_or(0));
         const auto links = parse_json(command({"ip", "-json", "-4", "address", "show", "dev", name}));
         if (!links || !links->is_array()) return;
@@ -135,18 +130,6 @@ private:
             for (const auto& address : *addresses)
                 if (in_.uplink_address.empty() && json_string_or(address, "scope", "global") == "global") in_.uplink_address = json_string_or(address, "local", "");
         }
-    }
-
-    // The nearest driver at a device or above it: an NVMe namespace has none itself, its controller does.
-    [[nodiscard]] std::string driver_below(const std::string& path) const {
-        std::error_code code;
-        fs::path at = fs::canonical(probe_.root + path, code);
-        if (code) return {};
-        const fs::path top = fs::canonical(probe_.root + "/sys", code);
-        for (int level = 0; level < 12 && !code && at != top && at.has_parent_path() && at != at.parent_path(); ++level, at = at.parent_path())
-            if (const fs::path driver = fs::read_symlink(at / "driver", code); !code) return driver.filename();
-            else code.clear();
-        return {};
     }
 
     void root_disk() {
@@ -161,7 +144,7 @@ private:
         if (code) return;
         if (fs::exists(at / "partition", code)) at = at.parent_path();
         in_.root_disk.name = at.filename();
-        in_.root_disk.driver = driver_below("/sys/dev/block/" + number);
+        in_.root_disk.driver = sysfs::driver_of(probe_.root, "/sys/dev/block/" + number);
     }
 
     void wireguard() {

@@ -40,7 +40,7 @@ struct StreamFeeder::State {
 
 namespace {
 
-constexpr std::size_t kPiece = 256 * 1024;
+constexpr std::size_t kFeedPiece = 256 * 1024;
 
 }  // namespace
 
@@ -99,7 +99,7 @@ Result<std::uint64_t> StreamFeeder::State::copy() {
     BLANKET_TRY(const bool read, write_head());
     if (!read) return fail(Kind::kIo, "the restore ended before it read the stream");
     std::uint64_t bytes = 0;
-    std::vector<std::byte> buffer(kPiece);
+    std::vector<std::byte> buffer(kFeedPiece);
     const auto stopped = [&]() -> Result<std::uint64_t> {
         if (bytes == 0) return fail(Kind::kIo, "the restore ended before it read the stream");
         return bytes;

@@ -11,7 +11,7 @@
 namespace blanket {
 namespace {
 
-constexpr std::string_view kLog = "failover";
+constexpr std::string_view kFailoverLog = "failover";
 
 bool stands_by(const VmRecord& vm, const std::string& site) {
     return vm.policy == kPause && vm.phase == Phase::kRunning && vm.owner != site && vm.standby && vm.standby->site == site;
@@ -60,7 +60,7 @@ Result<void> Failover::take_over(const Versioned<VmRecord>& vm, const Quiet& qui
     BLANKET_CHECK(ports_.registry.take_over_vm(won, vm.revision, record.owner, quiet.beat));
     const std::string text = std::format("'{}' was silent for {} s: taken over (epoch {}) from the disk that was here at {}; what it wrote since is lost", record.owner,
                                          (ports_.clock.boottime_ms() - quiet.since_ms) / 1000, won.epoch, record.standby->since);
-    log::warning(kLog, "VM {}: {}", record.name, text);
+    log::warning(kFailoverLog, "VM {}: {}", record.name, text);
     tell_(record.name, text);
     return {};
 }

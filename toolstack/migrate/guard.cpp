@@ -9,7 +9,7 @@
 namespace blanket {
 namespace {
 
-constexpr std::string_view kLog = "guard";
+constexpr std::string_view kGuardLog = "guard";
 
 // The phases in which it runs there, or may the next moment.
 bool guarded(const VmRecord& vm, const std::string& site) {
@@ -104,7 +104,7 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
     }
     if (stale) {  // this host was frozen while another one took it over: not a write more than can be helped, until recovery takes the copy away
         const auto present = hold(uuid, now);
-        if (!present) log::error(kLog, "VM {}, a stale copy, cannot be suspended yet: {}", now.name, present.error().what);
+        if (!present) log::error(kGuardLog, "VM {}, a stale copy, cannot be suspended yet: {}", now.name, present.error().what);
         end_work(uuid);
         if (!present || *present) return;
         const std::lock_guard lock(mutex_);
@@ -113,7 +113,7 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
         return;
     }
     const auto released = release(uuid, now, record->epoch);
-    if (!released) log::error(kLog, "VM {} cannot go on yet: {}", now.name, released.error().what);
+    if (!released) log::error(kGuardLog, "VM {} cannot go on yet: {}", now.name, released.error().what);
     set_held(uuid, !released);
     end_work(uuid);
 }
@@ -141,7 +141,7 @@ bool Guard::hold_older_than(std::int64_t margin_ms) {
     }
     for (const auto& [uuid, watch] : due) {
         const auto held = hold(uuid, watch);
-        if (!held) log::error(kLog, "VM {} cannot be suspended yet: {}", watch.name, held.error().what);
+        if (!held) log::error(kGuardLog, "VM {} cannot be suspended yet: {}", watch.name, held.error().what);
         well = well && held.has_value();
         end_work(uuid);
     }
@@ -156,7 +156,7 @@ void Guard::leave() {
         save_now();
     } else {
         if (!hold_older_than(-1)) return;  // the watchdog stays
-        log::warning(kLog, "blanketd ends without a registry: the VMs of the policy '{}' stand still", kPause);
+        log::warning(kGuardLog, "blanketd ends without a registry: the VMs of the policy '{}' stand still", kPause);
     }
     set_watchdog(std::chrono::seconds(0));
 }
@@ -171,7 +171,7 @@ void Guard::set_watchdog(std::chrono::seconds time) {
     auto set = ports_.hypervisor.watchdog(id, time);
     if (!set && id != 0 && time.count() != 0) set = ports_.hypervisor.watchdog(0, time);  // that one is gone: a new one
     const std::lock_guard lock(mutex_);
-    if (!set && !watchdog_failed_) log::error(kLog, "Xen's watchdog does not stand behind the policy '{}': {}", kPause, set.error().what);
+    if (!set && !watchdog_failed_) log::error(kGuardLog, "Xen's watchdog does not stand behind the policy '{}': {}", kPause, set.error().what);
     watchdog_failed_ = !set;
     if (!set && time.count() != 0) return;
     const std::uint32_t now = time.count() == 0 ? 0 : *set;

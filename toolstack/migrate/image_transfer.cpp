@@ -8,7 +8,7 @@
 namespace blanket::migrate {
 namespace {
 
-constexpr auto kStream = std::chrono::seconds(60);
+constexpr auto kImageSilence = std::chrono::seconds(60);
 constexpr auto kImport = std::chrono::minutes(15);  // the last flush and the check of the hash on a slow disk
 constexpr std::uint64_t kMaxImage = std::uint64_t{1} << 42;
 
@@ -17,7 +17,7 @@ class LinkImage final : public ImageReader {
 public:
     LinkImage(PeerLink& link, std::uint64_t size) : link_(link), size_(size) {}
     Result<std::optional<Piece>> next() override {
-        BLANKET_TRY(const Message message, link_.receive(kStream));
+        BLANKET_TRY(const Message message, link_.receive(kImageSilence));
         const auto type = static_cast<Type>(message.type);
         if (type == Type::kImageEnd) return std::optional<Piece>();
         if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link_.peer());
@@ -61,7 +61,7 @@ Result<void> send_image(PeerLink& link, BlockStore& blocks, const std::string& s
 }
 
 Result<void> receive_image(PeerLink& link, BlockStore& blocks, const std::string& sha256) {
-    BLANKET_TRY(const Json head, expect(link, Type::kImage, kStream));
+    BLANKET_TRY(const Json head, expect(link, Type::kImage, kImageSilence));
     BLANKET_TRY(const std::string offered, json_string(head, "sha256"));
     BLANKET_TRY(const std::uint64_t size, json_number(head, "size"));
     if (offered != sha256 || size == 0 || size > kMaxImage)

@@ -3,37 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 
-#include "toolstack/base/file.hpp"
+#include "tests/unit/cli/fake_root.hpp"
 #include "toolstack/daemon/doctor.hpp"
 
 namespace blanket {
 namespace {
 
 namespace fs = std::filesystem;
-
-class FakeRoot {
-public:
-    FakeRoot() {
-        std::string name = fs::temp_directory_path() / "doctor.XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) std::abort();
-        path_ = name;
-    }
-    ~FakeRoot() { fs::remove_all(path_); }
-    void file(const std::string& at, const std::string& text) const {
-        fs::create_directories(fs::path(path_ + at).parent_path());
-        ASSERT_TRUE(write_file(path_ + at, text));
-    }
-    void link(const std::string& at, const std::string& to) const {
-        fs::create_directories(fs::path(path_ + at).parent_path());
-        fs::create_symlink(to, path_ + at);
-    }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
 
 const Check& check(const std::vector<Check>& checks, const std::string& name) {
     static const Check kNone{"none", CheckStatus::kFail, "no such check", ""};

@@ -23,6 +23,18 @@ TEST(PlanQemu, EastAndWestDifferInAllTheHardware) {
     EXPECT_NE(to_string(plan_qemu(south_profile(), {"/d"}, Accelerator::kTcg)).find("-avx2"), std::string::npos);
 }
 
+TEST(PlanQemu, AProvidersXenHasTheRentedDiskAndNamesOfItsOwn) {
+    MachineProfile inside = east_profile();
+    EXPECT_EQ(to_string(plan_qemu(inside, {"/d"}, Accelerator::kTcg)).find("inside"), std::string::npos);
+    inside.inside_xen = true;
+    const MachineProfile provider = provider_of(inside);
+    EXPECT_EQ(provider.mac, "52:54:00:77:01:0b");
+    EXPECT_EQ(provider.address, "192.168.77.111");
+    EXPECT_EQ(provider.name, inside.name);
+    const std::string qemu = to_string(plan_qemu(provider, {"/d"}, Accelerator::kTcg));
+    for (const char* part : {"+svm,+npt", "-smp 1", "-m 3072", "file=/d/inside.qcow2", "virtio-blk-pci,drive=inside,serial=inside"}) EXPECT_NE(qemu.find(part), std::string::npos) << part;
+}
+
 TEST(PlanSeed, GivesNameKeyAddressAndSettings) {
     const SeedTexts texts = plan_seed(east_profile(), "ssh-ed25519 AAAA lab");
     EXPECT_EQ(texts.meta_data, "instance-id: lab-east\nlocal-hostname: east\n");

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See rig.hpp.
+#include "tests/vm/uplink_rig/rig.hpp"
+
+#include <vector>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/provider.hpp"
+#include "tests/vm/uplink_rig/pattern.hpp"
+#include "toolstack/base/file.hpp"
+
+namespace blanket::rig {
+
+using lab::wait_until;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+namespace {
+
+// Backends by scripts of their own: the appliance's hotplug program serves the blanket's VMs only. The provider's daemons would take processor time.
+constexpr std::string_view kPrepare = R"sh(set -eu
+systemctl stop blanketd blanket-etcd libvirtd 2>/dev/null || true
+mkdir -p /root/rig/root/modules; cd /root/rig
+modules=/usr/lib/modules/$(uname -r)
+cp "$modules"/updates/blanket/*.ko "$modules"/kernel/drivers/xen/xen-privcmd.ko "$modules"/kernel/drivers/block/xen-blkfront.ko "$modules"/kernel/drivers/net/xen-netfront.ko root/modules/
+mv /root/probe root/init; chmod 755 root/init
+(cd root && find . | cpio --quiet -o -H newc) >initrd.img
+cat >block <<'S'
+#!/bin/sh
+[ "$1" = add ] || exit 0
+xenstore-write "$XENBUS_PATH/physical-device" "$(stat -L -c '%t:%T' "$(xenstore-read "$XENBUS_PATH/params")")" "$XENBUS_PATH/hotplug-status" connected
+S
+cat >vif <<'S'
+#!/bin/sh
+[ "$1" = online ] || exit 0
+ip link set "$vif" master rig0 up
+xenstore-write "$XENBUS_PATH/hotplug-status" connected
+S
+chmod 755 block vif
+ip link add rig0 type bridge; ip addr add 10.99.0.1/24 dev rig0; ip link set rig0 up
+losetup /dev/loop7 disk.img
+setsid root/init serve </dev/null >/dev/null 2>&1 &
+)sh";
+
+std::string config_of(const Inside& inside) {
+    std::string text = "name = \"inside\"\ntype = \"pvh\"\nkernel = \"/boot/vmlinuz\"\nramdisk = \"/root/rig/initrd.img\"\n";
+    if (inside.blanket)
+        text += std::format("pvshim = 1\npvshim_path = \"/boot/xen-blanket.gz\"\n"
+                            "pvshim_cmdline = \"console=xen,pv dom0_mem=320M,max:320M dom0_max_vcpus={} loglvl=all mmio-relax=1 spec-ctrl=eager-fpu\"\n",
+                            inside.dom0_vcpus);
+    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 stock={} {}\"\nmemory = 512\nvcpus = {}\ntsc_mode = \"native\"\n"
+                              "on_crash = \"destroy\"\non_reboot = \"destroy\"\n"
+                              "disk = [ \"format=raw, vdev=xvda, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
+                              "vif = [ \"mac=00:16:3e:99:00:02, script=/root/rig/vif\" ]\n",
+                              inside.blanket ? 0 : 1, inside.words, inside.vcpus);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::string& appliance) {
+    std::unique_ptr<Rig> rig(new Rig);
+    lab::LabOptions options;
+    options.name = name;
+    options.image = std::format("/cache/lab/{}.raw", name);
+    options.capture_bytes = 0;
+    BLANKET_CHECK(make_dirs("/cache/lab", 0755));
+    BLANKET_CHECK(lab::make_provider_image(appliance, options.image));
+    BLANKET_TRY(rig->lab_, lab::Lab::create(std::move(options)));
+    lab::MachineProfile provider = lab::east_profile();
+    provider.cpu = lab::provider_of(provider).cpu;
+    provider.cpus = 1;
+    BLANKET_CHECK(rig->lab_->start(provider));
+    BLANKET_CHECK(rig->lab_->wait_ready(provider.name, minutes(6)));
+    BLANKET_TRY(rig->ssh_, rig->lab_->ssh(provider.name));
+    BLANKET_CHECK(rig->prepare());
+    return rig;
+}
+
+Result<void> Rig::prepare() {
+    std::vector<std::uint64_t> words(kRegionBytes / 8);
+    fill(words, 0, kProviderSeed);
+    std::string bytes(reinterpret_cast<const char*>(words.data()), kRegionBytes);
+    bytes.resize(2 * kRegionBytes);
+    const std::string disk = lab_->dir() + "/uplink.img";
+    BLANKET_CHECK(write_file(disk, bytes));
+    BLANKET_CHECK(ssh_->put_file(UPLINK_PROBE, "/root/probe", minutes(2)));
+    BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/rig"}));
+    BLANKET_CHECK(ssh_->put_file(disk, kDisk, minutes(2)));
+    BLANKET_CHECK(ssh_->script(kPrepare, minutes(3)));
+    return {};
+}
+
+Result<void> Rig::start(const Inside& inside) {
+    BLANKET_CHECK(ssh_->script(std::format("cd /root/rig\ncat >guest.cfg <<'S'\n{}S\nxl create guest.cfg 2>&1\n"
+                                           "(sleep 1800 | setsid xl console -t pv inside >console.log 2>&1) </dev/null >/dev/null 2>&1 &\n",
+                                           config_of(inside)),
+                               minutes(3)));
+    return {};
+}
+
+std::string Rig::console() {
+    const auto text = ssh_->run_any({"tail", "-c", "60000", "/root/rig/console.log"});
+    return text ? text->out : std::string();
+}
+
+Result<void> Rig::wait_said(const std::string& what) {
+    std::string said;
+    const auto done = wait_until("inside says: " + what, minutes(4), seconds(1), [&]() -> Result<bool> { return (said = console()).contains(what); });
+    if (!done) return fail(done.error().kind, "{}; it said:\n{}", done.error().what, said);
+    return {};
+}
+
+Result<void> Rig::wait_gone() {
+    const auto there = [this] {
+        const auto domid = ssh_->run_any({"xl", "domid", "inside"});
+        return !domid || domid->status == 0;
+    };
+    std::string said;
+    const auto ended = wait_until("the guest inside ends", minutes(8), seconds(2), [&]() -> Result<bool> {
+        said = console();
+        return !there() || said.contains("Kernel panic") || said.contains("Panic on CPU");
+    });
+    if (!there()) return {};
+    (void)ssh_->run_any({"xl", "destroy", "inside"});
+    return fail(Kind::kTimeout, "{}; it said:\n{}", ended ? "the guest inside broke" : ended.error().what, said);
+}
+
+Result<std::string> Rig::run(const Inside& inside) {
+    BLANKET_CHECK(start(inside));
+    const auto gone = wait_gone();
+    const std::string said = console();
+    [[maybe_unused]] const auto kept = write_file(lab_->dir() + "/inside.log", said);
+    if (!gone) return std::unexpected(gone.error());
+    return said;
+}
+
+}  // namespace blanket::rig

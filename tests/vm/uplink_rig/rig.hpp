@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Xen in Xen: a provider (the appliance on Debian's hypervisor), and guests of it whose only process is probe.cpp: in dom0 of our hypervisor, at the provider's
+// backends by the uplink modules; or the same kernel as a plain guest of the provider, to compare with. Used by uplink_vm_test and bench-uplink.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tests/lab/lab.hpp"
+
+namespace blanket::rig {
+
+struct Inside {
+    unsigned vcpus = 1, dom0_vcpus = 1;
+    std::string words;     // for the probe, on its kernel's command line
+    bool blanket = true;   // false: no hypervisor of ours between, and the kernel's own frontends
+};
+
+class Rig final {
+public:
+    // Boots the provider (a minute and a half under emulation). In a network namespace of its own; the thread must outlive it.
+    static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance);
+
+    Result<void> start(const Inside& inside);
+    std::string console();                              // what the guest has said, its last 60,000 characters
+    Result<void> wait_said(const std::string& what);
+    Result<void> wait_gone();                           // the guest has ended; one that hangs or panics is ended here, and an error
+    Result<std::string> run(const Inside& inside);      // start to end; the console
+
+    lab::Ssh& provider() { return *ssh_; }
+    lab::Lab& machine() { return *lab_; }
+
+private:
+    Rig() = default;
+    Result<void> prepare();
+    std::unique_ptr<lab::Lab> lab_;
+    lab::Ssh* ssh_ = nullptr;
+};
+
+constexpr const char* kDisk = "/root/rig/disk.img";  // at the provider; pattern.hpp says what is in it
+
+}  // namespace blanket::rig
