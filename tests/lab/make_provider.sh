@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A provider's machine: the appliance on Debian's own hypervisor (which has HVM and PVH guests), with the blanket's hypervisor beside it as /boot/xen-blanket.gz.
 # Its root is named by device: a guest's disk with the same file system's UUID may be attached beside it.
-# make_provider.sh APPLIANCE OUT: runs inside the build root; OUT is a raw image.
+# make_provider.sh APPLIANCE OUT: runs inside the build root; OUT is a raw image. make_provider.sh --fetch: gets that hypervisor, once; labs have no network.
 set -euo pipefail
-appliance=$1 out=$2
 cache=${BLANKET_CACHE_DIR:-/cache}/provider-xen
 package=xen-hypervisor-4.20-amd64
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -14,6 +13,8 @@ if [ ! -e "$cache/xen.gz" ]; then
     dpkg-deb --fsys-tarfile "$work"/$package*.deb | tar -x -C "$work" ./boot
     mkdir -p "$cache"; cp "$work"/boot/xen-*-amd64.gz "$cache/xen.gz.new"; mv "$cache/xen.gz.new" "$cache/xen.gz"
 fi
+[ "${1:-}" != --fetch ] || exit 0
+appliance=$1 out=$2
 qemu-img convert -O raw "$appliance" "$out"
 root="$out?offset=$(($(sgdisk -i 3 "$out" | sed -n 's/^First sector: \([0-9]*\).*/\1/p') * 512))"
 debugfs -R "dump /boot/xen.gz $work/blanket.gz" "$root" 2>/dev/null
