@@ -51,12 +51,18 @@ std::uint64_t ClientLog::highest_acked() const {
     return highest;
 }
 
-double ClientLog::stall_ms(double begin_s, double end_s) const {
-    double longest = 0;
+std::optional<ClientSample> ClientLog::longest_wait(double begin_s, double end_s) const {
+    std::optional<ClientSample> longest;
     for (const auto& sample : samples()) {
-        if (sample.t_s <= end_s && sample.t_s + sample.latency_ms / 1000 >= begin_s) longest = std::max(longest, sample.latency_ms);
+        if (sample.t_s > end_s || sample.t_s + sample.latency_ms / 1000 < begin_s) continue;
+        if (!longest || sample.latency_ms > longest->latency_ms) longest = sample;
     }
     return longest;
+}
+
+double ClientLog::stall_ms(double begin_s, double end_s) const {
+    const auto longest = longest_wait(begin_s, end_s);
+    return longest ? longest->latency_ms : 0;
 }
 
 double ClientLog::median_ms(double begin_s, double end_s) const {

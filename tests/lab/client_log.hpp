@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -28,8 +29,9 @@ public:
     [[nodiscard]] std::uint64_t reconnects() const { return reconnects_; }
     [[nodiscard]] std::uint64_t errors() const { return errors_; }
     [[nodiscard]] std::uint64_t highest_acked() const;
-    // The longest latency of a request that was under way at any moment within [begin_s, end_s].
-    [[nodiscard]] double stall_ms(double begin_s, double end_s) const;
+    // The request that waited longest of those under way at any moment within [begin_s, end_s]; none when there was none.
+    [[nodiscard]] std::optional<ClientSample> longest_wait(double begin_s, double end_s) const;
+    [[nodiscard]] double stall_ms(double begin_s, double end_s) const;  // its latency, or 0
     [[nodiscard]] double median_ms(double begin_s, double end_s) const;  // of requests sent within; 0 when none
 
 private:

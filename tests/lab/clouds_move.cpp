@@ -45,6 +45,7 @@ std::string sent_again(Clouds& clouds, const std::string& owner) {
         const auto counts = clouds.guest(site, *vm, "GET", "/tcp");
         text += std::format("{} {}  ", name, counts ? counts->dump() : "?");
     }
+    if (const auto load = clouds.guest(owner, clouds.web, "GET", "/load"); load) text += std::format("web's load {}", load->dump());
     return text;
 }
 
@@ -76,7 +77,11 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
 
     // What the world outside saw: the client, and the records that had been acknowledged to it.
     BLANKET_CHECK(read_client_log(clouds));
-    move.client_stall_ms = clouds.client.stall_ms(move.begin_s, move.end_s + 1);
+    const auto longest = clouds.client.longest_wait(move.begin_s, move.end_s + 1);
+    if (longest) {
+        move.client_stall_ms = longest->latency_ms;
+        clouds.story.say("the client's longest wait: asked {:.1f} s into the move, answered after {:.0f} ms", longest->t_s - move.begin_s, longest->latency_ms);
+    }
     clouds.story.say("TCP after:  {}", sent_again(clouds, move.ok ? to : from));
     move.median_ms = clouds.client.median_ms(move.begin_s, move.end_s);
     move.tcp_reconnects = clouds.client.reconnects() + clouds.client.errors() - reconnects;
