@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See decoder.hpp and format.hpp.
+#include "toolstack/stream/decoder.hpp"
+
+#include <algorithm>
+
+#include "toolstack/stream/page_delta.hpp"
+
+namespace blanket::stream {
+namespace {
+
+template <typename Span>
+Span take_front(Span& from, std::size_t length) {
+    const Span part = from.first(length);
+    from = from.subspan(length);
+    return part;
+}
+
+}  // namespace
+
+Decoder::Decoder(std::size_t cache_pages, std::vector<BaseImage> images, Expander expander)
+    : cache_(cache_pages), images_(std::move(images)), expander_(std::move(expander)), plain_(std::make_unique_for_overwrite<std::byte[]>(kMaxPlain)),
+      body_(std::make_unique_for_overwrite<std::byte[]>(kMaxTokens + kMaxResidue)) {}
+
+Result<std::unique_ptr<Decoder>> Decoder::create(std::size_t cache_pages, std::vector<BaseImage> images) {
+    if (images.size() > kMaxImages) return fail(Kind::kInvalid, "{} base images are more than {}", images.size(), kMaxImages);
+    BLANKET_TRY(Expander expander, Expander::create());
+    return std::unique_ptr<Decoder>(new Decoder(cache_pages, std::move(images), std::move(expander)));
+}
+
+Result<std::span<const std::byte>> Decoder::decode(std::span<const std::byte> batch) {
+    if (batch.size() < kHead) return fail(Kind::kInvalid, "a memory message of {} bytes is too short", batch.size());
+    const std::size_t plain = load<std::uint32_t>(batch.data()), tokens = load<std::uint32_t>(batch.data() + 4), residue = load<std::uint32_t>(batch.data() + 8);
+    BLANKET_TRY(const Coding coding, parse_coding(std::to_integer<std::uint8_t>(batch[12])));
+    const auto coded = batch.subspan(kHead);
+    if (plain == 0 || plain > kMaxPlain || tokens > kMaxTokens || residue > kMaxResidue || coding == Coding::kZero)
+        return fail(Kind::kInvalid, "a memory message of {} bytes by {} and {} is out of bounds", plain, tokens, residue);
+    std::span<const std::byte> body = coded;
+    if (coding == Coding::kZstd) {
+        BLANKET_CHECK(expander_.add(coded, {body_.get(), tokens + residue}));
+        body = {body_.get(), tokens + residue};
+    }
+    if (body.size() != tokens + residue) return fail(Kind::kInvalid, "a memory message carries {} bytes where {} were due", body.size(), tokens + residue);
+    Parts parts{body.subspan(residue), body.first(residue), {plain_.get(), plain}};
+    while (!parts.tokens.empty()) BLANKET_CHECK(take_token(parts));
+    if (!parts.residue.empty() || !parts.room.empty())
+        return fail(Kind::kInvalid, "a memory message of {} bytes leaves {}, and {} of its residue", plain, parts.room.size(), parts.residue.size());
+    return std::span<const std::byte>(plain_.get(), plain);
+}
+
+Result<void> Decoder::take_token(Parts& parts) {
+    BLANKET_TRY(const std::uint64_t head, take_number(parts.tokens));
+    const auto kind = static_cast<Token>(head & 7);
+    const std::uint64_t count = head >> 3;
+    if (count == 0) return fail(Kind::kInvalid, "an empty token in the memory stream");
+    switch (kind) {
+        case Token::kBytes: return take_bytes(parts, count);
+        case Token::kEntries: return take_entries(parts, count, false);
+        case Token::kPlainEntries: return take_entries(parts, count, true);
+        case Token::kReference: return take_blocks(parts, count);
+        case Token::kDelta: return take_page(parts, kind, count);
+        case Token::kZero:
+        case Token::kSame:
+        case Token::kRaw: break;
+    }
+    return take_pages(parts, kind, count);
+}
+
+Result<void> Decoder::take_bytes(Parts& parts, std::uint64_t count) {
+    if (count > parts.residue.size() || count > parts.room.size()) return fail(Kind::kInvalid, "{} bytes of the memory stream do not fit", count);
+    std::ranges::copy(take_front(parts.residue, count), take_front(parts.room, count).begin());
+    return {};
+}
+
+Result<void> Decoder::add_entry(Parts& parts, std::uint64_t entry) {
+    last_entry_ = std::rotl(entry, 4);
+    std::memcpy(take_front(parts.room, 8).data(), &entry, 8);
+    if (!announces_page(entry)) return {};
+    if (next_frame_ == frames_.size()) {
+        frames_.clear();
+        next_frame_ = 0;
+    }
+    if (frames_.size() == kMaxEntries) return fail(Kind::kInvalid, "more than {} pages of the memory stream are announced at once", kMaxEntries);
+    frames_.push_back(frame_of(entry));
+    return {};
+}
+
+Result<void> Decoder::take_entries(Parts& parts, std::uint64_t count, bool plain) {
+    if (count > parts.room.size() / 8 || (plain && count > parts.residue.size() / 8)) return fail(Kind::kInvalid, "{} entries of the memory stream do not fit", count);
+    for (; plain && count > 0; --count) BLANKET_CHECK(add_entry(parts, load<std::uint64_t>(take_front(parts.residue, 8).data())));
+    while (count > 0) {
+        BLANKET_TRY(const std::uint64_t step, take_number(parts.tokens));
+        BLANKET_TRY(const std::uint64_t more, take_number(parts.tokens));
+        if (more >= count) return fail(Kind::kInvalid, "{} equal steps among {} entries", more, count);
+        for (std::uint64_t i = 0; i <= more; ++i) BLANKET_CHECK(add_entry(parts, std::rotr(last_entry_ + 16 + unfold(step), 4)));
+        count -= more + 1;
+    }
+    return {};
+}
+
+Result<void> Decoder::take_pages(Parts& parts, Token kind, std::uint64_t count) {
+    if (count > parts.room.size() / kPage) return fail(Kind::kInvalid, "{} pages of the memory stream do not fit", count);
+    for (; count > 0; --count) BLANKET_CHECK(take_page(parts, kind, 0));
+    return {};
+}
+
+Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
+    if (next_frame_ == frames_.size() || parts.room.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream that was not announced");
+    const std::uint64_t frame = frames_[next_frame_++];
+    const auto page = take_front(parts.room, kPage).first<kPage>();
+    if (kind == Token::kZero) {
+        std::ranges::fill(page, std::byte{0});
+        cache_.sent_known(frame);
+        return {};
+    }
+    if (kind == Token::kRaw) {
+        if (parts.residue.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream is cut short");
+        std::ranges::copy(take_front(parts.residue, kPage), page.begin());
+        cache_.sent(frame, page);
+        return {};
+    }
+    const std::byte* const held = cache_.held(frame);
+    if (held == nullptr) return fail(Kind::kInvalid, "frame {:#x} of the memory stream is told by a version that is not held", frame);
+    if (kind == Token::kSame) {
+        std::memcpy(page.data(), held, kPage);
+        cache_.sent_same(frame);
+        return {};
+    }
+    BLANKET_CHECK(apply_delta(held, runs, parts.tokens, parts.residue, page.data()));
+    cache_.sent(frame, page);
+    return {};
+}
+
+Result<void> Decoder::take_blocks(Parts& parts, std::uint64_t count) {
+    BLANKET_TRY(const std::uint64_t image, take_number(parts.tokens));
+    BLANKET_TRY(const std::uint64_t step, take_number(parts.tokens));
+    if (image >= images_.size()) return fail(Kind::kInvalid, "a reference to base image {} of {}", image, images_.size());
+    if (count > parts.room.size() / kPage || count > frames_.size() - next_frame_) return fail(Kind::kInvalid, "{} referred pages of the memory stream were not announced", count);
+    const std::uint64_t first = next_block_ + unfold(step);
+    BLANKET_CHECK(images_[image].read(first, take_front(parts.room, count * kPage)));
+    next_block_ = first + count;
+    for (; count > 0; --count) cache_.sent_known(frames_[next_frame_++]);
+    return {};
+}
+
+}  // namespace blanket::stream
