@@ -68,10 +68,7 @@ Result<Json> add_now(App& app, const std::string& name, const std::string& path,
         storage::FdImage content(fd.get(), identity.size);
         BLANKET_CHECK(app.blocks.import_image(identity.sha256, identity.size, content));
     }
-    if (app.indexes != nullptr) {
-        job.phase("index");
-        app.indexes->make_now(identity.sha256);
-    }
+    if (app.indexes != nullptr) (void)app.indexes->want(identity.sha256);
     job.phase("record");
     BLANKET_CHECK(list_here(app, name, identity));
     (void)app.world.refresh();

@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::size_t kLeastCoded = 64;       // less is not worth a zstd block
 constexpr std::size_t kTelling = 16 * 1024;   // a batch of this length says whether compression helps
-constexpr auto kTrial = std::chrono::milliseconds(500);
-constexpr auto kWorth = std::chrono::microseconds(200);  // a page found may cost this much search: about its time on a link of 100 Mbit/s
 constexpr unsigned kMostPoor = 3;             // then up to 8 batches go without
 
 void put_u32(std::byte* out, std::size_t value) {
@@ -167,17 +165,7 @@ bool Encoder::refer_to(std::size_t image, std::uint64_t block, PageBytes data) {
     return after_reference_ = true;
 }
 
-// A search that has to wait for the disk, page after page, makes a move longer than the pages that it saves. (The target reads the same blocks.)
 bool Encoder::refer(PageBytes data) {
-    if (images_.empty() || too_slow_) return false;
-    const auto begin = std::chrono::steady_clock::now();
-    const bool found = find_in_images(data);
-    searched_ += std::chrono::steady_clock::now() - begin;
-    too_slow_ = searched_ > kTrial && searched_ > kWorth * (counts_.reference.pages + 1);
-    return found;
-}
-
-bool Encoder::find_in_images(PageBytes data) {
     // A file lies in memory as it lies on the disk, mostly: the next block of the image first.
     if (after_reference_ && refer_to(run_image_, run_kind_ == Token::kReference && run_ > 0 ? run_block_ + run_ : next_block_, data)) return true;
     after_reference_ = false;

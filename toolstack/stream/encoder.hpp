@@ -2,8 +2,6 @@
 // The source's half of the memory stream's codec: plain bytes in, batches out (format.hpp). One thread.
 #pragma once
 
-#include <chrono>
-
 #include "toolstack/stream/base_image.hpp"
 #include "toolstack/stream/coding.hpp"
 #include "toolstack/stream/image_indexes.hpp"
@@ -42,7 +40,6 @@ private:
     void page(std::uint64_t frame, PageBytes data) override;
     void add_pages(Token kind, std::uint64_t count);
     bool refer(PageBytes data);
-    bool find_in_images(PageBytes data);
     bool refer_to(std::size_t image, std::uint64_t block, PageBytes data);
     void end_run();
     void put_token(Token kind, std::uint64_t count);
@@ -68,8 +65,6 @@ private:
     // What goes on from batch to batch.
     std::uint64_t last_entry_ = 0, next_block_ = 0;
     bool after_reference_ = false;     // the last page that was not zero was one
-    std::chrono::steady_clock::duration searched_{};  // time spent in images
-    bool too_slow_ = false;            // what the search brings is not worth it: this site's disk is slower than the link
     unsigned poor_ = 0, skip_ = 0;     // batches in a row that compression did not help; how many go without it
 };
 

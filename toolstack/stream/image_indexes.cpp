@@ -41,8 +41,6 @@ std::shared_ptr<const PendingIndex> ImageIndexes::want(const std::string& sha256
     return pending;
 }
 
-void ImageIndexes::make_now(const std::string& sha256) { make({sha256, std::make_shared<PendingIndex>()}, {}, false); }
-
 void ImageIndexes::wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return queue_.empty() && !busy_; });
@@ -55,7 +53,7 @@ void ImageIndexes::serve(const std::stop_token& stop) {
         queue_.pop_front();
         busy_ = true;
         lock.unlock();
-        make(work, stop, true);
+        make(work, stop);
         work = {};
         lock.lock();
         busy_ = false;
@@ -72,22 +70,22 @@ bool ImageIndexes::await_quiet(const std::stop_token& stop) const {
     return false;
 }
 
-Result<ImageIndex> ImageIndexes::build(const std::string& sha256, const std::stop_token& stop, bool patient) {
-    if (patient && !await_quiet(stop)) return fail(Kind::kCancelled, "the daemon stops");
+Result<ImageIndex> ImageIndexes::build(const std::string& sha256, const std::stop_token& stop) {
+    if (!await_quiet(stop)) return fail(Kind::kCancelled, "the daemon stops");
     BLANKET_TRY(const auto extents, blocks_.image_extents(sha256));  // soon done: it keeps the pool's metadata, for which a move may be waiting
-    if (patient) set_priority(kNice);
-    auto index = ImageIndex::build(blocks_, sha256, extents, [&] { return (patient && quiet_ && !quiet_() && !await_quiet(stop)) || stop.stop_requested(); });
-    if (patient) set_priority(0);
+    set_priority(kNice);
+    auto index = ImageIndex::build(blocks_, sha256, extents, [&] { return (quiet_ && !quiet_() && !await_quiet(stop)) || stop.stop_requested(); });
+    set_priority(0);
     return index;
 }
 
-void ImageIndexes::make(const Work& work, const std::stop_token& stop, bool patient) {
+void ImageIndexes::make(const Work& work, const std::stop_token& stop) {
     if (!is_image_hash(work.sha256)) return;
     const std::string path = folder_ + "/" + work.sha256;
     auto index = ImageIndex::load(path, work.sha256);
     if (!index) {
         if (index.error().kind != Kind::kNotFound) log::warning("stream", "{}: it is built anew", index.error().what);
-        index = build(work.sha256, stop, patient);
+        index = build(work.sha256, stop);
         if (!index) {
             if (!stop.stop_requested()) log::warning("stream", "base image {} has no index, moves do not refer to it: {}", work.sha256.substr(0, 12), index.error().what);
             return;

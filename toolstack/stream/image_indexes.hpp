@@ -38,8 +38,6 @@ public:
 
     // Returns at once. From any thread.
     std::shared_ptr<const PendingIndex> want(const std::string& sha256);
-    // Builds and keeps it here and now, on the caller's thread, where somebody waits for the image anyway. What fails is only logged.
-    void make_now(const std::string& sha256);
     void wait();  // until nothing is under way
 
 private:
@@ -48,8 +46,8 @@ private:
         std::shared_ptr<PendingIndex> pending;
     };
     void serve(const std::stop_token& stop);
-    void make(const Work& work, const std::stop_token& stop, bool patient);
-    Result<ImageIndex> build(const std::string& sha256, const std::stop_token& stop, bool patient);  // patient: waits for quiet_
+    void make(const Work& work, const std::stop_token& stop);
+    Result<ImageIndex> build(const std::string& sha256, const std::stop_token& stop);
     bool await_quiet(const std::stop_token& stop) const;  // false: stopped
 
     BlockStore& blocks_;
