@@ -2,7 +2,6 @@
 // blanket-lab: the two clouds on this machine, to play with, and the demo. Run inside the build root; up and demo need a network namespace of their own (unshare -n).
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <print>
 #include <thread>
 #include <unistd.h>
@@ -61,8 +60,6 @@ Result<Call> parse_call(const std::vector<std::string>& args, const std::string&
             return fail_hint(Kind::kInvalid, std::format("providers '{}' are not two of xen and kvm", call.providers), "for example --providers xen,kvm");
         if (providers[i] == "xen") call.lab.inside_xen.push_back(sites[i]);
     }
-    // An emulated processor with a hypervisor below another is about four times slower than one without.
-    if (!call.lab.inside_xen.empty()) ::setenv("BLANKET_TIME_FACTOR", "4", 0);
     return call;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Two clouds on real (emulated) machines: both hardware profiles boot green, they federate, and a VM moves there and back under a client's eyes. One bring-up serves all tests
 // of this program; they run in the order written, and each needs those before it. Inputs: BLANKET_IMAGE and BLANKET_DOMU (./dev test vm sets them).
-#include <algorithm>
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <memory>
@@ -71,8 +70,7 @@ protected:
         ASSERT_TRUE(moved->ok) << moved->error;
         EXPECT_EQ(moved->tcp_reconnects, 0u);
         EXPECT_EQ(moved->lost_writes, 0u);
-        // A wait that has nothing to do with the downtime is a hang. On a machine whose processors are taken away for a while both are long.
-        EXPECT_LE(moved->client_stall_ms, std::max(20'000.0, 5 * moved->downtime_ms)) << "something hung; how short the stall is, ./dev bench moves measures";
+        EXPECT_LE(moved->client_stall_ms, 20000) << "something hung; how short the stall is, ./dev bench moves measures";
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
         expect(check_same_vm(*clouds_, to));

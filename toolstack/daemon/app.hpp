@@ -10,7 +10,6 @@
 #include "toolstack/daemon/events.hpp"
 #include "toolstack/daemon/jobs.hpp"
 #include "toolstack/daemon/settings.hpp"
-#include "toolstack/stream/image_indexes.hpp"
 
 namespace blanket {
 
@@ -33,7 +32,6 @@ struct App : SitePorts {
     World& world;
     JobTable& jobs;
     EventLog& events;
-    stream::ImageIndexes* indexes = nullptr;  // of this site's base images; null: moves do without
 };
 
 }  // namespace blanket

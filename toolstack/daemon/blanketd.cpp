@@ -59,7 +59,6 @@ struct Daemon::Parts {
     std::unique_ptr<LibvirtHypervisor> hypervisor;
     std::unique_ptr<storage::ThinStore> store;
     std::unique_ptr<storage::ThinMoves> moves;
-    std::unique_ptr<stream::ImageIndexes> indexes;
     std::unique_ptr<net::OvsOverlay> overlay;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
@@ -68,7 +67,7 @@ struct Daemon::Parts {
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
-    std::shared_ptr<JobTable> jobs;  // shared with nobody for long: the thread of `indexes` asks whether it is idle
+    std::unique_ptr<JobTable> jobs;
     std::unique_ptr<App> app;
     RestServer server;
     std::unique_ptr<Reconciler> reconciler;
@@ -170,15 +169,11 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->registry = parts->federation->registry();
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
-    parts->jobs = std::make_shared<JobTable>(set.root + "/jobs");
-    parts->indexes = std::make_unique<stream::ImageIndexes>(*parts->store, set.root + "/index", [jobs = std::weak_ptr(parts->jobs)] {
-        const auto table = jobs.lock();
-        return table && table->idle();
-    });
+    parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
     parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
     parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
     const SitePorts ports{*parts->watched_registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()};
-    parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events, parts->indexes.get()});
+    parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }
 

@@ -68,7 +68,6 @@ Result<Json> add_now(App& app, const std::string& name, const std::string& path,
         storage::FdImage content(fd.get(), identity.size);
         BLANKET_CHECK(app.blocks.import_image(identity.sha256, identity.size, content));
     }
-    if (app.indexes != nullptr) (void)app.indexes->want(identity.sha256);
     job.phase("record");
     BLANKET_CHECK(list_here(app, name, identity));
     (void)app.world.refresh();
@@ -125,7 +124,6 @@ Result<void> ensure_image(App& app, const Versioned<Image>& image, Job& job) {
             job.note(std::format("fetching image '{}' from '{}'", image.value.name, name));
             BLANKET_CHECK(migrate::send_json(**link, migrate::Type::kFetchImage, {{"sha256", image.value.sha256}}));
             auto received = migrate::receive_image(**link, app.blocks, image.value.sha256);
-            if (received && app.indexes != nullptr) (void)app.indexes->want(image.value.sha256);
             if (received) return list_here(app, image.value.name, {image.value.sha256, image.value.size});
             tried += std::format("; '{}': {}", name, received.error().what);
         } else {

@@ -49,28 +49,10 @@ Result<void> Target::receive_disks() {
                 BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
                 break;
             }
-            case Type::kMemoryBegin: {
-                BLANKET_TRY(const Json request, payload_json(message));
-                return begin_memory(request);
-            }
+            case Type::kMemoryBegin: return {};
             default: return fail(Kind::kInvalid, "'{}' while the disk moves", to_string(static_cast<Type>(message.type)));
         }
     }
-}
-
-Result<void> Target::begin_memory(const Json& request) {
-    if (const auto version = json_number_or(request, "stream", 0); version != stream::kVersion)
-        return fail(Kind::kInvalid, "a memory stream of version {}, not {}", version, stream::kVersion);
-    std::vector<stream::BaseImage> referred;
-    if (const auto names = request.find("images"); names != request.end() && names->is_array())
-        for (const auto& name : *names) {
-            const auto at = std::ranges::find_if(images_, [&](const auto& image) { return name == image.sha256(); });
-            if (at == images_.end()) return fail(Kind::kInvalid, "a memory stream that refers to base images that were not agreed");
-            referred.push_back(std::move(*at));
-            images_.erase(at);
-        }
-    BLANKET_TRY(decoder_, stream::Decoder::create(cache_pages_, std::move(referred)));
-    return {};
 }
 
 Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
@@ -88,7 +70,7 @@ Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
             return 0;
         }
         if (static_cast<Type>(message->type) != Type::kMemory) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(static_cast<Type>(message->type)));
-        BLANKET_TRY(piece_, decoder_->decode(message->payload));
+        BLANKET_TRY(piece_, parse_memory(message->payload));
         piece_at_ = 0;
         digest_.add(piece_);
     }
