@@ -64,6 +64,9 @@ std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<Gatewa
     for (const auto& interface : state.interfaces)
         if (interface.ids.contains("blanket-hold") && !holds.contains(interface.name))
             steps.push_back({"--if-exists", "del-port", kBridge, interface.name});
+    for (const auto& interface : state.interfaces)  // OVSDB outlives the host: cards of guests from before its power was cut
+        if (interface.ids.contains("vm-uuid") && interface.name.starts_with("vif") && interface.port <= 0 && interface.error.contains("No such device"))
+            steps.push_back({"--if-exists", "del-port", kBridge, interface.name});
     return steps;
 }
 

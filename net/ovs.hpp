@@ -29,7 +29,7 @@ Result<SwitchState> parse_switch(std::string_view text);
 LocalPorts local_ports(const SwitchState& state);
 
 // ovs-vsctl steps that make bridge, tunnel port (when `underlay` is not 0) and gateway ports right, and take away holds other than `holds` (a daemon
-// that died left them); empty when all is right.
+// that died left them) and guests' ports whose device is gone (a host that died left them); empty when all is right.
 std::vector<Argv> plan_switch(const SwitchState& state, const std::vector<GatewayPort>& gateways, std::uint32_t underlay, const std::string& datapath,
                               const std::set<std::string>& holds);
 // The port of a hold for one NIC.

@@ -138,7 +138,8 @@ Result<int> run_campaign(const std::vector<std::string>& args, const std::string
     BLANKET_TRY(std::vector<Json> results, read_record(options.record));
     std::set<std::string> known;
     if (options.only.empty())
-        for (const auto& result : results) known.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
+        for (const auto& result : results)
+            if (json_bool_or(result, "struck", false)) known.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
     Story story;
     LabOptions lab_options = options.tool.lab;
     if (lab_options.witness_program.empty()) lab_options.witness_program = folder + "blanket-witness";
@@ -159,8 +160,9 @@ Result<int> run_campaign(const std::vector<std::string>& args, const std::string
         if (result) {
             if (const auto consoles = check_consoles(clouds); !consoles.ok) result->violations.push_back(consoles.detail);
             results.push_back(to_json(*result));
+            results.back()["commit"] = commit_of_tree();
             std::ofstream(options.record, std::ios::app) << results.back().dump() << '\n';
-            ++done;
+            done += result->struck;
             if (!result->violations.empty()) status = 1;
             broken = result->struck && result->healed_s < 0;
         } else {

@@ -55,7 +55,7 @@ Daemon::Daemon(World& world, int site)
       guard_({registry_, hypervisor_, hypervisor_, storage_, storage_, net_, time_}, site_name(site), {},
              {[](const auto&, const auto&) {}, [&world, site](const std::string& text) { world.hosts[static_cast<std::size_t>(site)].guard = text; }},
              world.hosts[static_cast<std::size_t>(site)].guard),
-      watched_(registry_, guard_), recovery_(ports(), site_name(site), *this),
+      watched_(registry_, guard_), domains_(hypervisor_, hypervisor_, guard_), recovery_(ports(), site_name(site), *this),
       failover_(ports(), site_name(site), {}, [&world, site](const std::string&, const std::string& text) { world.note(site, text); }) {}
 
 std::unique_ptr<Claimed> Daemon::claim(const std::string& vm) {
@@ -151,30 +151,73 @@ Result<void> Daemon::start(const VmRecord& vm) {
     return {};
 }
 
-void Daemon::recover() {
-    if (dead() || stopping()) return;
+bool Daemon::as_job(std::function<void()> work) {
+    if (dead() || stopping()) return false;
     auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(kVm));
-    if (!*claimed) return;
-    world_.time.spawn(site_, [this, claimed] {
+    if (!*claimed) return false;
+    world_.time.spawn(site_, [claimed, work = std::move(work)] {
         const auto mine = std::move(*claimed);
-        const auto found = watched_.vm(kUuid);
-        const auto volumes = storage_.volumes();
-        if (!found || !*found || !volumes) return;
-        const auto plan = migrate::plan_take_over((*found)->value, site_name(site_), *volumes, false);
-        if (!plan) return;
-        const auto domains = hypervisor_.list();
-        if (!domains) return;
-        const bool runs = !domains->empty() && domains->front().id >= 0;
-        (void)watched_.update_vm(migrate::taken_over((*found)->value, site_name(site_), *plan, runs, "now"), (*found)->revision);
+        work();
+    });
+    return true;
+}
+
+void Daemon::recover(bool accept_loss) {
+    as_job([this, accept_loss] {
+        migrate::TakeOverHooks hooks;
+        hooks.ask = [&](const VmRecord&, const migrate::TakeOver& plan) -> Result<void> {
+            BLANKET_CHECK(world_.enter(site_, "ask the others", 10 * kMs, 100 * kMs));
+            if (plan.why == migrate::TakeOver::Why::kOwnerLost && world_.answers(site_, 1 - site_)) return fail(Kind::kConflict, "the owner answers");
+            return world_.done(site_);
+        };
+        const auto taken = migrate::take_over_here(ports(), site_name(site_), kUuid, accept_loss, hooks);
+        if (!world_.time.leaving()) world_.note(site_, taken ? "--- recovered" : "--- not recovered: " + taken.error().what);
     });
 }
 
+void Daemon::start_by_order() {
+    as_job([this] {
+        const auto domains = hypervisor_.list();
+        if (!domains || (!domains->empty() && domains->front().id >= 0)) return;
+        const auto started = start_here(ports(), site_name(site_), kUuid, StartFailure::kStop, {});
+        if (world_.time.leaving()) return;
+        world_.note(site_, started ? "--- started" : "--- not started: " + started.error().what);
+        if (!started) look(kUuid, Cause::kRestart, 0);
+    });
+}
+
+void Daemon::stop_by_order() {
+    as_job([this] {
+        const auto stopped = stop_here(ports(), site_name(site_), kUuid, StopMode::kShutdown, std::chrono::seconds(60), {});
+        if (!world_.time.leaving()) world_.note(site_, stopped ? "--- stopped" : "--- not stopped: " + stopped.error().what);
+    });
+}
+
+bool Daemon::delete_by_order() {
+    return as_job([this] {
+        const auto vm = owned_vm(registry_, site_name(site_), kUuid);
+        if (!vm || !vm->value.forks.empty()) return;
+        DeleteHooks hooks;
+        hooks.drop_standby = [&](const VmRecord& record) -> Result<void> {
+            BLANKET_CHECK(world_.enter(site_, "drop the standby", 10 * kMs, 200 * kMs));
+            if (!world_.answers(site_, 1 - site_)) return fail(Kind::kUnavailable, "'{}' does not answer", record.standby->site);
+            world_.hosts[static_cast<std::size_t>(1 - site_)].disks.erase(kVolume);
+            return world_.done(site_);
+        };
+        hooks.release = [](const VmRecord&) -> Result<void> { return {}; };
+        const auto gone = delete_here(ports(), site_name(site_), kUuid, hooks);
+        if (!world_.time.leaving()) world_.note(site_, gone ? "--- deleted" : "--- not deleted: " + gone.error().what);
+    });
+}
+
+Result<void> Daemon::finish_delete(const VmRecord&) {
+    if (delete_by_order()) return {};
+    return fail(Kind::kConflict, "busy");
+}
+
 void Daemon::migrate(Daemon& target) {
-    if (dead() || stopping() || target.stopping()) return;
-    auto claimed = std::make_shared<std::unique_ptr<Claimed>>(claim(kVm));
-    if (!*claimed) return;
-    world_.time.spawn(site_, [this, &target, claimed] {
-        const auto mine = std::move(*claimed);
+    if (target.stopping()) return;
+    as_job([this, &target] {
         const auto vm = owned_vm(registry_, site_name(site_), kUuid);
         if (!vm || vm->value.phase != Phase::kRunning) return;
         if (!world_.joined(0, 1) || target.dead() || !world_.executes(1 - site_)) return;

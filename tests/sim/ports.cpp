@@ -33,6 +33,7 @@ Result<Snapshot> SimRegistry::snapshot() {
     BLANKET_CHECK(reach("snapshot"));
     Snapshot all;
     all.revision = world_.revision;
+    if (world_.gone) all.gone.push_back(*world_.gone);
     if (world_.record) all.vms.push_back(*world_.record);
     BLANKET_CHECK(answer());
     return all;
@@ -46,10 +47,26 @@ Result<std::optional<Versioned<VmRecord>>> SimRegistry::vm(const std::string& uu
 }
 
 Result<std::uint64_t> SimRegistry::create_vm(const VmRecord&) { return fail(Kind::kInternal, "not simulated"); }
-Result<void> SimRegistry::remove_vm(const VmRecord&, std::uint64_t) { return fail(Kind::kInternal, "not simulated"); }
+
+Result<void> SimRegistry::remove_vm(const VmRecord&, std::uint64_t expected_revision) {
+    BLANKET_CHECK(reach("remove"));
+    if (!world_.record || world_.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
+    if (world_.record->value.phase != Phase::kDeleting) world_.violation("removed without having been marked");
+    world_.remove_record(site_);
+    return answer();
+}
+
+Result<std::optional<Gone>> SimRegistry::gone(const std::string&) {
+    BLANKET_CHECK(reach("read what is gone"));
+    auto found = world_.gone;
+    BLANKET_CHECK(answer());
+    return found;
+}
 
 Result<std::uint64_t> SimRegistry::update_vm(const VmRecord& vm, std::uint64_t expected_revision) {
     BLANKET_CHECK(reach("compare-and-swap"));
+    // An operator's take-over: his word is what may be lost.
+    if (world_.record && world_.record->revision == expected_revision && vm.forks.size() > world_.record->value.forks.size()) world_.taken_over(vm);
     return swap(vm, expected_revision);
 }
 

@@ -17,15 +17,27 @@ constexpr Time kHealing = 400 * kSecond;  // all must be well by then
 // Violations that only the end shows: I4 and I5.
 std::vector<std::string> look_at_the_end(const World& world, const std::array<Daemon*, kSites>& daemons) {
     std::vector<std::string> wrong;
+    for (const Daemon* daemon : daemons)
+        if (!daemon->idle()) wrong.emplace_back("I5: a claim never ended");
+    if (!world.record) {
+        if (!world.may_be_deleted) wrong.emplace_back("I4: its record is gone");
+        for (int site = 0; site < kSites; ++site) {
+            const Host& host = world.hosts[static_cast<std::size_t>(site)];
+            if (!host.domains.empty() || !host.disks.empty()) wrong.push_back(std::format("I5: the VM was deleted; {} domains and {} volumes are left at {}", host.domains.size(), host.disks.size(), site_name(site)));
+        }
+        return wrong;
+    }
     const VmRecord& record = world.record->value;
     const int owner = record.owner == site_name(0) ? 0 : 1;
     const Host &home = world.hosts[static_cast<std::size_t>(owner)], &away = world.hosts[static_cast<std::size_t>(1 - owner)];
-    if (record.phase != Phase::kRunning) wrong.push_back(std::format("I4: the record says {}", to_string(record.phase)));
+    const bool off = record.phase == Phase::kStopped && world.may_be_stopped;
+    if (record.phase != Phase::kRunning && !off) wrong.push_back(std::format("I4: the record says {}", to_string(record.phase)));
     const auto domain = home.domains.find(kUuid);
-    if (domain == home.domains.end() || domain->second.state != DomainState::kRunning) wrong.push_back(std::format("I4: it does not run at its owner {}", record.owner));
+    if (off ? domain != home.domains.end() && domain->second.id >= 0 : domain == home.domains.end() || domain->second.state != DomainState::kRunning)
+        wrong.push_back(std::format("I4: it {} at its owner {}", off ? "runs" : "does not run", record.owner));
     const auto disk = home.disks.find(kVolume);
     if (disk == home.disks.end()) wrong.push_back("I4: its owner has no disk of it");
-    else if (!disk->second.open || disk->second.mirror != Disk::Mirror::kNone || disk->second.epoch != record.epoch)
+    else if (off ? disk->second.open || disk->second.epoch > record.epoch : !disk->second.open || disk->second.mirror != Disk::Mirror::kNone || disk->second.epoch != record.epoch)
         wrong.push_back(std::format("I4: its disk is {}, mirror {}, epoch {} where the record says {}", disk->second.open ? "open" : "suspended",
                                     static_cast<int>(disk->second.mirror), disk->second.epoch, record.epoch));
     if (!away.domains.empty()) wrong.push_back(std::format("I5: a domain is left at {}", site_name(1 - owner)));
@@ -34,12 +46,40 @@ std::vector<std::string> look_at_the_end(const World& world, const std::array<Da
         if (!stands_by && !fork) wrong.push_back(std::format("I5: a volume is left at {}", site_name(1 - owner)));
         else if (left.open || left.mirror != Disk::Mirror::kNone) wrong.push_back(std::format("I5: the disk that {} keeps is open, or has a mirror", site_name(1 - owner)));
     }
-    for (const Daemon* daemon : daemons)
-        if (!daemon->idle()) wrong.emplace_back("I5: a claim never ended");
     return wrong;
 }
 
+// Where it makes sense: an operator does not power off what a restored registry misplaced, and takes over only from a host that he knows to be without power.
+void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind kind) {
+    if (!world.record || world.went_back) return;
+    const int owner = world.record->value.owner == site_name(0) ? 0 : 1;
+    Daemon& there = *daemons[static_cast<std::size_t>(owner)];
+    world.note(owner, std::format("--- order: {}", to_string(kind)));
+    switch (kind) {
+        case OrderKind::kStop:
+            world.may_be_stopped = true;
+            there.stop_by_order();
+            break;
+        case OrderKind::kStart:
+            world.may_be_stopped = true;  // one that fails says so
+            there.start_by_order();
+            break;
+        case OrderKind::kDelete:
+            world.may_be_deleted = true;
+            there.delete_by_order();
+            break;
+        case OrderKind::kRecover:
+            if (!world.hosts[static_cast<std::size_t>(owner)].powered) daemons[static_cast<std::size_t>(1 - owner)]->recover(true);
+            break;
+    }
+}
+
 }  // namespace
+
+std::string_view to_string(OrderKind kind) {
+    static constexpr std::array<std::string_view, 4> kNames{"stop", "start", "delete", "recover --accept-loss"};
+    return kNames[static_cast<std::size_t>(kind)];
+}
 
 Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     Scheduler scheduler(schedule.seed);
@@ -80,12 +120,15 @@ Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     born(0);
     born(1);
     const auto move = [&] {
+        if (!world.record) return;
         const std::size_t owner = world.record->value.owner == site_name(0) ? 0 : 1;
         if (scheduler.alive(static_cast<int>(owner)) && world.hosts[owner].powered) now[owner]->migrate(*now[1 - owner]);
     };
     const unsigned moves = 1 + static_cast<unsigned>(scheduler.below(3));
     Time when = kFirstMove;
     for (unsigned i = 0; i < moves; ++i, when += kBetween + scheduler.between(0, 6 * kSecond)) scheduler.at(when, move);
+    for (const Order& order : schedule.orders)
+        scheduler.at(order.when, [&world, &now, kind = order.kind] { obey(world, now, kind); });
     (void)scheduler.run(kActive);
     Time faults_end = kActive;
     for (const Fault& fault : schedule.faults) faults_end = std::max(faults_end, kActive + fault.duration);
@@ -93,15 +136,19 @@ Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     verdict.healed_after = kForever;
     for (Time at = kActive; at <= faults_end + kHealing; at += 5 * kSecond) {
         (void)scheduler.run(at);
-        // The one thing that asks for an operator: where the disk is newer than the record, he says `vm recover`. (At a site with an older disk than another
+        // What asks for an operator: where the disk is newer than the record, he says `vm recover`. (At a site with an older disk than another
         // it is refused: daemon/vm_recover.cpp asks them all.)
-        for (int site = 0; site < kSites && world.went_back && at >= faults_end; ++site) {
+        // And a deletion that could not be ended is ordered once more.
+        if (at >= faults_end && world.record && world.record->value.phase == Phase::kDeleting) obey(world, now, OrderKind::kDelete);
+        for (int site = 0; site < kSites && world.record && world.went_back && at >= faults_end; ++site) {
             const auto disk = world.hosts[static_cast<std::size_t>(site)].disks.find(kVolume);
             const auto& others = world.hosts[static_cast<std::size_t>(1 - site)].disks;
             const auto other = others.find(kVolume);
             const bool here = disk != world.hosts[static_cast<std::size_t>(site)].disks.end() && (other == others.end() || other->second.epoch < disk->second.epoch);
             const bool newer = here && disk->second.epoch > world.record->value.epoch;
-            if (newer && scheduler.alive(site)) now[static_cast<std::size_t>(site)]->recover();
+            if (newer && scheduler.alive(site)) now[static_cast<std::size_t>(site)]->recover(false);
+            // Or the record of another moment of the same epoch: a restart of blanketd puts domain and record together, as its message says.
+            if (world.may_be_stopped && world.record->value.owner == site_name(site) && scheduler.alive(site)) now[static_cast<std::size_t>(site)]->look(kUuid, Cause::kRestart, 0);
         }
         if (look_at_the_end(world, now).empty() && world.phase == "rest") {
             if (verdict.healed_after == kForever) verdict.healed_after = std::max<Time>(0, at - faults_end);
@@ -138,7 +185,7 @@ Schedule draw(std::uint64_t seed) {
         fault.duration = kDurations[below(kDurations.size())];
         fault.after = below(2) == 0;
         if (fault.kind == FaultKind::kAnswerLost) fault.after = true;
-        if (fault.kind == FaultKind::kStepFails || fault.kind == FaultKind::kDiskFull) fault.after = false;
+        if (fault.kind == FaultKind::kStepFails || fault.kind == FaultKind::kDiskFull || fault.kind == FaultKind::kStepHangs) fault.after = false;
         schedule.faults.push_back(fault);
     }
     if (below(8) == 0) {  // an owner that is silent for long, most often behind the first move: the standby's hour
@@ -148,6 +195,18 @@ Schedule draw(std::uint64_t seed) {
         fault.call = 100 + below(320);
         fault.duration = static_cast<Time>(20 + below(300)) * kSecond;
     }
+    if (below(3) == 0) {
+        static constexpr std::array<OrderKind, 8> kKinds{OrderKind::kStop, OrderKind::kStop, OrderKind::kStop, OrderKind::kStart, OrderKind::kStart, OrderKind::kDelete, OrderKind::kRecover, OrderKind::kRecover};
+        for (auto left = 1 + below(3); left > 0; --left) schedule.orders.push_back({static_cast<Time>(below(70'000)) * kMs, kKinds[below(kKinds.size())]});
+    }
+    if (below(12) == 0) {  // a long life, and then the registry goes back to any moment of it
+        for (const OrderKind kind : {OrderKind::kStop, OrderKind::kStart}) schedule.orders.push_back({static_cast<Time>(200 + below(2500)) * kMs, kind});
+        if (below(2) == 0) schedule.orders.push_back({static_cast<Time>(40'000 + below(20'000)) * kMs, OrderKind::kStop});
+        Fault& fault = schedule.faults.front();
+        fault.kind = FaultKind::kRegistryBack;
+        fault.call = 330 + below(400);
+    }
+    std::ranges::sort(schedule.orders, {}, &Order::when);
     return schedule;
 }
 
@@ -155,6 +214,12 @@ Schedule shrink(Schedule schedule) {
     for (std::size_t i = 0; i < schedule.faults.size();) {
         Schedule less = schedule;
         less.faults.erase(less.faults.begin() + static_cast<std::ptrdiff_t>(i));
+        if (run(less).violations.empty()) ++i;
+        else schedule = std::move(less);
+    }
+    for (std::size_t i = 0; i < schedule.orders.size();) {
+        Schedule less = schedule;
+        less.orders.erase(less.orders.begin() + static_cast<std::ptrdiff_t>(i));
         if (run(less).violations.empty()) ++i;
         else schedule = std::move(less);
     }
@@ -166,6 +231,7 @@ std::string describe(const Schedule& schedule) {
     for (const Fault& fault : schedule.faults)
         text += std::format("; {} call {}: {} at {} for {} s", fault.after ? "after" : "before", fault.call, to_string(fault.kind), site_name(fault.site),
                             static_cast<double>(fault.duration) / kSecond);
+    for (const Order& order : schedule.orders) text += std::format("; at {:.3f} s: {}", static_cast<double>(order.when) / kSecond, to_string(order.kind));
     return text;
 }
 

@@ -6,9 +6,18 @@
 
 namespace blanket::sim {
 
+// What an operator says at a moment.
+enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover };
+std::string_view to_string(OrderKind kind);
+struct Order {
+    Time when = 0;
+    OrderKind kind = OrderKind::kStop;
+};
+
 struct Schedule {
     std::uint64_t seed = 0;
     std::vector<Fault> faults;
+    std::vector<Order> orders = {};
 };
 
 struct Verdict {
@@ -17,7 +26,7 @@ struct Verdict {
     std::set<const Transition*> transitions;
     std::uint64_t history = 0, calls = 0, steps = 0;
     unsigned moves = 0;       // that ended well
-    unsigned take_overs = 0;  // by the standby
+    unsigned take_overs = 0;  // by the standby, or an operator who accepts the loss
     Time healed_after = 0;    // the last fault's end -> all is as the record says; kForever when it never was
 };
 

@@ -12,8 +12,7 @@ void Scheduler::end() {
     for (std::size_t i = 0; i < processes_.size(); ++i) processes_[i].dead = true;
     for (std::size_t i = 0; i < actors_.size(); ++i) {  // an actor that leaves may spawn no other, but may take several steps
         Actor& actor = *actors_[i];
-        while (!actor.done) resume(actor);
-        actor.thread.join();
+        while (actor.fiber) resume(actor);
     }
     actors_.clear();
 }
@@ -38,28 +37,23 @@ void Scheduler::spawn(int number, std::function<void()> body) {
     auto owned = std::make_unique<Actor>();
     Actor& actor = *owned;
     actor.process = number;
-    actor.body = std::move(body);
+    actor.index = static_cast<std::uint32_t>(actors_.size());
     (void)process(number);
-    const auto index = static_cast<std::uint32_t>(actors_.size());
     actors_.push_back(std::move(owned));
-    actor.thread = std::thread([this, &actor] {
-        actor.go.acquire();
+    actor.fiber = std::make_unique<Fiber>([this, number, body = std::move(body)] {
         try {
-            if (alive(actor.process)) actor.body();
+            if (alive(number)) body();
         } catch (const Killed&) {
         }
-        actor.body = nullptr;
-        actor.done = true;
-        back_.release();
     });
-    wake_at(index, now_ + between(0, kMs));
+    wake_at(actor.index, now_ + between(0, kMs));
 }
 
 void Scheduler::kill(int number) {
     process(number).dead = true;
     process(number).paused_until = 0;
     for (std::uint32_t i = 0; i < actors_.size(); ++i)
-        if (actors_[i]->process == number && !actors_[i]->done && actors_[i].get() != running_) wake_at(i, now_);
+        if (actors_[i]->process == number && actors_[i]->fiber && actors_[i].get() != running_) wake_at(i, now_);
 }
 
 void Scheduler::revive(int number) { process(number).dead = false; }
@@ -72,15 +66,14 @@ void Scheduler::wake_at(std::uint32_t index, Time when) { events_.push({std::max
 
 void Scheduler::resume(Actor& actor) {
     running_ = &actor;
-    actor.go.release();
-    back_.acquire();
+    actor.fiber->resume();
     running_ = nullptr;
+    if (actor.fiber->done()) actor.fiber.reset();
 }
 
 void Scheduler::yield() {
     Actor& actor = *running_;
-    back_.release();
-    actor.go.acquire();
+    actor.fiber->yield();
     if (leaving() && !actor.thrown) {
         actor.thrown = true;
         throw Killed{};
@@ -95,15 +88,14 @@ void Scheduler::sleep(Time time) {
         running_->thrown = true;
         throw Killed{};
     }
-    const auto index = static_cast<std::uint32_t>(std::ranges::find(actors_, running_, [](const auto& owned) { return owned.get(); }) - actors_.begin());
-    wake_at(index, now_ + std::max<Time>(time, 0));
+    wake_at(running_->index, now_ + std::max<Time>(time, 0));
     yield();
 }
 
 bool Scheduler::wait(Signal& signal, const std::function<bool()>& ready, Time deadline) {
     while (!ready()) {
         if (running_ == nullptr || running_->thrown || now_ >= deadline) return false;
-        const auto index = static_cast<std::uint32_t>(std::ranges::find(actors_, running_, [](const auto& owned) { return owned.get(); }) - actors_.begin());
+        const std::uint32_t index = running_->index;
         signal.waiting.push_back(index);
         wake_at(index, deadline);
         yield();
@@ -114,7 +106,7 @@ bool Scheduler::wait(Signal& signal, const std::function<bool()>& ready, Time de
 
 void Scheduler::notify(Signal& signal) {
     for (const std::uint32_t index : signal.waiting)
-        if (!actors_[index]->done) wake_at(index, now_);
+        if (actors_[index]->fiber) wake_at(index, now_);
     signal.waiting.clear();
 }
 
@@ -130,7 +122,7 @@ std::uint64_t Scheduler::run(Time until) {
             continue;
         }
         Actor& actor = *actors_[event.actor];
-        if (actor.done || event.wake != actor.wake) continue;
+        if (!actor.fiber || event.wake != actor.wake) continue;
         if (const Process& owner = process(actor.process); !owner.dead && owner.paused_until > now_) {
             events_.push({owner.paused_until, random_(), event.wake, event.actor, nullptr});
             continue;

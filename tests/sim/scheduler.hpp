@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A deterministic world of actors in virtual time: every actor is a thread, but only one runs at a time, and it hands over only inside sleep() and
-// wait(), which every simulated port calls. The same seed gives the same order, always. Processes can be killed (their actors leave by an exception at
-// their next step) and paused. Thread rule: everything is called from the scheduler's thread or from the one running actor.
+// A deterministic world of actors in virtual time: every actor has a stack of its own (fiber.hpp), one runs at a time, and it hands over only inside
+// sleep() and wait(), which every simulated port calls. The same seed gives the same order, always. Processes can be killed (their actors leave by an exception at
+// their next step) and paused. Thread rule: one.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 #include <memory>
 #include <queue>
 #include <random>
-#include <semaphore>
 #include <string>
-#include <thread>
 #include <vector>
+
+#include "tests/sim/fiber.hpp"
 
 namespace blanket::sim {
 
@@ -64,11 +64,10 @@ public:
 private:
     struct Actor {
         int process = 0;
-        std::function<void()> body;
-        std::binary_semaphore go{0};
-        std::thread thread;
-        std::uint64_t wake = 0;  // only the newest wake-up counts
-        bool done = false, thrown = false;
+        std::uint32_t index = 0;
+        std::unique_ptr<Fiber> fiber;  // none: it is done
+        std::uint64_t wake = 0;        // only the newest wake-up counts
+        bool thrown = false;
     };
     struct Event {
         Time time;
@@ -94,7 +93,6 @@ private:
     std::vector<std::unique_ptr<Actor>> actors_;
     std::vector<Process> processes_;
     Actor* running_ = nullptr;
-    std::binary_semaphore back_{0};
 };
 
 }  // namespace blanket::sim

@@ -103,7 +103,7 @@ int run_all(const Options& options) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::ranges::sort(total.healed);
-    std::println("{} schedules, {} distinct, {} moves done, {} take-overs by the standby, {} steps in {:.1f} s; {} phase x fault pairs; {} failed", total.done, total.histories.size(),
+    std::println("{} schedules, {} distinct, {} moves done, {} take-overs, {} steps in {:.1f} s; {} phase x fault pairs; {} failed", total.done, total.histories.size(),
                  total.moves, total.take_overs, total.steps, seconds, total.pairs.size(), total.failed.size());
     std::string never;
     for (const auto& row : transitions())

@@ -24,7 +24,8 @@ bool disk_holds(const Disk& disk, std::uint32_t acknowledged) {
 std::string_view to_string(FaultKind kind) {
     static constexpr std::array<std::string_view, kFaultKinds> kNames{"none", "kill -9", "power cut", "WAN cut", "witness cut", "SIGSTOP", "freeze", "step fails",
                                                                       "answer lost", "guest crash", "cancel", "disk full", "connection reset",
-                                                                      "one-way cut", "flapping cut", "clock jump", "SIGTERM", "registry put back", "isolation"};
+                                                                      "one-way cut", "flapping cut", "clock jump", "SIGTERM", "registry put back", "isolation",
+                                                                      "step hangs"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -50,6 +51,8 @@ bool World::linked(int a, int b) const {
 }
 
 bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (joined(site, 1 - site) || joined(site, kWitness)); }
+
+bool World::answers(int asker, int site) const { return joined(asker, site) && executes(site) && time.alive(site) && !time.paused(site); }
 
 bool World::executes(int site) const {
     const Host& host = hosts[static_cast<std::size_t>(site)];
@@ -114,6 +117,14 @@ void World::stop(int site, Time back_after) {
     time.at(time.now() + kPoll, [poll] { poll(poll); });
 }
 
+void World::remove_record(int site) {
+    gone = gone_of(record->value, "now");
+    record.reset();
+    ++revision;
+    note(site, "=== record: removed");
+    changed_record();
+}
+
 // The one loss that is allowed: what was written since the VM left the site that takes it over.
 void World::taken_over(const VmRecord& vm) {
     ++take_overs;
@@ -140,8 +151,8 @@ void World::write_record(int site, VmRecord vm) {
 // An operator restored etcd from a snapshot (with its revisions bumped, as etcd's manual demands).
 void World::put_back() {
     // Not during a move, says our manual: a commit's answer may be under way, or blanketd die with the guest suspended, under a record that knows of no move.
-    // Nor behind a take-over: the old owner could not tell, when it comes back, that the record is older than what happened.
-    if (phase != "rest" || take_overs > 0 || old_records.empty()) return;
+    // Nor behind a take-over: the old owner could not tell, when it comes back, that the record is older than what happened. Nor behind a deletion: its disk is gone.
+    if (phase != "rest" || take_overs > 0 || may_be_deleted || old_records.empty()) return;
     const VmRecord old = old_records[time.below(old_records.size())];
     went_back = true;
     record = Versioned<VmRecord>{old, ++revision};
@@ -182,8 +193,11 @@ void World::strike(const Fault& fault) {
         case FaultKind::kStepFails:
         case FaultKind::kDiskFull:
         case FaultKind::kAnswerLost:
+        case FaultKind::kStepHangs:
         case FaultKind::kResetWire: break;  // enter(), done() and the wire see to these
-        case FaultKind::kKill: kill(fault.site, fault.duration); break;
+        case FaultKind::kKill:
+            if (host.frozen_until <= time.now()) kill(fault.site, fault.duration);  // nothing dies in a frozen machine
+            break;
         case FaultKind::kPowerCut: power_cut(fault.site, fault.duration); break;
         case FaultKind::kCutWan: cut(0, 1, fault.duration); break;
         case FaultKind::kIsolate:
@@ -233,6 +247,7 @@ Result<void> World::enter(int site, const char* what, Time low, Time high) {
             continue;
         }
         strike(fault);
+        if (fault.kind == FaultKind::kStepHangs) time.sleep(fault.duration);  // this one thread; the others go on
         if (fault.kind == FaultKind::kStepFails) verdict = fail(Kind::kIo, "{} failed at '{}' (injected)", what, site_name(site));
         if (fault.kind == FaultKind::kResetWire && (std::string_view(what) == "send" || std::string_view(what) == "receive"))
             verdict = fail(Kind::kIo, "the connection was reset (injected)");
@@ -290,7 +305,7 @@ void World::check_guard(int site) {
     const auto domain = host.domains.find(kUuid);
     const auto disk = host.disks.find(kVolume);
     if (domain == host.domains.end() || disk == host.disks.end() || !executes(site)) return;
-    if (domain->second.state == DomainState::kRunning && disk->second.open && record && record->value.phase == Phase::kRunning)
+    if (domain->second.state == DomainState::kRunning && disk->second.open && record && record->value.phase != Phase::kMigrating)
         violation(std::format("I6: writes at {} without a registry since {:.1f} s", site_name(site), static_cast<double>(time.now() - host.without_quorum_since) / kSecond));
 }
 
@@ -322,6 +337,8 @@ void World::guest_tick() {
             }
             if (!record) {
                 violation("I2: a write without a record");
+            } else if (!went_back && (record->value.phase == Phase::kStopped)) {
+                violation(std::format("I2: a write at {}; the record says that it is stopped", site_name(site)));
             } else if (went_back && (disk.epoch > record->value.epoch || record->value.owner == site_name(site))) {
                 // The store forgot the epoch under which it runs, or an operator has just given it a new one here. Nobody else may run: check_copies.
             } else if (record->value.owner != site_name(site) || record->value.epoch != disk.epoch) {

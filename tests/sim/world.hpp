@@ -58,9 +58,9 @@ struct Host {
 
 enum class FaultKind : std::uint8_t {
     kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire,
-    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack, kIsolate
+    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack, kIsolate, kStepHangs
 };
-inline constexpr unsigned kFaultKinds = 19;
+inline constexpr unsigned kFaultKinds = 20;
 std::string_view to_string(FaultKind kind);
 
 // Strikes at the n-th port call of the whole schedule.
@@ -80,9 +80,11 @@ public:
     std::array<Host, kSites> hosts;
     // The store. Epochs and revisions as etcd has them.
     std::optional<Versioned<VmRecord>> record;
+    std::optional<Gone> gone;
     std::uint64_t revision = 1;
     std::array<std::optional<Beat>, kSites> beats;
-    unsigned take_overs = 0;  // without an operator
+    unsigned take_overs = 0;  // by the standby, or an operator who accepts the loss
+    bool may_be_stopped = false, may_be_deleted = false;  // an operator said so
     std::uint32_t acknowledged = 0;  // the newest record of the guest that was acknowledged
     std::vector<std::string> violations;
     std::vector<std::string>* trace = nullptr;  // gets a line for everything that happens
@@ -112,6 +114,7 @@ public:
     [[nodiscard]] bool linked(int a, int b) const;  // what a sends reaches b
     [[nodiscard]] bool joined(int a, int b) const { return linked(a, b) && linked(b, a); }
     [[nodiscard]] bool quorum(int site) const;
+    [[nodiscard]] bool answers(int asker, int site) const;  // its blanketd, to the other's
     [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
     // Another site took the VM over while this host was frozen; it may not know yet, for a moment. What its copy does goes to its own disk.
     [[nodiscard]] bool just_thawed(int site) const;
@@ -122,7 +125,8 @@ public:
     void cut(int a, int b, Time length);
     void cut_one_way(int from, int to, Time length);
     void write_record(int site, VmRecord vm);  // the store took it
-    void taken_over(const VmRecord& vm);       // by its standby, the moment before
+    void remove_record(int site);
+    void taken_over(const VmRecord& vm);       // the moment before
 
     // Runs, resumes and boots of the guest, checked.
     void guest_boots(int site, Domain& domain);

@@ -147,6 +147,7 @@ std::string format_bytes(std::uint64_t bytes) {
     return unit == 0 ? std::format("{} B", bytes) : std::format("{:.1f} {}", value, kUnits[unit]);
 }
 
-std::string rfc3339_now() { return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now())); }
+std::string rfc3339(std::chrono::system_clock::time_point time) { return std::format("{:%FT%TZ}", std::chrono::floor<std::chrono::milliseconds>(time)); }
+std::string rfc3339_now() { return rfc3339(std::chrono::system_clock::now()); }
 
 }  // namespace blanket

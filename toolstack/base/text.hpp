@@ -2,6 +2,7 @@
 // Text that comes from people and peers: splitting, numbers, names, hex, UUIDs, random tokens, SHA-256.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -28,6 +29,7 @@ std::string sha256_hex(std::string_view data);
 Result<std::string> base64_decode(std::string_view text);
 std::string base64_encode(std::string_view data);
 std::string format_bytes(std::uint64_t bytes);    // "12.3 MiB"
-std::string rfc3339_now();                        // "2026-11-21T19:20:21.123Z"
+std::string rfc3339(std::chrono::system_clock::time_point time);  // "2026-11-21T19:20:21.123Z"
+std::string rfc3339_now();
 
 }  // namespace blanket

@@ -244,6 +244,7 @@ struct Snapshot {  // one consistent read of everything, at one store revision
     std::vector<Versioned<Site>> sites;
     std::vector<Versioned<Net>> nets;
     std::vector<Versioned<Image>> images;
+    std::vector<Gone> gone;
     std::vector<Malformed> malformed;
 };
 
@@ -262,7 +263,9 @@ public:
     virtual Result<std::uint64_t> create_vm(const VmRecord& vm) = 0;
     // Compare-and-swap on the revision; kConflict (with the present owner and epoch in the text) when it moved on. Returns the new revision.
     virtual Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
+    // And in the same step leaves a Gone.
     virtual Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
+    virtual Result<std::optional<Gone>> gone(const std::string& uuid) = 0;  // linearizable
     virtual Result<void> beat(const std::string& site, bool leaving) = 0;  // watchers do not see it
     virtual Result<std::optional<Beat>> last_beat(const std::string& site) = 0;
     // update_vm, and in the same step: `silent` has not beaten since `beat` (its revision; 0: never). kConflict otherwise.

@@ -87,6 +87,16 @@ struct VmRecord {
     bool operator==(const VmRecord&) const = default;
 };
 
+// What stays of a deleted VM's record. That a record is missing proves nothing, as etcd may have been restored; by this a site that was away knows that what it
+// still has of the VM may go.
+struct Gone {
+    std::string uuid, name;
+    std::vector<std::string> volumes;  // Volume.id
+    std::string since;                 // RFC 3339, UTC
+    bool operator==(const Gone&) const = default;
+};
+inline constexpr int kGoneDays = 90;  // then it is forgotten
+
 struct Site {
     std::string name;
     std::uint32_t index = 0;     // 1..254; WireGuard address 10.213.<index>.1
@@ -127,11 +137,14 @@ struct Token {
 };
 
 Json to_json(const VmRecord& value);
+Json to_json(const Gone& value);
 Json to_json(const Site& value);
 Json to_json(const Net& value);
 Json to_json(const Image& value);
 Json to_json(const Token& value);
 Result<VmRecord> parse_vm(const Json& value);
+Result<Gone> parse_gone(const Json& value);
+Gone gone_of(const VmRecord& vm, const std::string& now);
 Result<Site> parse_site(const Json& value);
 Result<Net> parse_net(const Json& value);
 Result<Image> parse_image(const Json& value);

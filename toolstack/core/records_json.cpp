@@ -138,6 +138,25 @@ Result<VmRecord> parse_vm(const Json& value) {
     return vm;
 }
 
+Json to_json(const Gone& gone) { return {{"uuid", gone.uuid}, {"name", gone.name}, {"volumes", gone.volumes}, {"since", gone.since}}; }
+
+Result<Gone> parse_gone(const Json& value) {
+    Gone gone;
+    BLANKET_TRY(gone.uuid, json_string(value, "uuid"));
+    BLANKET_CHECK(check_uuid(gone.uuid));
+    BLANKET_TRY(gone.name, name_field(value, "name"));
+    BLANKET_TRY(gone.volumes, string_list(value, "volumes"));
+    for (const auto& id : gone.volumes) BLANKET_CHECK(check_name(id, "volume"));
+    BLANKET_TRY(gone.since, json_string(value, "since"));
+    return gone;
+}
+
+Gone gone_of(const VmRecord& vm, const std::string& now) {
+    Gone gone{vm.uuid, vm.name, {}, now};
+    for (const auto& volume : vm.volumes) gone.volumes.push_back(volume.id);
+    return gone;
+}
+
 Json to_json(const Site& site) {
     return {{"name", site.name}, {"index", site.index}, {"address", site.address}, {"wireguard_key", site.wireguard_key},
             {"role", site.role}, {"version", site.version}, {"member", std::to_string(site.member)}, {"state", site.state}};

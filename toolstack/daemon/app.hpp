@@ -32,6 +32,7 @@ struct App : SitePorts {
     World& world;
     JobTable& jobs;
     EventLog& events;
+    std::function<void(const std::string& uuid)> look_again = [](const std::string&) {};  // as after a restart: what an action left behind is put in order
 };
 
 }  // namespace blanket

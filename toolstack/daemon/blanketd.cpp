@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
 
 #include "net/overlay_ovs.hpp"
@@ -23,6 +25,7 @@
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
 #include "toolstack/migrate/failover.hpp"
 #include "toolstack/migrate/guard.hpp"
+#include "toolstack/migrate/guarded_domains.hpp"
 #include "toolstack/migrate/watched_registry.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
@@ -64,6 +67,7 @@ struct Daemon::Parts {
     std::shared_ptr<Registry> registry;
     std::unique_ptr<Guard> guard;
     std::unique_ptr<WatchedRegistry> watched_registry;  // what everybody but the guard uses
+    std::unique_ptr<GuardedDomains> guarded_domains;    // the same
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -172,8 +176,12 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
     parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
     parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
-    const SitePorts ports{*parts->watched_registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()};
+    parts->guarded_domains = std::make_unique<GuardedDomains>(*parts->hypervisor, *parts->hypervisor, *parts->guard);
+    const SitePorts ports{*parts->watched_registry, *parts->guarded_domains, *parts->guarded_domains, *parts->store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
+    parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
+        if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
+    };
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }
 
@@ -216,9 +224,14 @@ void Daemon::run(const std::atomic<bool>& stop) {
         if (auto opened = parts.open_listeners(); !opened) log::error("start", "{}", opened.error().what);
     parts.reconciler = std::make_unique<Reconciler>(*parts.app);
     parts.looking = parts.reconciler.get();
-    parts.world->on_change([&parts](const Snapshot& now) {
+    parts.world->on_change([&parts, gone = std::optional<std::set<std::string>>()](const Snapshot& now) mutable {
         if (auto refreshed = parts.federation->refresh_endpoints(now.sites); !refreshed) log::warning("registry", "{}", refreshed.error().what);
         for (const auto& vm : now.vms) parts.reconciler->look(vm.value.uuid, Cause::kRecord);
+        std::set<std::string> gone_now;
+        for (const auto& vm : now.gone) gone_now.insert(vm.uuid);
+        for (const auto& uuid : gone_now)  // those from before the first snapshot: the look after the restart
+            if (gone && !gone->contains(uuid)) parts.reconciler->look(uuid, Cause::kRecord);
+        gone = std::move(gone_now);
     });
     if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("start", "{}", refreshed.error().what);
     parts.reconciler->look("", Cause::kRestart);

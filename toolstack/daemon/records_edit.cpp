@@ -2,7 +2,7 @@
 // See records_edit.hpp.
 #include "toolstack/daemon/records_edit.hpp"
 
-#include "toolstack/migrate/recovery.hpp"
+#include "toolstack/migrate/lifecycle.hpp"
 
 namespace blanket {
 

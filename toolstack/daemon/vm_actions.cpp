@@ -8,7 +8,6 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/world.hpp"
-#include "toolstack/migrate/recovery.hpp"
 #include "toolstack/migrate/source.hpp"
 
 namespace blanket {
@@ -57,8 +56,12 @@ Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run) {
     for (const auto& domain : domains)
         if (domain.uuid == vm.uuid && domain.id >= 0)
             return fail_hint(Kind::kConflict, std::format("VM '{}' runs already", vm.name), "blanket vm show " + vm.name);
-    if (dry_run) return Answer{nullptr, {"set the record's phase to running", "open its disk under epoch " + std::to_string(vm.epoch), "start the domain"}};
-    BLANKET_TRY(auto job, app.jobs.start("start", "vm/" + vm.name, [&app, uuid = vm.uuid](Job& self) { return start_now(app, uuid, &self); }));
+    if (dry_run) return Answer{nullptr, {"set the record's phase to running", "open its disk under epoch " + std::to_string(vm.phase == Phase::kStopped ? vm.epoch : vm.epoch + 1), "start the domain"}};
+    BLANKET_TRY(auto job, app.jobs.start("start", "vm/" + vm.name, [&app, uuid = vm.uuid](Job& self) {
+        auto started = start_now(app, uuid, &self);
+        if (!started) app.look_again(uuid);  // an answer may be lost: then the record says that it runs
+        return started;
+    }));
     return Answer{job, {}};
 }
 
@@ -68,21 +71,10 @@ Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono:
         return Answer{nullptr, {mode == StopMode::kShutdown ? std::format("ask the guest to shut down, for up to {} s", deadline.count()) : "power the guest off",
                                 "set the record's phase to stopped", "close its disk"}};
     BLANKET_TRY(auto job, app.jobs.start(mode == StopMode::kShutdown ? "stop" : "destroy", "vm/" + vm.name,
-                                         [&app, uuid = vm.uuid, name = vm.name, mode, deadline](Job& self) -> Result<Json> {
-        self.phase("stop");
-        BLANKET_CHECK(owned_vm(app, uuid));
-        if (auto stopped = app.hypervisor.stop(uuid, mode, deadline); !stopped && stopped.error().kind != Kind::kConflict) {
-            if (stopped.error().kind == Kind::kTimeout) return fail_hint(Kind::kTimeout, stopped.error().what, "power it off: blanket vm destroy " + name);
-            return std::unexpected(std::move(stopped).error());
-        }
-        self.phase("record");
-        BLANKET_TRY(const auto record, change_vm(app, uuid, [](VmRecord& edit) -> Result<void> {
-            if (edit.phase == Phase::kRunning || edit.phase == Phase::kSettling) edit.phase = Phase::kStopped;
-            return {};
-        }));
-        for (const auto& volume : record.value.volumes) BLANKET_CHECK(app.blocks.close_volume(volume.id));
+                                         [&app, uuid = vm.uuid, mode, deadline](Job& self) -> Result<Json> {
+        BLANKET_TRY(const VmRecord record, stop_here(app, app.site, uuid, mode, deadline, [&](const char* phase) { self.phase(phase); }));
         (void)app.world.refresh();
-        return to_json(record.value);
+        return to_json(record);
     }));
     return Answer{job, {}};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "toolstack/daemon/app.hpp"
+#include "toolstack/migrate/lifecycle.hpp"
 
 namespace blanket {
 

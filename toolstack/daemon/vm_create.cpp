@@ -140,6 +140,14 @@ Result<void> remove_standby(App& app, const VmRecord& record) {
     return {};
 }
 
+// Who has been away for longer keeps what it has of them.
+void forget_the_long_gone(App& app) {
+    const std::string before = rfc3339(std::chrono::system_clock::now() - std::chrono::days(kGoneDays));
+    for (const auto& gone : app.world.snapshot().gone)
+        if (gone.since < before)
+            if (auto removed = app.registry.remove("gone/" + gone.uuid); !removed) return log::warning("vm", "{}", removed.error().what);
+}
+
 }  // namespace
 
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
@@ -156,26 +164,15 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
         return answer;
     }
     BLANKET_TRY(auto job, app.jobs.start("delete", "vm/" + vm.name, [&app, uuid = vm.uuid](Job& self) -> Result<Json> {
-        self.phase("mark");
-        BLANKET_TRY(const auto marked, change_vm(app, uuid, [](VmRecord& record) -> Result<void> {
-            if (record.phase == Phase::kMigrating) return fail(Kind::kConflict, "VM '{}' is moving", record.name);
-            record.phase = Phase::kDeleting;
+        DeleteHooks hooks;
+        hooks.phase = [&](const char* phase) { self.phase(phase); };
+        hooks.drop_standby = [&](const VmRecord& record) { return remove_standby(app, record); };
+        hooks.release = [&](const VmRecord& record) -> Result<void> {
+            for (const auto& nic : record.nics) BLANKET_CHECK(app.registry.remove(ip_key(nic)));
             return {};
-        }));
-        const VmRecord& record = marked.value;
-        self.phase("power off");
-        if (auto stopped = app.hypervisor.stop(uuid, StopMode::kDestroy, std::chrono::seconds(60)); !stopped && stopped.error().kind != Kind::kNotFound && stopped.error().kind != Kind::kConflict)
-            return std::unexpected(std::move(stopped).error());
-        BLANKET_CHECK(app.hypervisor.undefine(uuid));
-        self.phase("disk");
-        for (const auto& volume : record.volumes) BLANKET_CHECK(app.blocks.remove_volume(volume.id));
-        if (record.standby) {
-            self.phase("standby");
-            BLANKET_CHECK(remove_standby(app, record));
-        }
-        self.phase("record");
-        for (const auto& nic : record.nics) BLANKET_CHECK(app.registry.remove(ip_key(nic)));
-        BLANKET_CHECK(app.registry.remove_vm(record, marked.revision));
+        };
+        BLANKET_TRY(const VmRecord record, delete_here(app, app.site, uuid, hooks));
+        forget_the_long_gone(app);
         (void)app.world.refresh();
         return Json{{"name", record.name}, {"uuid", uuid}};
     }));

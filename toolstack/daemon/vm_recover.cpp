@@ -44,18 +44,6 @@ Result<void> ask_the_others(App& app, const VmRecord& vm, const migrate::TakeOve
     return {};
 }
 
-Result<void> make_volumes(App& app, const migrate::TakeOver& plan) {
-    for (const auto& volume : plan.from_image) {
-        if (!volume.image.empty()) {
-            BLANKET_TRY(const bool present, app.blocks.has_image(volume.image));
-            if (!present) return fail_hint(Kind::kPrecondition, std::format("base image {} is not at '{}'", volume.image.substr(0, 12), app.site), "blanket image list; blanket image add");
-        }
-        BLANKET_CHECK(app.blocks.remove_volume(volume.id));  // half of a move's
-        BLANKET_CHECK(app.blocks.create_volume(volume, plan.epoch));
-    }
-    return {};
-}
-
 bool is_malformed(App& app, const VmRecord& vm) {
     const Snapshot now = app.world.snapshot();
     return std::ranges::find(now.malformed, "vms/" + vm.uuid, &Malformed::key) != now.malformed.end();
@@ -72,28 +60,18 @@ Result<Json> write_back(App& app, const VmRecord& seen, Job& job) {
     return to_json(found->value);
 }
 
-Result<Json> recover_now(App& app, const Versioned<VmRecord>& seen, bool accept_loss, Job& job) {
-    BLANKET_TRY(const auto found, app.registry.vm(seen.value.uuid));
-    if (!found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", seen.value.name);
-    const auto& [vm, revision] = *found;
-    BLANKET_TRY(const auto volumes, app.blocks.volumes());
-    BLANKET_TRY(const auto plan, migrate::plan_take_over(vm, app.site, volumes, accept_loss));
-    job.phase("ask");
-    BLANKET_CHECK(ask_the_others(app, vm, plan, accept_loss, job));
-    job.phase("disk");
-    BLANKET_CHECK(make_volumes(app, plan));
-    job.phase("record");
-    BLANKET_TRY(const auto domains, app.hypervisor.list());
-    const auto domain = std::ranges::find(domains, vm.uuid, &DomainInfo::uuid);
-    const bool runs_here = domain != domains.end() && domain->id >= 0;
-    const VmRecord won = migrate::taken_over(vm, app.site, plan, runs_here, rfc3339_now());
-    BLANKET_CHECK(app.registry.update_vm(won, revision));
-    app.events.add("vm", won.name, std::format("taken over from '{}' (epoch {})", vm.owner, won.epoch));
+Result<Json> recover_now(App& app, const std::string& uuid, bool accept_loss, Job& job) {
+    migrate::TakeOverHooks hooks;
+    hooks.phase = [&](const char* name) { job.phase(name); };
+    hooks.ask = [&](const VmRecord& vm, const migrate::TakeOver& plan) { return ask_the_others(app, vm, plan, accept_loss, job); };
+    BLANKET_TRY(const auto taken, migrate::take_over_here(app, app.site, uuid, accept_loss, hooks));
+    const VmRecord& won = taken.vm;
+    app.events.add("vm", won.name, std::format("taken over from '{}' (epoch {})", taken.from, won.epoch));
     (void)app.world.refresh();
     if (won.phase == Phase::kStopped) return to_json(won);
     // From here on recovery would do the same after a crash of ours.
     job.phase("settle");
-    BLANKET_TRY(const bool runs, settle_here(app, won, domain == domains.end() ? std::nullopt : std::optional(*domain)));
+    BLANKET_TRY(const bool runs, settle_here(app, won, taken.domain));
     if (!runs) return start_now(app, won.uuid, &job, StartFailure::kTryAgain);
     (void)app.world.refresh();
     return to_json(won);
@@ -130,7 +108,7 @@ Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_l
     BLANKET_TRY(const auto here, app.blocks.volumes());
     BLANKET_TRY(const auto plan, migrate::plan_take_over(vm.value, app.site, here, accept_loss));
     if (dry_run) return Answer{nullptr, migrate::steps_of(vm.value, app.site, plan)};
-    BLANKET_TRY(auto job, app.jobs.start("recover", "vm/" + vm.value.name, [&app, vm, accept_loss](Job& self) { return recover_now(app, vm, accept_loss, self); }));
+    BLANKET_TRY(auto job, app.jobs.start("recover", "vm/" + vm.value.name, [&app, uuid = vm.value.uuid, accept_loss](Job& self) { return recover_now(app, uuid, accept_loss, self); }));
     return Answer{job, {}};
 }
 

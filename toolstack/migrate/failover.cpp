@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view kFailoverLog = "failover";
 
 bool stands_by(const VmRecord& vm, const std::string& site) {
-    return vm.policy == kPause && vm.phase == Phase::kRunning && vm.owner != site && vm.standby && vm.standby->site == site;
+    const bool runs = vm.phase == Phase::kRunning || vm.phase == Phase::kSettling;
+    return vm.policy == kPause && runs && vm.owner != site && vm.standby && vm.standby->site == site;
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 // Why that is safe: the owner writes a beat every few seconds for as long as it lets such a VM run (guard.hpp), and lets it stand still when it cannot; should
 // even that fail, Xen's watchdog restarts its host. This site looks at the record and the beat through the quorum. When both have been the same for longer
 // than all of that takes, one compare-and-swap on both of them changes the owner. A beat, or any change of the record, that comes before makes it fail; one
-// that comes later meets the new owner. Only kRunning: in the other phases the owner, or the two ends of a move, may be about to resume it.
+// that comes later meets the new owner. Not while a move is on (kMigrating): its source's save may be about to wake the guest up, and its target to commit.
 //
 // What the owner wrote since the VM left this site is lost, and how old this site's state is stands in the record. The old owner's copy becomes a fork.
 #pragma once

@@ -10,6 +10,8 @@ namespace blanket {
 namespace {
 
 constexpr std::string_view kGuardLog = "guard";
+constexpr int kBusyLooks = 200;  // at what works on the same VM: a pause, or a release
+constexpr auto kBusyLook = std::chrono::milliseconds(25);
 
 // The phases in which it runs there, or may the next moment.
 bool guarded(const VmRecord& vm, const std::string& site) {
@@ -35,7 +37,7 @@ void Guard::load(const std::string& saved) {
         const auto volumes = item.find("volumes");
         if (uuid.empty() || volumes == item.end() || !volumes->is_array()) continue;
         const auto confirmed = static_cast<std::int64_t>(json_number_or(item, "confirmed_ms", 0));
-        Watch watch{json_string_or(item, "name", uuid), {}, std::min(confirmed, now), json_bool_or(item, "held", false), false, false};
+        Watch watch{.name = json_string_or(item, "name", uuid), .volumes = {}, .confirmed_ms = std::min(confirmed, now), .held = json_bool_or(item, "held", false)};
         for (const auto& id : *volumes)
             if (id.is_string()) watch.volumes.push_back(id.get<std::string>());
         watched_.emplace(uuid, std::move(watch));
@@ -54,14 +56,62 @@ void Guard::save_now() const {
     hooks_.save(Json{{"watchdog", watchdog_}, {"vms", list}}.dump());
 }
 
-void Guard::expect(const VmRecord& vm) {
-    if (!guarded(vm, site_)) return;
+std::int64_t Guard::expect(const VmRecord& vm) {
+    const std::int64_t now = ports_.clock.boottime_ms();
+    if (!guarded(vm, site_)) return now;
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto at = watched_.find(vm.uuid); at != watched_.end() && !at->second.stale) return now;
+        Watch watch{.name = vm.name, .volumes = {}, .confirmed_ms = now};
+        for (const auto& volume : vm.volumes) watch.volumes.push_back(volume.id);
+        watched_.insert_or_assign(vm.uuid, std::move(watch));
+        save_now();
+    }
+    set_watchdog(Watchdog::kArm);  // before something runs, not at the next look
+    return now;
+}
+
+void Guard::wrote(const VmRecord& vm, std::int64_t asked_ms) {
+    if (vm.owner != site_) return;
+    const std::int64_t now = ports_.clock.boottime_ms();
     const std::lock_guard lock(mutex_);
-    if (const auto at = watched_.find(vm.uuid); at != watched_.end() && !at->second.stale) return;
-    Watch watch{vm.name, {}, ports_.clock.boottime_ms(), false, false, false};
-    for (const auto& volume : vm.volumes) watch.volumes.push_back(volume.id);
-    watched_.insert_or_assign(vm.uuid, std::move(watch));
-    save_now();
+    const auto at = watched_.find(vm.uuid);
+    if (at == watched_.end()) return;
+    at->second.written_ms = now;
+    at->second.ended = !guarded(vm, site_);
+    if (at->second.ended) return;
+    at->second.confirmed_ms = std::max(at->second.confirmed_ms, asked_ms);
+    at->second.stale = false;
+}
+
+Result<void> Guard::may_run_now(const Watch& watch) const {
+    const std::int64_t age_ms = ports_.clock.boottime_ms() - watch.confirmed_ms;
+    if (!watch.stale && age_ms <= times_.margin.count()) return {};
+    return fail_hint(Kind::kUnavailable, std::format("VM '{}' may not run here now: {} (policy '{}')", watch.name,
+                                                     watch.stale ? "another site owns it" : std::format("the registry has not confirmed for {} s that it belongs here", age_ms / 1000), kPause),
+                     "it is tried again as soon as the registry answers; blanket doctor says whether it does");
+}
+
+Result<bool> Guard::begin_run(const std::string& uuid) {
+    for (int looks = 0; looks < kBusyLooks; ++looks) {
+        {
+            const std::lock_guard lock(mutex_);
+            const auto at = watched_.find(uuid);
+            if (at == watched_.end()) return false;
+            BLANKET_CHECK(may_run_now(at->second));
+            if (!at->second.busy) return at->second.busy = true;
+        }
+        ports_.clock.sleep(kBusyLook);
+    }
+    return fail(Kind::kUnavailable, "VM {} is being suspended or released", uuid);
+}
+
+Result<void> Guard::let_run(const std::string& uuid, const std::function<Result<void>()>& go) {
+    BLANKET_TRY(const bool watched, begin_run(uuid));
+    if (watched) set_watchdog(Watchdog::kArm);
+    auto done = go();
+    if (watched) end_work(uuid);
+    return done;
 }
 
 void Guard::confirm(const std::vector<VmRecord>& known) {
@@ -90,9 +140,10 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
     {
         const std::lock_guard lock(mutex_);
         const auto at = watched_.find(uuid);
-        if (at == watched_.end() || at->second.busy) return;
+        if (at == watched_.end() || asked_ms < at->second.written_ms) return;
         at->second.stale = stale;
-        if (guarded_still) at->second.confirmed_ms = asked_ms;
+        if (ours) at->second.confirmed_ms = std::max(at->second.confirmed_ms, asked_ms);
+        if (at->second.busy) return;
         if (!stale && !(at->second.held && may_run)) {
             if (guarded_still) return;
             watched_.erase(at);
@@ -120,8 +171,8 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
 
 void Guard::enforce() {
     const bool well = hold_older_than(times_.margin.count());
-    if (idle()) set_watchdog(std::chrono::seconds(0));
-    else if (well) set_watchdog(times_.watchdog);
+    if (idle()) set_watchdog(Watchdog::kDisarmIdle);
+    else if (well) set_watchdog(Watchdog::kFeed);
 }
 
 bool Guard::hold_older_than(std::int64_t margin_ms) {
@@ -158,16 +209,19 @@ void Guard::leave() {
         if (!hold_older_than(-1)) return;  // the watchdog stays
         log::warning(kGuardLog, "blanketd ends without a registry: the VMs of the policy '{}' stand still", kPause);
     }
-    set_watchdog(std::chrono::seconds(0));
+    set_watchdog(Watchdog::kDisarm);
 }
 
-void Guard::set_watchdog(std::chrono::seconds time) {
+void Guard::set_watchdog(Watchdog what) {
+    const std::lock_guard one_at_a_time(arming_);
+    const auto time = what == Watchdog::kArm || what == Watchdog::kFeed ? times_.watchdog : std::chrono::seconds(0);
     std::uint32_t id = 0;
     {
         const std::lock_guard lock(mutex_);
         id = watchdog_;
+        if (what == Watchdog::kDisarmIdle && !watched_.empty()) return;
     }
-    if (id == 0 && time.count() == 0) return;
+    if (id != 0 ? what == Watchdog::kArm : time.count() == 0) return;
     auto set = ports_.hypervisor.watchdog(id, time);
     if (!set && id != 0 && time.count() != 0) set = ports_.hypervisor.watchdog(0, time);  // that one is gone: a new one
     const std::lock_guard lock(mutex_);
@@ -208,6 +262,16 @@ Result<bool> Guard::hold(const std::string& uuid, const Watch& watch) {
 
 Result<void> Guard::release(const std::string& uuid, const Watch& watch, std::uint64_t epoch) {
     for (const auto& id : watch.volumes) BLANKET_CHECK(ports_.blocks.open_volume(id, epoch));
+    bool ended = false;
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto at = watched_.find(uuid); at != watched_.end()) ended = at->second.ended;
+    }
+    if (ended) {
+        for (const auto& id : watch.volumes) BLANKET_CHECK(ports_.blocks.close_volume(id));
+        return {};
+    }
+    BLANKET_CHECK(may_run_now(watch));  // it is busy by now, as in let_run()
     BLANKET_CHECK(ports_.hypervisor.unpause(uuid));
     hooks_.tell(watch.name, std::format("goes on: the registry says that it belongs here (epoch {})", epoch));
     return {};

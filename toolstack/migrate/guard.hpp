@@ -8,6 +8,7 @@
 //
 // failover.hpp relies on it: who has not beaten for long has no VM of this policy that still runs. Therefore
 // - expect() is called before a record is written that lets such a VM run here (watched_registry.hpp), so that there is no moment in which it is not watched;
+// - whatever lets a domain run goes through let_run() (guarded_domains.hpp): a call that hung while the registry was silent cannot wake up a copy later;
 // - what is watched, and since when, is saved: a restart of blanketd neither forgets it nor gives it more time;
 // - while something is watched Xen's watchdog stands behind enforce(): is it not called, or cannot pause what it must, the host restarts.
 //
@@ -43,8 +44,13 @@ public:
     // `saved`: what an earlier life saved, empty = nothing.
     Guard(SitePorts ports, std::string site, GuardTimes times, Hooks hooks, const std::string& saved = {});
 
-    // This record is about to be written: should it let its VM run here under the policy, that is watched from now on. Any thread.
-    void expect(const VmRecord& vm);
+    // This record is about to be written: should it let its VM run here under the policy, that is watched from now on. Returns the time, for wrote(). Any thread.
+    std::int64_t expect(const VmRecord& vm);
+    // It was written, having been sent after `asked_ms`: a confirmation like any other, or the end. Any thread.
+    void wrote(const VmRecord& vm, std::int64_t asked_ms);
+    // Does `go`, which lets the VM's domain run. Watched and not confirmed within the margin, or another site's: kUnavailable, and nothing is done. Should `go`
+    // hang until the margin is over, the watchdog ends the host: a standby that takes the VM over then need not fear it. Any thread.
+    Result<void> let_run(const std::string& uuid, const std::function<Result<void>()>& go);
     // `known`: the newest snapshot's VMs; those here with the policy are watched too. May wait for the registry. One thread.
     void confirm(const std::vector<VmRecord>& known);
     // Never asks the registry. One thread, which may be another.
@@ -60,24 +66,30 @@ private:
         std::string name;
         std::vector<std::string> volumes;
         std::int64_t confirmed_ms = 0;  // CLOCK_BOOTTIME
+        std::int64_t written_ms = -1;   // when it was written here: an answer to an earlier question may be older, and says nothing
         bool held = false;              // by us
-        bool busy = false;              // one of the halves works on it now
+        bool busy = false;              // one of the halves, or let_run(), works on it now
         bool stale = false;             // another site's, at the last look: watched until its domain here is gone
+        bool ended = false;             // a record was written here that lets it run no more: what release() opens meanwhile, it closes again
     };
     void load(const std::string& saved);
     void judge(const std::string& uuid, const std::optional<Versioned<VmRecord>>& found, std::int64_t asked_ms);
     Result<bool> hold(const std::string& uuid, const Watch& watch);  // whether there is such a domain; it stands still then
     Result<void> release(const std::string& uuid, const Watch& watch, std::uint64_t epoch);
+    Result<void> may_run_now(const Watch& watch) const;
+    Result<bool> begin_run(const std::string& uuid);  // false: not watched
     bool hold_older_than(std::int64_t margin_ms);  // true: none of these runs any more
     void set_held(const std::string& uuid, bool held);
     void end_work(const std::string& uuid);
-    void set_watchdog(std::chrono::seconds time);
+    enum class Watchdog : std::uint8_t { kArm, kFeed, kDisarmIdle, kDisarm };  // kArm: unless it is; kDisarmIdle: unless something is watched
+    void set_watchdog(Watchdog what);
     void save_now() const;  // with mutex_ held
 
     SitePorts ports_;
     const std::string site_;
     const GuardTimes times_;
     const Hooks hooks_;
+    std::mutex arming_;         // one watchdog, not two: held over that one call, which waits for nothing
     mutable std::mutex mutex_;  // what follows; never held over a port's call
     std::map<std::string, Watch> watched_;  // by UUID
     std::uint32_t watchdog_ = 0;            // Xen's id of it, 0 = not armed

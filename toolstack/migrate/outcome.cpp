@@ -15,8 +15,11 @@ constexpr auto kRetry = std::chrono::milliseconds(500);  // between questions to
 Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up) {
     for (;;) {
         auto found = registry.vm(vm.uuid);
-        if (found && !*found) return fail(Kind::kNotFound, "the record of VM '{}' is gone", vm.name);
-        if (found) {
+        const auto gone = found && !*found ? registry.gone(vm.uuid) : Result<std::optional<Gone>>(std::nullopt);
+        if (gone && *gone) return Outcome::kCommitted;
+        if (found && !*found && gone)
+            return fail_hint(Kind::kNotFound, std::format("the record of VM '{}' is missing, and it was not deleted: its copy here is neither resumed nor removed", vm.name), "restore etcd's last snapshot");
+        if (found && *found) {
             const auto& [now, revision] = **found;
             if (now.epoch > vm.epoch) return Outcome::kCommitted;
             if (now.epoch < vm.epoch) return Outcome::kAborted;  // the registry was put back to an older state: this copy is the newest that is known

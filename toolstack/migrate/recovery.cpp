@@ -6,6 +6,7 @@
 #include <set>
 
 #include "toolstack/base/log.hpp"
+#include "toolstack/migrate/lifecycle.hpp"
 #include "toolstack/migrate/outcome.hpp"
 
 namespace blanket {
@@ -13,38 +14,21 @@ namespace {
 
 constexpr std::string_view kLog = "recovery";
 constexpr auto kOff = std::chrono::seconds(60);
-constexpr int kTries = 8;
 
-std::vector<std::string> sorted_unique(std::vector<std::string> list) {
-    std::ranges::sort(list);
-    const auto [first, last] = std::ranges::unique(list);
-    list.erase(first, last);
-    return list;
+bool is_here(const Gone& gone, const std::vector<VolumeFacts>& volumes) {
+    return std::ranges::any_of(volumes, [&](const VolumeFacts& facts) { return std::ranges::find(gone.volumes, facts.id) != gone.volumes.end(); });
+}
+
+// What there is to take away of a VM that was deleted.
+VmRecord record_of(const Gone& gone) {
+    VmRecord vm;
+    vm.uuid = gone.uuid;
+    vm.name = gone.name;
+    for (const auto& id : gone.volumes) vm.volumes.push_back({id, "", 0, ""});
+    return vm;
 }
 
 }  // namespace
-
-Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site, const std::string& uuid) {
-    BLANKET_TRY(auto found, registry.vm(uuid));
-    if (!found) return fail_hint(Kind::kNotFound, std::format("the registry has no VM {}", uuid), "blanket vm list");
-    if (found->value.owner != site)
-        return fail_hint(Kind::kConflict, std::format("VM '{}' belongs to site '{}' now (epoch {})", found->value.name, found->value.owner, found->value.epoch),
-                         "try again: the command is then sent there");
-    return *found;
-}
-
-Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
-                                      const std::function<Result<void>(VmRecord&)>& change) {
-    for (int attempt = 0;; ++attempt) {
-        BLANKET_TRY(Versioned<VmRecord> vm, owned_vm(registry, site, uuid));
-        const VmRecord before = vm.value;
-        BLANKET_CHECK(change(vm.value));
-        if (vm.value == before) return vm;
-        auto written = registry.update_vm(vm.value, vm.revision);
-        if (written) return Versioned<VmRecord>{vm.value, *written};
-        if (written.error().kind != Kind::kConflict || attempt == kTries) return std::unexpected(std::move(written).error());
-    }
-}
 
 Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain) {
     for (const auto& volume : record.volumes) {
@@ -62,61 +46,17 @@ Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::opt
     return true;
 }
 
-namespace {
-
-// change_vm; but a VM of the policy `pause` is written in any case: a standby that is about to take it over is too late then, or this is.
-Result<Versioned<VmRecord>> claim_start(Registry& registry, const std::string& site, const std::string& uuid, const std::function<Result<void>(VmRecord&)>& change) {
-    BLANKET_TRY(const auto vm, change_vm(registry, site, uuid, change));
-    if (vm.value.policy != kPause) return vm;
-    BLANKET_TRY(const std::uint64_t revision, registry.update_vm(vm.value, vm.revision));
-    return Versioned<VmRecord>{vm.value, revision};
-}
-
-}  // namespace
-
-Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
-                            const std::function<void(const char*)>& phase) {
-    const auto begins = [&](const char* name) {
-        if (phase) phase(name);
-    };
-    begins("record");
-    BLANKET_TRY(const HostFacts facts, ports.hypervisor.facts());
-    BLANKET_TRY(const auto vm, claim_start(ports.registry, site, uuid, [&](VmRecord& record) -> Result<void> {
-        if (record.phase == Phase::kMigrating)
-            return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", record.name, record.migration->target), std::format("blanket job watch {}", record.migration->id));
-        if (record.phase == Phase::kDeleting) return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted", record.name), "blanket job list");
-        record.phase = Phase::kRunning;
-        record.cpu_features = sorted_unique(facts.cpu_features);  // a fresh start forgets what earlier hosts showed
-        return {};
-    }));
-    const auto start = [&]() -> Result<void> {
-        begins("disk");
-        for (const auto& volume : vm.value.volumes) BLANKET_CHECK(ports.blocks.open_volume(volume.id, vm.value.epoch));
-        begins("boot");
-        return ports.hypervisor.start(uuid);
-    };
-    if (auto started = start(); !started) {
-        // An answer may be lost after the deed: a disk is never closed under a guest that runs.
-        const auto domains = ports.hypervisor.list();
-        if (!domains) return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
-        if (std::ranges::any_of(*domains, [&](const DomainInfo& domain) { return domain.uuid == uuid && domain.id >= 0; })) return vm.value;
-        for (const auto& volume : vm.value.volumes) (void)ports.blocks.close_volume(volume.id);
-        if (failure == StartFailure::kStop)
-            (void)change_vm(ports.registry, site, uuid, [](VmRecord& record) -> Result<void> {
-                if (record.phase == Phase::kRunning) record.phase = Phase::kStopped;
-                return {};
-            });
-        return std::unexpected(std::move(started).error().context(std::format("starting VM '{}'", vm.value.name)));
-    }
-    return vm.value;
-}
-
 Result<std::vector<std::string>> Recovery::all() {
     std::set<std::string> uuids;
     BLANKET_TRY(const Snapshot snapshot, ports_.registry.snapshot());
     for (const auto& vm : snapshot.vms) uuids.insert(vm.value.uuid);
     BLANKET_TRY(const auto domains, ports_.hypervisor.list());
     for (const auto& domain : domains) uuids.insert(domain.uuid);
+    if (!snapshot.gone.empty()) {  // these may be many: only those of which something is here
+        BLANKET_TRY(const auto volumes, ports_.blocks.volumes());
+        for (const auto& gone : snapshot.gone)
+            if (is_here(gone, volumes)) uuids.insert(gone.uuid);
+    }
     return std::vector<std::string>(uuids.begin(), uuids.end());
 }
 
@@ -136,6 +76,12 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
     }
     now.claim = claim_of(value, site_);
     now.seen = seen_of(now.domain, disk);
+    if (now.record) return now;
+    BLANKET_TRY(const auto gone, ports_.registry.gone(uuid));
+    if (!gone || !is_here(*gone, volumes)) return now;  // nothing, or a new domain under an old UUID
+    now.gone = *gone;
+    now.claim = Claim::kGone;
+    now.seen = seen_of(now.domain, true);
     return now;
 }
 
@@ -154,7 +100,8 @@ Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     const Action action = now.record_went_back() ? Action::kNone : decide(now.claim, now.seen, cause);
     if (action == Action::kNone) return action;
     log::info(kLog, "VM {}: record {}, domain {}, after {}: {}", name, to_string(now.claim), to_string(now.seen), to_string(cause), to_string(action));
-    auto done = apply(action, uuid, now.record, now.domain);
+    const auto record = now.gone ? std::optional(Versioned<VmRecord>{record_of(*now.gone), 0}) : now.record;
+    auto done = apply(action, uuid, record, now.domain);
     claimed.reset();
     const bool gone = !now.domain || now.domain->id < 0;
     if (done && action == Action::kTakeBack && gone) host_.look_again(uuid, Cause::kRestart);  // kSettling now, or another site's
@@ -169,14 +116,16 @@ Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
 
 Result<void> Recovery::mark(const std::string& uuid, Phase phase) {
     BLANKET_TRY(const HostFacts facts, ports_.hypervisor.facts());
+    BLANKET_TRY(const auto before, owned_vm(ports_.registry, site_, uuid));
+    if (phase == Phase::kStopped)  // first, as in stop_here()
+        for (const auto& volume : before.value.volumes) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
     BLANKET_TRY(const auto changed, change_vm(ports_.registry, site_, uuid, [&](VmRecord& edit) -> Result<void> {
         edit.phase = phase;
         if (phase == Phase::kRunning) edit.cpu_features = facts.cpu_features;
         return {};
     }));
-    for (const auto& volume : changed.value.volumes)
-        if (phase == Phase::kStopped) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
-        else BLANKET_CHECK(ports_.blocks.open_volume(volume.id, changed.value.epoch));
+    if (phase == Phase::kRunning)
+        for (const auto& volume : changed.value.volumes) BLANKET_CHECK(ports_.blocks.open_volume(volume.id, changed.value.epoch));
     host_.tell(changed.value.name, phase == Phase::kRunning ? "was started from outside" : "ended");
     return {};
 }
@@ -226,7 +175,8 @@ Result<void> Recovery::take_back(const VmRecord& record, const std::optional<Dom
 Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain) {
     if (domain) BLANKET_CHECK(ports_.ends.destroy_source(record.uuid));
     for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.remove_volume(volume.id));
-    host_.tell(record.name, std::format("a left-over copy was removed; '{}' owns it (epoch {})", record.owner, record.epoch));
+    host_.tell(record.name, record.owner.empty() ? "a left-over copy was removed: the VM was deleted"
+                                                 : std::format("a left-over copy was removed; '{}' owns it (epoch {})", record.owner, record.epoch));
     return {};
 }
 

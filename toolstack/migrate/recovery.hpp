@@ -22,6 +22,7 @@ enum class Claim : std::uint8_t {
     kIncoming,   // another site owns it and moves it here
     kFork,       // another site took it over without this one: what is here is kept, and never runs
     kStandby,    // another site owns it; this one keeps the disk that it last had, for failover.hpp
+    kGone,       // it was deleted; what is here was left by a move, or was here while this site was away
     kStopped,    // ours, stopped by intent
     kRunning,    // ours, running by intent
     kSettling,   // ours by a commit or a take-back, not all in place
@@ -107,12 +108,13 @@ public:
 private:
     struct Situation {
         std::optional<Versioned<VmRecord>> record;
+        std::optional<Gone> gone;  // in its stead
         std::optional<DomainInfo> domain;
         Claim claim = Claim::kNone;
         Seen seen = Seen::kAbsent;
         std::uint64_t disk_epoch = 0;  // as new as its record was at least, by its volumes here
         [[nodiscard]] bool record_went_back() const { return record && disk_epoch > record->value.epoch; }
-        [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : domain ? domain->name : uuid; }
+        [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : gone ? gone->name : domain ? domain->name : uuid; }
     };
     Result<Situation> situation(const std::string& uuid);
     Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
@@ -129,17 +131,7 @@ private:
     std::set<std::string> told_;  // UUIDs of VMs whose record is behind their disk at present: said once
 };
 
-// The present record, from the store and not from a cache. kConflict when `site` does not own it.
-Result<Versioned<VmRecord>> owned_vm(Registry& registry, const std::string& site, const std::string& uuid);
-// Reads, lets `change` edit (it may refuse), writes by compare-and-swap; tries again when somebody was faster. Returns what was written.
-Result<Versioned<VmRecord>> change_vm(Registry& registry, const std::string& site, const std::string& uuid,
-                                      const std::function<Result<void>(VmRecord&)>& change);
 // What a commit, a take-back or a take-over left to do here; every step may have been done before. False: its memory is gone, it must be started.
 Result<bool> settle_here(SitePorts ports, const VmRecord& record, const std::optional<DomainInfo>& domain);
-// Record first, then the disk under its epoch, then the domain. After an error the record says stopped again, or still that the VM should run: then the
-// caller tries again later. `phase` may be empty.
-enum class StartFailure : std::uint8_t { kStop, kTryAgain };
-Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std::string& uuid, StartFailure failure,
-                            const std::function<void(const char*)>& phase);
 
 }  // namespace blanket

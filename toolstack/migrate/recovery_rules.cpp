@@ -52,6 +52,12 @@ const std::vector<Rule>& rules() {
         {Claim::kStandby,   Seen::kCrashed, kKeepStandby,  kKeepStandby,  kKeepStandby,  "as off"},
         {Claim::kStandby,   Seen::kUp,      kKeepStandby,  kKeepStandby,  kKeepStandby,  "a stale copy: its epoch has passed, it must not run"},
         {Claim::kStandby,   Seen::kHeld,    kKeepStandby,  kKeepStandby,  kKeepStandby,  "the suspended rest of a move that was committed"},
+        {Claim::kGone,      Seen::kAbsent,  kNone,         kNone,         kNone,         "deleted, and nothing of it is here"},
+        {Claim::kGone,      Seen::kDisk,    kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "deleted while this site was away, or the volume of a move that broke off"},
+        {Claim::kGone,      Seen::kOff,     kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "as disk"},
+        {Claim::kGone,      Seen::kCrashed, kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "as disk"},
+        {Claim::kGone,      Seen::kUp,      kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "a stale copy of a VM that was deleted"},
+        {Claim::kGone,      Seen::kHeld,    kRemoveCopy,   kRemoveCopy,   kRemoveCopy,   "the suspended rest of a move whose VM was deleted since"},
         {Claim::kStopped,   Seen::kAbsent,  kDefine,       kDefine,       kNone,         "virsh undefine: the record is the truth, delete it with blanket vm delete"},
         {Claim::kStopped,   Seen::kDisk,    kDefine,       kDefine,       kNone,         "as absent: its disk stays"},
         {Claim::kStopped,   Seen::kOff,     kNone,         kNone,         kNone,         "as it should be"},
@@ -125,8 +131,8 @@ Seen seen_of(const std::optional<DomainInfo>& domain, bool disk_here) {
 }
 
 std::string_view to_string(Claim claim) {
-    static constexpr std::array<std::pair<Claim, std::string_view>, 10> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
-        {Claim::kIncoming, "incoming"}, {Claim::kFork, "fork"}, {Claim::kStandby, "standby"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
+    static constexpr std::array<std::pair<Claim, std::string_view>, 11> kNames{{{Claim::kNone, "none"}, {Claim::kForeign, "foreign"},
+        {Claim::kIncoming, "incoming"}, {Claim::kFork, "fork"}, {Claim::kStandby, "standby"}, {Claim::kGone, "gone"}, {Claim::kStopped, "stopped"}, {Claim::kRunning, "running"}, {Claim::kSettling, "settling"}, {Claim::kMigrating, "migrating"}, {Claim::kDeleting, "deleting"}}};
     return name_of(kNames, claim);
 }
 

@@ -62,6 +62,7 @@ Result<Stats> Source::run() {
                 committed_ = true;
             } else if (!outcome) {
                 log::error("migrate", "VM {}: {}", plan_.vm.value.name, outcome.error().what);
+                if (outcome.error().kind == Kind::kNotFound) return std::unexpected(outcome.error());
             }
         }
         if (!committed_) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <format>
 
+#include "toolstack/base/text.hpp"
+
 namespace blanket::migrate {
 namespace {
 
@@ -65,6 +67,46 @@ VmRecord taken_over(const VmRecord& vm, const std::string& site, const TakeOver&
     won.migration.reset();
     won.standby.reset();
     return won;
+}
+
+namespace {
+
+Result<void> make_volumes(BlockStore& blocks, const TakeOver& plan, const std::string& site) {
+    for (const auto& volume : plan.from_image) {
+        if (!volume.image.empty()) {
+            BLANKET_TRY(const bool present, blocks.has_image(volume.image));
+            if (!present) return fail_hint(Kind::kPrecondition, std::format("base image {} is not at '{}'", volume.image.substr(0, 12), site), "blanket image list; blanket image add");
+        }
+        BLANKET_CHECK(blocks.remove_volume(volume.id));  // half of a move's
+        BLANKET_CHECK(blocks.create_volume(volume, plan.epoch));
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<TakenOver> take_over_here(SitePorts ports, const std::string& site, const std::string& uuid, bool accept_loss, const TakeOverHooks& hooks) {
+    const auto begins = [&](const char* name) {
+        if (hooks.phase) hooks.phase(name);
+    };
+    BLANKET_TRY(const auto found, ports.registry.vm(uuid));
+    if (!found) return fail_hint(Kind::kNotFound, std::format("the registry has no VM {}", uuid), "blanket vm list");
+    const auto& [vm, revision] = *found;
+    BLANKET_TRY(const auto volumes, ports.blocks.volumes());
+    BLANKET_TRY(const auto plan, plan_take_over(vm, site, volumes, accept_loss));
+    begins("ask");
+    BLANKET_CHECK(hooks.ask(vm, plan));
+    begins("disk");
+    BLANKET_CHECK(make_volumes(ports.blocks, plan, site));
+    begins("record");
+    BLANKET_TRY(const auto domains, ports.hypervisor.list());
+    const auto domain = std::ranges::find(domains, vm.uuid, &DomainInfo::uuid);
+    TakenOver taken;
+    taken.from = vm.owner;
+    if (domain != domains.end()) taken.domain = *domain;
+    taken.vm = taken_over(vm, site, plan, taken.domain && taken.domain->id >= 0, rfc3339_now());
+    BLANKET_CHECK(ports.registry.update_vm(taken.vm, revision));
+    return taken;
 }
 
 std::vector<std::string> steps_of(const VmRecord& vm, const std::string& site, const TakeOver& plan) {

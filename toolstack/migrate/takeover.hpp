@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A VM is taken over by a site that its owner did not hand it to: because the owner is lost, or because the registry was put back to an older state.
-// Pure decision and the one compare-and-swap; daemon/vm_recover.cpp calls it for `blanket vm recover`, failover.cpp without anybody's word, tests/sim under
-// faults.
+// The decision is pure; take_over_here() is what `blanket vm recover` does (daemon/vm_recover.cpp), failover.cpp takes over without anybody's word, tests/sim has
+// both under faults.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/migrate/lifecycle.hpp"
 
 namespace blanket::migrate {
 
@@ -31,6 +32,18 @@ Result<TakeOver> plan_take_over(const VmRecord& vm, const std::string& site, con
 // that went back names an owner that had handed the VM on: what it still has is an older state.)
 // `runs_here`: its domain is up at `site`, whatever the record says.
 VmRecord taken_over(const VmRecord& vm, const std::string& site, const TakeOver& plan, bool runs_here, const std::string& now);
+struct TakeOverHooks {
+    PhaseHook phase;
+    // Asks the other sites; refuses when one of them has a better right.
+    std::function<Result<void>(const VmRecord&, const TakeOver&)> ask;
+};
+struct TakenOver {
+    VmRecord vm;                       // as it was written
+    std::string from;                  // its owner before
+    std::optional<DomainInfo> domain;  // of it, at this site
+};
+// Makes the volumes that are missing, then writes the record. What is left to do is that of any record in kSettling: settle_here().
+Result<TakenOver> take_over_here(SitePorts ports, const std::string& site, const std::string& uuid, bool accept_loss, const TakeOverHooks& hooks);
 // In words, for --dry-run and the event log.
 std::vector<std::string> steps_of(const VmRecord& vm, const std::string& site, const TakeOver& plan);
 

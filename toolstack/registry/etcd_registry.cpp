@@ -13,6 +13,7 @@ constexpr int kOlderVersions = 8;  // of a record that makes no sense, that are 
 std::string full(std::string_view key) { return std::string(kRegistryPrefix) + std::string(key); }
 std::string vm_key(const std::string& uuid) { return full("vms/" + uuid); }
 std::string name_key(const std::string& name) { return full("names/vm/" + name); }
+std::string gone_key(const std::string& uuid) { return full("gone/" + uuid); }
 std::string beat_key(const std::string& site) { return std::string(kBeatPrefix) + site; }
 constexpr std::string_view kLeaving = "leaving";
 std::string text_of(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -48,6 +49,11 @@ Result<Snapshot> EtcdRegistry::snapshot() {
         else if (key.starts_with("sites/")) collect(snapshot.sites, kv, parse_site);
         else if (key.starts_with("nets/")) collect(snapshot.nets, kv, parse_net);
         else if (key.starts_with("images/")) collect(snapshot.images, kv, parse_image);
+        else if (key.starts_with("gone/")) {
+            const auto value = parse_json(kv.value);
+            auto gone = value ? parse_gone(*value) : Result<Gone>(std::unexpected(value.error()));
+            if (gone) snapshot.gone.push_back(std::move(*gone));
+        }
         else if (key == "federation") {
             if (const auto value = parse_json(kv.value)) {
                 snapshot.federation_name = json_string_or(*value, "name", "");
@@ -152,10 +158,21 @@ Result<std::uint64_t> EtcdRegistry::take_over_vm(const VmRecord& vm, std::uint64
 
 Result<void> EtcdRegistry::remove_vm(const VmRecord& vm, std::uint64_t expected_revision) {
     BLANKET_CHECK(check_uuid(vm.uuid));
-    BLANKET_CHECK(commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), std::nullopt}, {name_key(vm.name), std::nullopt}}}, [&] {
+    const std::string gone = text_of(to_json(gone_of(vm, rfc3339_now())));
+    BLANKET_CHECK(commit({{{vm_key(vm.uuid), expected_revision}}, {{vm_key(vm.uuid), std::nullopt}, {name_key(vm.name), std::nullopt}, {gone_key(vm.uuid), gone}}}, [&] {
         return Error{Kind::kConflict, std::format("the record of VM '{}' changed meanwhile and was not deleted", vm.name), "try again"};
     }));
     return {};
+}
+
+Result<std::optional<Gone>> EtcdRegistry::gone(const std::string& uuid) {
+    BLANKET_CHECK(check_uuid(uuid));
+    BLANKET_TRY(const auto kv, client_->get(gone_key(uuid)));
+    if (!kv) return std::nullopt;
+    BLANKET_TRY(const Json value, parse_json(kv->value));
+    BLANKET_TRY(Gone gone, parse_gone(value));
+    if (gone.uuid != uuid) return fail(Kind::kInvalid, "what is left of VM {} names the UUID {}", uuid, gone.uuid);
+    return gone;
 }
 
 Result<std::uint64_t> EtcdRegistry::put(const std::string& key, const Json& value, std::uint64_t expected_revision) {

@@ -26,6 +26,7 @@ public:
     Result<std::uint64_t> create_vm(const VmRecord& vm) override;
     Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
     Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected_revision) override;
+    Result<std::optional<Gone>> gone(const std::string& uuid) override;
     Result<void> beat(const std::string& site, bool leaving) override;
     Result<std::optional<Beat>> last_beat(const std::string& site) override;
     Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) override;

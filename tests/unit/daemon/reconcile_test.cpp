@@ -10,7 +10,7 @@
 namespace blanket {
 namespace {
 
-constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kFork, Claim::kStandby, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
+constexpr std::array kClaims{Claim::kNone, Claim::kForeign, Claim::kIncoming, Claim::kFork, Claim::kStandby, Claim::kGone, Claim::kStopped, Claim::kRunning, Claim::kSettling, Claim::kMigrating, Claim::kDeleting};
 constexpr std::array kSeen{Seen::kAbsent, Seen::kDisk, Seen::kOff, Seen::kCrashed, Seen::kUp, Seen::kHeld};
 constexpr std::array kCauses{Cause::kEvent, Cause::kRestart, Cause::kRecord};
 
@@ -21,7 +21,7 @@ TEST(Reconcile, EveryCombinationHasExactlyOneRule) {
 }
 
 TEST(Reconcile, ACopyThatIsNotOursNeverRunsAndNeverStarts) {
-    for (const Claim claim : {Claim::kForeign, Claim::kIncoming})
+    for (const Claim claim : {Claim::kForeign, Claim::kIncoming, Claim::kGone})
         for (const Seen seen : kSeen)
             for (const Cause cause : kCauses) {
                 const Action action = decide(claim, seen, cause);

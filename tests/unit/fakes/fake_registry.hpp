@@ -24,6 +24,7 @@ public:
         Snapshot now;
         now.revision = revision_;
         for (const auto& [uuid, vm] : vms_) now.vms.push_back(vm);
+        for (const auto& [uuid, gone] : gone_) now.gone.push_back(gone);
         for (const auto& [key, value] : others_) {
             if (key.starts_with("sites/")) now.sites.push_back({*parse_site(value.value), value.revision});
             if (key.starts_with("nets/")) now.nets.push_back({*parse_net(value.value), value.revision});
@@ -65,9 +66,16 @@ public:
         const std::lock_guard lock(mutex_);
         const auto it = vms_.find(vm.uuid);
         if (it == vms_.end() || it->second.revision != expected) return fail(Kind::kConflict, "revision {} is not the present one", expected);
+        gone_[vm.uuid] = gone_of(vm, "2026-01-01T00:00:00Z");
         vms_.erase(it);
         ++revision_;
         return {};
+    }
+    Result<std::optional<Gone>> gone(const std::string& uuid) override {
+        const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
+        const auto it = gone_.find(uuid);
+        return it == gone_.end() ? std::nullopt : std::optional(it->second);
     }
     Result<void> beat(const std::string& site, bool leaving) override {
         const std::lock_guard lock(mutex_);
@@ -110,6 +118,7 @@ private:
     std::recursive_mutex mutex_;
     std::uint64_t revision_ = 1;
     std::map<std::string, Versioned<VmRecord>> vms_;
+    std::map<std::string, Gone> gone_;
     std::map<std::string, Versioned<Json>> others_;
     std::map<std::string, Beat> beats_;
 };

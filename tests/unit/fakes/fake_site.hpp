@@ -58,8 +58,17 @@ public:
     }
     Result<void> define(const std::string&) override { return {}; }
     Result<void> undefine(const std::string& uuid) override { domains.erase(uuid); return {}; }
-    Result<void> start(const std::string& uuid) override { domains[uuid].state = DomainState::kRunning; return {}; }
-    Result<void> stop(const std::string& uuid, StopMode, std::chrono::seconds) override { domains[uuid].state = DomainState::kShutoff; return {}; }
+    Result<void> start(const std::string& uuid) override {
+        BLANKET_CHECK(step("start"));
+        domains[uuid].state = DomainState::kRunning;
+        domains[uuid].id = 7;
+        return {};
+    }
+    Result<void> stop(const std::string& uuid, StopMode, std::chrono::seconds) override {
+        domains[uuid].state = DomainState::kShutoff;
+        domains[uuid].id = -1;
+        return {};
+    }
     Result<void> pause(const std::string& uuid) override {
         BLANKET_CHECK(step("pause"));
         domains.at(uuid).state = DomainState::kPaused;

@@ -125,6 +125,17 @@ TEST(Failover, OnlyForAStandbyOfThePolicyWhileItRuns) {
     }
 }
 
+TEST(Failover, AnOwnerThatFellSilentBeforeAllWasInPlace) {
+    Rig rig;
+    rig.change([](VmRecord& vm) { vm.phase = Phase::kMigrating, vm.migration = Migration{"1", "south"}; });
+    rig.change([](VmRecord& vm) { vm.phase = Phase::kSettling, vm.migration.reset(); });
+    rig.pass(50);
+    EXPECT_FALSE(rig.taken());
+    rig.pass(20);
+    EXPECT_TRUE(rig.taken());
+    EXPECT_EQ(rig.record().phase, Phase::kSettling);
+}
+
 TEST(Failover, SaysOnceWhyItCannot) {
     const std::vector<std::function<void(Rig&)>> troubles{
         [](Rig& rig) { rig.site.disks.clear(); },

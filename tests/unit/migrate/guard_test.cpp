@@ -8,6 +8,7 @@
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
+#include "toolstack/migrate/guarded_domains.hpp"
 #include "toolstack/migrate/watched_registry.hpp"
 
 namespace blanket {
@@ -122,6 +123,7 @@ TEST(Guard, CountsFromTheQuestionNotFromTheAnswer) {
         Result<std::uint64_t> create_vm(const VmRecord& vm) override { return inner.create_vm(vm); }
         Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.update_vm(vm, revision); }
         Result<void> remove_vm(const VmRecord& vm, std::uint64_t revision) override { return inner.remove_vm(vm, revision); }
+        Result<std::optional<Gone>> gone(const std::string& uuid) override { return inner.gone(uuid); }
         Result<void> beat(const std::string& site, bool leaving) override { return inner.beat(site, leaving); }
         Result<std::optional<Beat>> last_beat(const std::string& site) override { return inner.last_beat(site); }
         Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t revision, const std::string& silent, std::uint64_t beat) override { return inner.take_over_vm(vm, revision, silent, beat); }
@@ -273,6 +275,76 @@ TEST(Guard, IsToldBeforeTheRecordSaysThatItMayRun) {
     rig.registry.down = true;
     rig.pass(16);
     EXPECT_TRUE(rig.stands_still());
+}
+
+TEST(Guard, NothingIsLetRunBehindTheMargin) {
+    Rig rig;
+    (void)rig.cut_off(16);
+    GuardedDomains domains(rig.site, rig.site, *rig.guard);
+    rig.site.domains[kUuid].state = DomainState::kShutoff;
+    rig.site.domains[kUuid].id = -1;
+    for (const auto& refused : {domains.start(kUuid), domains.unpause(kUuid), domains.resume_source(kUuid), domains.resume_target(kUuid)}) {
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().kind, Kind::kUnavailable) << refused.error().what;
+    }
+    EXPECT_FALSE(rig.site.runs(kUuid));
+    rig.registry.down = false;
+    rig.guard->confirm({});
+    EXPECT_TRUE(domains.start(kUuid));
+    EXPECT_TRUE(rig.site.runs(kUuid));
+}
+
+TEST(Guard, AVmWithoutThePolicyIsLetRunAlways) {
+    Rig rig;
+    (void)rig.vm(kKeepRunning);
+    rig.registry.down = true;
+    rig.pass(100);
+    GuardedDomains domains(rig.site, rig.site, *rig.guard);
+    EXPECT_TRUE(domains.resume_target(kUuid));
+}
+
+TEST(Guard, ACallThatHangsBehindTheMarginStarvesTheWatchdog) {
+    Rig rig;
+    const std::vector<VmRecord> known{rig.vm()};
+    rig.guard->confirm(known);
+    rig.registry.down = true;
+    ASSERT_TRUE(rig.guard->let_run(kUuid, [&]() -> Result<void> {
+        rig.pass(15);
+        rig.site.watchdog_s = 0;
+        rig.pass(20);  // the other half goes on meanwhile
+        EXPECT_EQ(rig.site.watchdog_s, 0);
+        return {};
+    }));
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+    EXPECT_EQ(rig.site.watchdog_s, 30);
+}
+
+TEST(Guard, ARecordThatItWritesConfirmsIt) {
+    Rig rig;
+    const VmRecord vm = rig.vm();
+    WatchedRegistry watched(rig.registry, *rig.guard);
+    rig.guard->confirm({vm});
+    rig.pass(14);
+    ASSERT_TRUE(watched.update_vm(vm, rig.registry.vm(kUuid)->value().revision));
+    rig.registry.down = true;
+    rig.pass(15);
+    EXPECT_TRUE(rig.goes());
+    rig.pass(1);
+    EXPECT_TRUE(rig.stands_still());
+}
+
+TEST(Guard, AnAnswerFromBeforeItsOwnWriteSaysNothing) {
+    Rig rig;
+    const VmRecord vm = rig.vm();
+    rig.guard->confirm({vm});
+    rig.clock.now_ms += 1;
+    rig.guard->wrote(vm, rig.clock.now_ms);  // a commit here, while the look at the record was under way
+    rig.clock.now_ms -= 1;
+    rig.taken_over();  // what that look saw
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.goes());
+    EXPECT_TRUE(rig.guard->let_run(kUuid, []() -> Result<void> { return {}; }));
 }
 
 }  // namespace

@@ -38,9 +38,10 @@ TEST(Parse, SwitchAndItsPorts) {
     EXPECT_EQ(ports.vms[0].port, 3u);  // of vif3 and vif12 the younger domain
     std::vector<std::string> warnings;
     const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
-    EXPECT_TRUE(plan_switch(*state, gateways, 0x0ad50101, "system", {}).empty());
-    EXPECT_EQ(plan_switch(*state, {}, 0x0ad50101, "system", {}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "gw101"}}));
-    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50201, "system", {}).size(), 2u);  // another local_ip
+    const Argv dead{"--if-exists", "del-port", "br-int", "vif7.0"};
+    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50101, "system", {}), (std::vector<Argv>{dead}));
+    EXPECT_EQ(plan_switch(*state, {}, 0x0ad50101, "system", {}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "gw101"}, dead}));
+    EXPECT_EQ(plan_switch(*state, gateways, 0x0ad50201, "system", {}).size(), 3u);  // another local_ip
 }
 
 TEST(Parse, HoldsAreKnownByTheirIdsAndStrayOnesGo) {
@@ -53,6 +54,16 @@ TEST(Parse, HoldsAreKnownByTheirIdsAndStrayOnesGo) {
     EXPECT_TRUE(ports.vms.empty());
     EXPECT_TRUE(plan_switch(state, {}, 0, "system", {"hold3", "eth0"}).empty());
     EXPECT_EQ(plan_switch(state, {}, 0, "system", {"eth0"}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "hold3"}}));
+}
+
+TEST(Parse, PortsOfGuestsThatAHostDiedWithGo) {
+    SwitchState state{.bridge = true, .datapath = "system", .fail_mode = "secure", .interfaces = {}};
+    const std::map<std::string, std::string> ids{{"vm-uuid", "00000000-0000-4000-8000-000000000001"}, {"vm-mac", "02:00:00:00:00:11"}};
+    const auto add = [&](const std::string& name, std::int64_t port, const std::string& error) { state.interfaces.push_back({.name = name, .type = {}, .mac = {}, .error = error, .port = port, .ids = ids, .options = {}}); };
+    add("vif5.0", -1, "could not open network device vif5.0 (No such device)");
+    add("vif6.0", -1, "");  // on its way
+    add("vif7.0", 4, "");
+    EXPECT_EQ(plan_switch(state, {}, 0, "system", {}), (std::vector<Argv>{{"--if-exists", "del-port", "br-int", "vif5.0"}}));
 }
 
 TEST(Parse, RefusedPortIsAnError) {

@@ -138,6 +138,12 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     ASSERT_TRUE(registry.remove_vm(vm, *healed));
     EXPECT_FALSE(registry.vm(vm.uuid).value());
     EXPECT_FALSE(registry.get("names/vm/web").value());
+    const auto gone = registry.gone(vm.uuid);  // the trace that it leaves
+    ASSERT_TRUE(gone && *gone);
+    EXPECT_EQ((*gone)->name, "web");
+    ASSERT_EQ(registry.snapshot()->gone.size(), 1u);
+    ASSERT_TRUE(registry.remove("gone/" + vm.uuid));
+    EXPECT_FALSE(registry.gone(vm.uuid).value());
 
     EXPECT_EQ(next_number(registry, "vni").value(), 1u);
     EXPECT_EQ(next_number(registry, "vni").value(), 2u);
