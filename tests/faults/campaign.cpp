@@ -46,6 +46,14 @@ Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
     return look;
 }
 
+std::optional<std::int64_t> number_between(std::string_view line, std::string_view before, std::string_view after) {
+    const auto begin = line.find(before);
+    if (begin == std::string_view::npos) return std::nullopt;
+    line.remove_prefix(begin + before.size());
+    const auto number = parse_number(line.substr(0, line.find(after)), 0, 1u << 30, "time");
+    return number ? std::optional(static_cast<std::int64_t>(*number)) : std::nullopt;
+}
+
 class Watch {
 public:
     Watch(Clouds& clouds, FaultResult& result, std::uint64_t acked) : clouds_(clouds), result_(result), acked_(acked) {}
@@ -123,7 +131,7 @@ Result<void> welcome(Clouds& clouds, const std::string& site) {
 
 Json to_json(const FaultResult& result) {
     return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
-            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"violations", result.violations}, {"ok", result.ok()}};
+            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"commit_ms", result.commit_ms}, {"abort_ms", result.abort_ms}, {"violations", result.violations}, {"ok", result.ok()}};
 }
 
 Result<void> begin_fault(Clouds& clouds, const std::string& moment, const std::string& fault, Situation& out) {
@@ -187,6 +195,8 @@ Result<FaultResult> strike_once(Clouds& clouds, const std::string& moment, const
         // Whatever becomes of the move and of its operator's connection: what counts is what the world looks like in the end.
         const auto moved = owner.follow({"vm", "migrate", "web", result.target}, minutes(6), [&](std::string_view line) {
             clouds.story.say("  {}", trim(line));
+            if (const auto ms = number_between(line, "the compare-and-swap took ", " ms")) result.commit_ms = *ms;
+            if (const auto ms = number_between(line, "the guest runs again ", " ms after the decision")) result.abort_ms = *ms;
             if (!result.struck && trim(line).ends_with(word)) strike();
         });
         clouds.story.say("the move's operator sees: {}", !moved ? moved.error().what : moved->status == 0 ? "moved" : moved->errors.substr(moved->errors.rfind('\n') + 1));

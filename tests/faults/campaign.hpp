@@ -16,6 +16,8 @@ struct FaultResult {
     double fault_s = 0;        // how long the fault lasted
     double healed_s = -1;      // from its end until all had been seen to be well; < 0: never
     double healed_from_s = -1;  // the same until that look at everything began, which itself takes seconds: it healed between the two
+    std::int64_t commit_ms = -1;  // the compare-and-swap of a move that was committed, as its job tells
+    std::int64_t abort_ms = -1;   // from the decision to give a move up until its guest ran again, where it stood still
     std::vector<std::string> violations;  // what must never be, or was still wrong at the end
     [[nodiscard]] bool ok() const { return struck && violations.empty() && healed_s >= 0; }
 };

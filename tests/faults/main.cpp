@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // fault-campaign: real faults on real machines, drawn by a seed from all pairs of moment and fault; goes on where it was broken off.
 //   fault-campaign --image FILE --domu FILE [--faults N] [--seed S] [--record FILE] [--report FILE] [--only MOMENT/FAULT,...]
-// The record holds one JSON line per fault; pairs that stand there are not tried again. Ends at the first fault that does
+// The record (by default the one in the repository: who goes on with it commits it) holds one JSON line per fault; pairs that stand there are not tried again. Ends at the first fault that does
 // not heal (logs are collected). Exit 0: no violation.
 #include <algorithm>
 #include <cstdio>
@@ -23,7 +23,7 @@ namespace {
 
 struct Options {
     ToolOptions tool;
-    std::string record = "/cache/lab/faults.jsonl";
+    std::string record = "/src/tests/faults/record.jsonl";
     std::uint64_t faults = 60, seed = 1;
     std::vector<std::string> only;
 };
@@ -99,7 +99,7 @@ Result<std::vector<Json>> read_record(const std::string& path) {
 
 Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     std::set<std::string> pairs;
-    std::vector<double> healed, healed_from;
+    std::vector<double> healed, healed_from, commits, aborts;
     std::uint64_t struck = 0, violations = 0;
     for (const auto& result : results) {
         if (!json_bool_or(result, "struck", false)) continue;
@@ -108,6 +108,8 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
         violations += result.value("violations", Json::array()).size();
         if (const double time = result.value("healed_s", -1.0); time >= 0) healed.push_back(time);
         if (const double time = result.value("healed_from_s", -1.0); time >= 0) healed_from.push_back(time);
+        if (const double time = result.value("commit_ms", -1.0); time >= 0) commits.push_back(time);
+        if (const double time = result.value("abort_ms", -1.0); time >= 0) aborts.push_back(time);
     }
     const auto at = [](std::vector<double>& times, double share) {
         std::ranges::sort(times);
@@ -122,6 +124,10 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     for (const auto& [name, share] : {std::pair("median", 0.5), std::pair("p90", 0.9), std::pair("worst", 1.0)}) {
         add(std::format("healed_{}", name), at(healed, share), "s", nullptr, true);
         add(std::format("healed_from_{}", name), at(healed_from, share), "s", nullptr, true);
+    }
+    for (const auto& [name, share] : {std::pair("median", 0.5), std::pair("worst", 1.0)}) {
+        add(std::format("commit_{}", name), at(commits, share), "ms", nullptr, true);
+        add(std::format("abort_{}", name), at(aborts, share), "ms", "<= 1000", at(aborts, share) <= 1000);
     }
     return {{"bench", "faults"}, {"commit", commit_of_tree()}, {"machine", machine_facts(accelerator)}, {"metrics", metrics}, {"results", results}};
 }

@@ -216,11 +216,37 @@ Result<Wrongs> owner_silent(Scene& scene) {
     return wrong;
 }
 
+// Somebody copies a site's disk to a second machine: blanketd there must not start, and say why; the site itself is as before.
+Result<Wrongs> cloned_disk(Scene& scene) {
+    Wrongs wrong;
+    BLANKET_CHECK(power_off(scene, scene.target));
+    MachineProfile profile = scene.target == "east" ? east_profile() : west_profile();
+    const MachineProfile other = south_profile();
+    profile.name = other.name;
+    profile.mac = other.mac;
+    profile.address = other.address;
+    BLANKET_CHECK(scene.clouds.lab.start_with_copy(profile, scene.target));
+    BLANKET_CHECK(scene.clouds.lab.wait_ready(profile.name, minutes(6)));
+    BLANKET_TRY(Ssh* const ssh, scene.clouds.lab.ssh(profile.name));
+    std::string said;
+    const auto refused = wait_until("blanketd of the copy gives up", minutes(3), seconds(3), [&]() -> Result<bool> {
+        BLANKET_TRY(said, ssh->script("set +e; set +o pipefail; journalctl -u blanketd --no-pager -o cat | grep 'a copy of a site must not run beside it' | tail -n 1"));
+        return !trim(said).empty();
+    });
+    if (!refused) wrong.push_back("blanketd of the copy does not say that it is one: " + refused.error().what);
+    scene.clouds.story.say("the copy says: {}", trim(said));
+    BLANKET_TRY(const std::string running, ssh->script("set +e; set +o pipefail; pgrep -a etcd; xl list | awk 'NR > 2'; ss -Hltn 'sport = :7443'; true"));
+    if (!trim(running).empty()) wrong.push_back("the copy runs: " + running);
+    scene.clouds.lab.end(profile.name);
+    BLANKET_CHECK(power_on(scene, scene.target));
+    return wrong;
+}
+
 }  // namespace
 
 const std::vector<OperatorCase>& operator_cases() {
     static const std::vector<OperatorCase> all{
-        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"pause-when-cut-off", pause_when_cut_off}, {"owner-lost", owner_lost, true}, {"owner-silent", owner_silent, true}};
+        {"commands-in-a-move", commands_in_a_move}, {"record-put-back", record_put_back}, {"nonsense-record", nonsense_record}, {"pause-when-cut-off", pause_when_cut_off}, {"cloned-disk", cloned_disk}, {"owner-lost", owner_lost, true}, {"owner-silent", owner_silent, true}};
     return all;
 }
 

@@ -89,7 +89,28 @@ Lab::~Lab() {
     }
 }
 
-Result<void> Lab::start(const MachineProfile& given) {
+Result<void> Lab::start(const MachineProfile& given) { return start_from(options_.image, given); }
+
+Result<void> Lab::start_with_copy(const MachineProfile& profile, const std::string& site) {
+    BLANKET_TRY(Machine* const machine, this->machine(site));
+    if (machine->running()) return fail(Kind::kConflict, "machine '{}' has power: a copy of its disk would be torn", site);
+    const std::string copy = options_.dir + "/" + profile.name + "/copy.qcow2";
+    std::error_code error;
+    std::filesystem::copy_file(machine->paths().disk(), copy, std::filesystem::copy_options::overwrite_existing, error);
+    if (error) return fail(Kind::kIo, "cannot copy the disk of '{}': {}", site, error.message());
+    return start_from(copy, profile);
+}
+
+void Lab::end(const std::string& site) {
+    const auto found = machines_.find(site);
+    if (found == machines_.end()) return;
+    if (const auto killed = found->second->kill(); !killed) log::error("lab", "{}", killed.error().what);
+    for (const auto& file : {found->second->paths().disk(), options_.dir + "/" + site + "/copy.qcow2"}) [[maybe_unused]] const auto removed = remove_file(file);
+    machines_.erase(found);
+    ssh_.erase(site);
+}
+
+Result<void> Lab::start_from(const std::string& base_image, const MachineProfile& given) {
     if (machines_.contains(given.name)) return fail(Kind::kConflict, "machine '{}' exists", given.name);
     MachineProfile profile = given;
     // Two clouds share this machine: a virtual CPU that spins for a lock whose holder has no core would burn the other cloud's time.
@@ -108,7 +129,7 @@ Result<void> Lab::start(const MachineProfile& given) {
         ssh_.emplace(provider, Ssh(provider, provider_of(profile).address, options_.dir + "/ssh"));
         to_rent_.emplace(profile.name, profile);
     }
-    BLANKET_TRY(auto machine, Machine::start(profile, {options_.dir + "/" + profile.name, options_.image, options_.provider_image, ssh_key_, accelerator_}));
+    BLANKET_TRY(auto machine, Machine::start(profile, {options_.dir + "/" + profile.name, base_image, options_.provider_image, ssh_key_, accelerator_}));
     machines_.emplace(profile.name, std::move(machine));
     ssh_.emplace(profile.name, Ssh(profile.name, profile.address, options_.dir + "/ssh"));
     return {};

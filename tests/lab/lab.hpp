@@ -44,6 +44,9 @@ public:
     Lab& operator=(const Lab&) = delete;
 
     Result<void> start(const MachineProfile& profile);  // boots it; does not wait
+    // Another machine with a copy of the disk of `site`, which has no power. end() takes it and the copy away.
+    Result<void> start_with_copy(const MachineProfile& profile, const std::string& site);
+    void end(const std::string& site);
     Result<void> wait_ready(const std::string& site, std::chrono::milliseconds deadline);  // ssh answers
     // The witness on the lab host: joins with the token and stays; its output is in witness.log.
     Result<void> start_witness(const std::string& token);
@@ -65,6 +68,7 @@ public:
     void collect_logs();
 
 private:
+    Result<void> start_from(const std::string& base_image, const MachineProfile& given);
     Result<void> rent_out(const std::string& site, std::chrono::milliseconds deadline);
     explicit Lab(LabOptions options) : options_(std::move(options)) {}
     LabOptions options_;

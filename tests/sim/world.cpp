@@ -153,6 +153,7 @@ void World::put_back() {
     // Not during a move, says our manual: a commit's answer may be under way, or blanketd die with the guest suspended, under a record that knows of no move.
     // Nor behind a take-over: the old owner could not tell, when it comes back, that the record is older than what happened. Nor behind a deletion: its disk is gone.
     if (phase != "rest" || take_overs > 0 || may_be_deleted || old_records.empty()) return;
+    if (record->value.phase != Phase::kRunning && record->value.phase != Phase::kStopped) return;  // its end still settles a move
     const VmRecord old = old_records[time.below(old_records.size())];
     went_back = true;
     record = Versioned<VmRecord>{old, ++revision};

@@ -34,6 +34,7 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     job.note(std::format("VM '{}' runs at '{}': {:.1f} s in all, down for {} ms, memory {} and disk {} on the wire", vm.value.name, target.name, total,
                          stats->downtime_ms, format_bytes(stats->memory_wire_bytes), format_bytes(stats->disk_wire_bytes)));
     return Json{{"from", here.name}, {"to", target.name}, {"ok", true}, {"total_s", total}, {"downtime_ms", stats->downtime_ms},
+                {"commit_ms", stats->commit_ms}, {"open_ms", stats->open_ms}, {"resume_ms", stats->resume_ms},
                 {"memory_wire_bytes", stats->memory_wire_bytes}, {"memory_bytes", stats->memory_bytes}, {"disk_wire_bytes", stats->disk_wire_bytes},
                 {"disk_bytes", stats->disk_bytes}, {"rounds", stats->rounds}, {"disk_rounds", stats->disk_rounds}, {"rtt_ms", stats->rtt_ms}, {"epoch", stats->epoch}};
 }

@@ -61,8 +61,9 @@ std::int64_t Guard::expect(const VmRecord& vm) {
     if (!guarded(vm, site_)) return now;
     {
         const std::lock_guard lock(mutex_);
-        if (const auto at = watched_.find(vm.uuid); at != watched_.end() && !at->second.stale) return now;
-        Watch watch{.name = vm.name, .volumes = {}, .confirmed_ms = now};
+        const auto at = watched_.find(vm.uuid);
+        if (at != watched_.end() && !at->second.stale) return now;
+        Watch watch{.name = vm.name, .volumes = {}, .confirmed_ms = now, .held = at != watched_.end() && at->second.held};
         for (const auto& volume : vm.volumes) watch.volumes.push_back(volume.id);
         watched_.insert_or_assign(vm.uuid, std::move(watch));
         save_now();

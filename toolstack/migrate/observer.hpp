@@ -22,6 +22,7 @@ struct Stats {
     std::uint32_t rounds = 0;                               // memory pre-copy rounds
     std::uint32_t disk_rounds = 0;
     std::int64_t downtime_ms = 0;                           // suspend seen at the source to resume reported by the target, less half an RTT
+    std::int64_t commit_ms = 0, open_ms = 0, resume_ms = 0;  // at the target, parts of the downtime: the compare-and-swap, its disk under the new epoch, the resume
     std::int64_t rtt_ms = 0;
     std::uint64_t epoch = 0;
 };

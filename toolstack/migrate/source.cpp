@@ -152,9 +152,12 @@ Result<void> Source::await_commit() {
     committed_ = true;
     stats_.epoch = json_number_or(committed, "epoch", 0);
     observer_.phase("resume");
-    observer_.note(std::format("committed: '{}' owns the VM, epoch {}", plan_.target.name, stats_.epoch));
+    stats_.commit_ms = static_cast<std::int64_t>(json_number_or(committed, "record_ms", 0));
+    observer_.note(std::format("committed: '{}' owns the VM, epoch {}; the compare-and-swap took {} ms", plan_.target.name, stats_.epoch, stats_.commit_ms));
     if (auto resumed = expect(link_, Type::kResumed, kCommit); resumed) {
         resumed_at_ = ports_.clock.boottime_ms();
+        stats_.open_ms = static_cast<std::int64_t>(json_number_or(*resumed, "disk_ms", 0));
+        stats_.resume_ms = static_cast<std::int64_t>(json_number_or(*resumed, "resume_ms", 0));
         stats_.downtime_ms = resumed_at_ - suspended_at_ - stats_.rtt_ms / 2;
     } else {
         observer_.note("the target has not said yet that the VM runs: " + resumed.error().what);
@@ -183,10 +186,14 @@ void Source::roll_back() {
         log::error("migrate", "VM {}: {}: {}", plan_.vm.value.name, what, result.error().what);
         observer_.note(std::format("{}: {}", what, result.error().what));
     };
+    const auto begin = ports_.clock.boottime_ms();
     link_.shutdown();
     // The guest first, as it stands still: it can answer at once, and what it writes waits until its disk is back.
     if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
-    if (suspended_) report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
+    if (suspended_) {
+        report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
+        observer_.note(std::format("the guest runs again {} ms after the decision", ports_.clock.boottime_ms() - begin));
+    }
     for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
     moves_.clear();
     if (marked_ && whole) report("marking the record", mark_settled(ports_.registry, plan_.vm.value));  // else recovery ends it

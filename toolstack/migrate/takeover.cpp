@@ -105,6 +105,9 @@ Result<TakenOver> take_over_here(SitePorts ports, const std::string& site, const
     taken.from = vm.owner;
     if (domain != domains.end()) taken.domain = *domain;
     taken.vm = taken_over(vm, site, plan, taken.domain && taken.domain->id >= 0, rfc3339_now());
+    if (taken.vm.phase == Phase::kStopped)  // a guest that crashed leaves its disk open
+        for (const auto& volume : vm.volumes)
+            if (std::ranges::find(volumes, volume.id, &VolumeFacts::id) != volumes.end()) BLANKET_CHECK(ports.blocks.close_volume(volume.id));
     BLANKET_CHECK(ports.registry.update_vm(taken.vm, revision));
     return taken;
 }

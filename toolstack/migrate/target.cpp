@@ -140,7 +140,7 @@ Result<void> Target::commit() {
     const VmRecord won = std::move(*committed);
     committed_ = true;
     const auto record_ms = watch.lap_ms();
-    (void)send_json(link_, Type::kCommitted, {{"epoch", won.epoch}});  // a source that does not hear it reads the record
+    (void)send_json(link_, Type::kCommitted, {{"epoch", won.epoch}, {"record_ms", std::max<std::int64_t>(0, record_ms)}});  // a source that does not hear it reads the record
     Result<void> first{};
     const auto keep_first = [&](Result<void> result) {
         if (!result && first) first = std::move(result);
@@ -148,8 +148,9 @@ Result<void> Target::commit() {
     for (auto& move : moves_) keep_first(move->take_over(won.epoch));
     const auto disk_ms = watch.lap_ms();
     keep_first(ports_.ends.resume_target(won.uuid));
-    log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms", won.name, record_ms, disk_ms, watch.lap_ms());
-    if (first) first = send_json(link_, Type::kResumed, Json::object());
+    const auto resume_ms = watch.lap_ms();
+    log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms", won.name, record_ms, disk_ms, resume_ms);
+    if (first) first = send_json(link_, Type::kResumed, {{"disk_ms", std::max<std::int64_t>(0, disk_ms)}, {"resume_ms", std::max<std::int64_t>(0, resume_ms)}});
     if (auto connected = ports_.overlay.release_frames(won); !connected)
         log::error("migrate", "VM {}: {}", won.name, connected.error().what);  // apply() repairs it; the guest runs
     // The rest is repeated by recovery when it fails, or when we die here: until then the record says kSettling.

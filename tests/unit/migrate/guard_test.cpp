@@ -294,6 +294,24 @@ TEST(Guard, NothingIsLetRunBehindTheMargin) {
     EXPECT_TRUE(rig.site.runs(kUuid));
 }
 
+TEST(Guard, OneThatItHeldForAnotherOwnersSakeGoesOnWhenItIsOursAgain) {
+    Rig rig;
+    const VmRecord vm = rig.vm();
+    rig.guard->confirm({vm});
+    const auto before = *rig.registry.vm(kUuid).value();
+    rig.taken_over();
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.stands_still());
+    rig.change([&](VmRecord& edit) {  // etcd was restored, an operator recovered it here
+        edit.owner = "east";
+        edit.epoch = 5;
+        edit.forks.clear();
+    });
+    rig.change([&](VmRecord& edit) { edit.phase = Phase::kRunning; });
+    rig.guard->confirm({rig.registry.vm(kUuid).value()->value});
+    EXPECT_TRUE(rig.goes());
+}
+
 TEST(Guard, AVmWithoutThePolicyIsLetRunAlways) {
     Rig rig;
     (void)rig.vm(kKeepRunning);

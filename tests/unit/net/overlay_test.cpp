@@ -28,7 +28,7 @@ protected:
     void make(const std::string& name) {
         overlay_ = OvsOverlay::create({.site = name, .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp",
                                        .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = std::chrono::milliseconds(300),
-                                       .last_words = std::chrono::milliseconds(25), .last_words_deadline = std::chrono::milliseconds(100)},
+                                       .last_words = std::chrono::milliseconds(25), .last_words_deadline = std::chrono::milliseconds(1500)},
                                       &host_, &holds_).value();
     }
     static Site site(const std::string& name, std::uint32_t index) {
