@@ -36,6 +36,12 @@ Result<std::uint32_t> number32(const Json& object, std::string_view field, std::
     return static_cast<std::uint32_t>(value);
 }
 
+Result<std::string> uuid_field(const Json& value) {
+    BLANKET_TRY(std::string uuid, json_string(value, "uuid"));
+    BLANKET_CHECK(check_uuid(uuid));
+    return uuid;
+}
+
 Result<std::string> name_field(const Json& object, std::string_view field) {
     BLANKET_TRY(std::string name, json_string(object, field));
     BLANKET_CHECK(check_name(name, field));
@@ -70,8 +76,7 @@ Json to_json(const VmRecord& vm) {
 
 Result<VmRecord> parse_vm(const Json& value) {
     VmRecord vm;
-    BLANKET_TRY(vm.uuid, json_string(value, "uuid"));
-    BLANKET_CHECK(check_uuid(vm.uuid));
+    BLANKET_TRY(vm.uuid, uuid_field(value));
     BLANKET_TRY(vm.name, name_field(value, "name"));
     BLANKET_TRY(vm.owner, name_field(value, "owner"));
     BLANKET_TRY(vm.epoch, json_number(value, "epoch"));
@@ -142,8 +147,7 @@ Json to_json(const Gone& gone) { return {{"uuid", gone.uuid}, {"name", gone.name
 
 Result<Gone> parse_gone(const Json& value) {
     Gone gone;
-    BLANKET_TRY(gone.uuid, json_string(value, "uuid"));
-    BLANKET_CHECK(check_uuid(gone.uuid));
+    BLANKET_TRY(gone.uuid, uuid_field(value));
     BLANKET_TRY(gone.name, name_field(value, "name"));
     BLANKET_TRY(gone.volumes, string_list(value, "volumes"));
     for (const auto& id : gone.volumes) BLANKET_CHECK(check_name(id, "volume"));

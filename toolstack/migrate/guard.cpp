@@ -79,7 +79,7 @@ void Guard::wrote(const VmRecord& vm, std::int64_t asked_ms) {
     const auto at = watched_.find(vm.uuid);
     if (at == watched_.end()) return;
     at->second.written_ms = now;
-    at->second.ended = !guarded(vm, site_);
+    at->second.ended = vm.phase == Phase::kStopped || vm.phase == Phase::kDeleting;  // not by another policy: what is held then goes on
     if (at->second.ended) return;
     at->second.confirmed_ms = std::max(at->second.confirmed_ms, asked_ms);
     at->second.stale = false;

@@ -191,8 +191,9 @@ void Source::roll_back() {
     // The guest first, as it stands still: it can answer at once, and what it writes waits until its disk is back.
     if (redirected_) report("taking the network back", ports_.overlay.undo_redirect(plan_.vm.value));
     if (suspended_) {
-        report("resuming the VM here", ports_.ends.resume_source(plan_.vm.value.uuid));
-        observer_.note(std::format("the guest runs again {} ms after the decision", ports_.clock.boottime_ms() - begin));
+        const auto resumed = ports_.ends.resume_source(plan_.vm.value.uuid);
+        report("resuming the VM here", resumed);
+        if (resumed) observer_.note(std::format("the guest runs again {} ms after the decision", ports_.clock.boottime_ms() - begin));
     }
     for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
     moves_.clear();

@@ -312,6 +312,20 @@ TEST(Guard, OneThatItHeldForAnotherOwnersSakeGoesOnWhenItIsOursAgain) {
     EXPECT_TRUE(rig.goes());
 }
 
+TEST(Guard, APolicyThatWasTakenAwayThroughThisSiteReleasesToo) {
+    Rig rig;
+    (void)rig.cut_off(16);
+    EXPECT_TRUE(rig.stands_still());
+    rig.registry.down = false;
+    WatchedRegistry watched(rig.registry, *rig.guard);
+    auto now = *rig.registry.vm(kUuid).value();
+    now.value.policy = kKeepRunning;
+    ASSERT_TRUE(watched.update_vm(now.value, now.revision));
+    rig.clock.now_ms += 1;
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.goes());
+}
+
 TEST(Guard, AVmWithoutThePolicyIsLetRunAlways) {
     Rig rig;
     (void)rig.vm(kKeepRunning);
