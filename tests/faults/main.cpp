@@ -150,6 +150,7 @@ Result<int> run_campaign(const std::vector<std::string>& args, const std::string
     LabOptions lab_options = options.tool.lab;
     if (lab_options.witness_program.empty()) lab_options.witness_program = folder + "blanket-witness";
     lab_options.capture_bytes = 0;
+    lab_options.durable_disks = true;  // power is cut here
     BLANKET_TRY(const auto lab, Lab::create(lab_options));
     Clouds clouds{*lab, story};
     int status = 0;

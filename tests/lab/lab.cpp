@@ -115,6 +115,7 @@ Result<void> Lab::start_from(const std::string& base_image, const MachineProfile
     MachineProfile profile = given;
     // Two clouds share this machine: a virtual CPU that spins for a lock whose holder has no core would burn the other cloud's time.
     profile.cpus = std::min(profile.cpus, std::max(1U, std::thread::hardware_concurrency() / 2));
+    profile.durable_disk = options_.durable_disks;
     profile.inside_xen = std::ranges::find(options_.inside_xen, profile.name) != options_.inside_xen.end();
     // A VM moves only to a CPU that has all that it has seen: beside a provider's Xen everybody has that one's CPU.
     const std::string common = options_.cpu.empty() && !options_.inside_xen.empty() ? provider_of(profile).cpu : options_.cpu;

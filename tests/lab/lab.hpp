@@ -28,6 +28,7 @@ struct LabOptions {
     std::string cpu;               // instead of the profiles' own; empty = theirs (south keeps its own)
     std::uint64_t capture_bytes = 1ull << 30;  // of the capture of east-west; 0 = none
     std::vector<std::string> forbidden;        // plaintext that must never appear between east and west
+    bool durable_disks = false;    // MachineProfile::durable_disk, for all
     bool keep_disks = false;       // leave the overlays behind at the end
 };
 

@@ -57,10 +57,11 @@ Argv plan_qemu(const MachineProfile& profile, const MachinePaths& paths, Acceler
         add({"-drive", std::format("if=pflash,unit=0,format=raw,readonly=on,file={}", kOvmfCode)});
         add({"-drive", std::format("if=pflash,unit=1,format=raw,file={}", paths.vars())});
     }
-    // The overlay lives as long as the lab: no reason to wait for the host's disk at each flush of a guest.
-    add({"-drive", std::format("if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", paths.disk())});
+    // The overlay lives as long as the lab: no reason to wait for the host's disk at each flush of a guest, but where power is cut.
+    const std::string_view cache = profile.durable_disk ? "directsync" : "unsafe";
+    add({"-drive", std::format("if=none,id=disk,format=qcow2,cache={},discard=unmap,detect-zeroes=unmap,file={}", cache, paths.disk())});
     add({"-drive", std::format("if=none,id=seed,format=raw,readonly=on,file={}", paths.seed())});
-    if (profile.inside_xen) add({"-drive", std::format("if=none,id=inside,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", paths.inside_disk())});
+    if (profile.inside_xen) add({"-drive", std::format("if=none,id=inside,format=qcow2,cache={},discard=unmap,detect-zeroes=unmap,file={}", cache, paths.inside_disk())});
     if (profile.disk == DiskModel::kNvme) {
         add({"-device", "nvme,drive=disk,serial=disk,bootindex=0", "-device", "nvme,drive=seed,serial=seed"});
     } else {

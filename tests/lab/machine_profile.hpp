@@ -24,6 +24,7 @@ struct MachineProfile {
     unsigned cpus = 2, memory_mib = 2048;
     std::uint64_t disk_bytes = 12ull << 30;
     std::string mac, address;     // address without the prefix length, which is 24
+    bool durable_disk = false;    // what the machine has written is on the host's disk (cache=directsync): a power cut loses nothing that was promised, and keeps nothing that was not
     bool inside_xen = false;      // the rented machine is a PVH guest of a provider's Xen, and QEMU's machine is that provider (provider_of)
     bool operator==(const MachineProfile&) const = default;
 };

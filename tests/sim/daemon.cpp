@@ -90,7 +90,8 @@ void Daemon::failover_loop() {
 void Daemon::guard_loop() {
     world_.time.spawn(site_, [this] {
         while (!world_.time.leaving()) {
-            if (auto all = registry_.snapshot()) {
+            const bool stands = world_.watch_stands_until[static_cast<std::size_t>(site_)] > world_.time.now();
+            if (auto all = stands ? fail(Kind::kUnavailable, "the watch lags") : registry_.snapshot()) {
                 known_.clear();
                 for (const auto& vm : all->vms) known_.push_back(vm.value);
             }
@@ -201,6 +202,8 @@ bool Daemon::delete_by_order() {
         hooks.drop_standby = [&](const VmRecord& record) -> Result<void> {
             BLANKET_CHECK(world_.enter(site_, "drop the standby", 10 * kMs, 200 * kMs));
             if (!world_.answers(site_, 1 - site_)) return fail(Kind::kUnavailable, "'{}' does not answer", record.standby->site);
+            for (const auto& [uuid, domain] : world_.hosts[static_cast<std::size_t>(1 - site_)].domains)
+                if (domain.id >= 0) return fail(Kind::kConflict, "the device is in use");  // by the suspended rest of a move
             world_.hosts[static_cast<std::size_t>(1 - site_)].disks.erase(kVolume);
             return world_.done(site_);
         };

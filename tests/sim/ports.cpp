@@ -51,12 +51,46 @@ Result<std::optional<Versioned<VmRecord>>> SimRegistry::vm(const std::string& uu
 
 Result<std::uint64_t> SimRegistry::create_vm(const VmRecord&) { return fail(Kind::kInternal, "not simulated"); }
 
+// The store's own side of a write: checked against what is there when it is carried out.
+Result<std::uint64_t> SimRegistry::write(const char* what, Write change) {
+    BLANKET_CHECK(reach(what));
+    if (const auto late = world_.take_late()) {
+        world_.time.at(world_.time.now() + *late, [&world = world_, site = site_, change] {
+            world.note(site, "*** the late write is carried out");
+            (void)change(world);
+        });
+        world_.time.sleep(world_.time.between(kSecond, 5 * kSecond));
+        return fail(Kind::kUnavailable, "no answer in time");
+    }
+    if (const auto twice = world_.take_twice())
+        world_.time.at(world_.time.now() + *twice, [&world = world_, change] { (void)change(world); });
+    const auto revision = change(world_);
+    if (!revision) return revision;
+    BLANKET_CHECK(answer());
+    return revision;
+}
+
+namespace {
+
+Result<std::uint64_t> swap(World& world, int site, const VmRecord& vm, std::uint64_t expected_revision) {
+    if (!world.record || world.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
+    const VmRecord& old = world.record->value;
+    if (!allowed(old, vm))
+        world.violation(std::format("no transition: {} at '{}', epoch {} -> {} at '{}', epoch {}", to_string(old.phase), old.owner, old.epoch, to_string(vm.phase), vm.owner, vm.epoch));
+    world.write_record(site, vm);
+    return world.revision;
+}
+
+}  // namespace
+
 Result<void> SimRegistry::remove_vm(const VmRecord&, std::uint64_t expected_revision) {
-    BLANKET_CHECK(reach("remove"));
-    if (!world_.record || world_.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
-    if (world_.record->value.phase != Phase::kDeleting) world_.violation("removed without having been marked");
-    world_.remove_record(site_);
-    return answer();
+    return write("remove", [site = site_, expected_revision](World& world) -> Result<std::uint64_t> {
+               if (!world.record || world.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
+               if (world.record->value.phase != Phase::kDeleting) world.violation("removed without having been marked");
+               world.remove_record(site);
+               return world.revision;
+           })
+        .transform([](std::uint64_t) {});
 }
 
 Result<std::optional<Gone>> SimRegistry::gone(const std::string&) {
@@ -67,16 +101,19 @@ Result<std::optional<Gone>> SimRegistry::gone(const std::string&) {
 }
 
 Result<std::uint64_t> SimRegistry::update_vm(const VmRecord& vm, std::uint64_t expected_revision) {
-    BLANKET_CHECK(reach("compare-and-swap"));
-    // An operator's take-over: his word is what may be lost.
-    if (world_.record && world_.record->revision == expected_revision && vm.forks.size() > world_.record->value.forks.size()) world_.taken_over(vm);
-    return swap(vm, expected_revision);
+    return write("compare-and-swap", [site = site_, vm, expected_revision](World& world) {
+        // An operator's take-over: his word is what may be lost.
+        if (world.record && world.record->revision == expected_revision && vm.forks.size() > world.record->value.forks.size()) world.taken_over(vm);
+        return swap(world, site, vm, expected_revision);
+    });
 }
 
 Result<void> SimRegistry::beat(const std::string&, bool leaving) {
-    BLANKET_CHECK(reach("beat"));
-    world_.beats[static_cast<std::size_t>(site_)] = Beat{++world_.revision, leaving};
-    return answer();
+    return write("beat", [site = site_, leaving](World& world) -> Result<std::uint64_t> {
+               world.beats[static_cast<std::size_t>(site)] = Beat{++world.revision, leaving};
+               return world.revision;
+           })
+        .transform([](std::uint64_t) {});
 }
 
 Result<std::optional<Beat>> SimRegistry::last_beat(const std::string& site) {
@@ -87,22 +124,12 @@ Result<std::optional<Beat>> SimRegistry::last_beat(const std::string& site) {
 }
 
 Result<std::uint64_t> SimRegistry::take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) {
-    BLANKET_CHECK(reach("take over"));
-    const auto& last = world_.beats[silent == site_name(0) ? 0 : 1];
-    if ((last ? last->revision : 0) != beat) return fail(Kind::kConflict, "'{}' has beaten since", silent);
-    if (world_.record && world_.record->revision == expected_revision) world_.taken_over(vm);
-    return swap(vm, expected_revision);
-}
-
-Result<std::uint64_t> SimRegistry::swap(const VmRecord& vm, std::uint64_t expected_revision) {
-    if (!world_.record || world_.record->revision != expected_revision) return fail(Kind::kConflict, "revision {} is not the present one", expected_revision);
-    const VmRecord& old = world_.record->value;
-    if (!allowed(old, vm))
-        world_.violation(std::format("no transition: {} at '{}', epoch {} -> {} at '{}', epoch {}", to_string(old.phase), old.owner, old.epoch, to_string(vm.phase), vm.owner, vm.epoch));
-    world_.write_record(site_, vm);
-    const auto revision = world_.revision;
-    BLANKET_CHECK(answer());
-    return revision;
+    return write("take over", [site = site_, vm, expected_revision, from = silent == site_name(0) ? 0U : 1U, beat](World& world) -> Result<std::uint64_t> {
+        const auto& last = world.beats[from];
+        if ((last ? last->revision : 0) != beat) return fail(Kind::kConflict, "'{}' has beaten since", site_name(static_cast<int>(from)));
+        if (world.record && world.record->revision == expected_revision) world.taken_over(vm);
+        return swap(world, site, vm, expected_revision);
+    });
 }
 
 // ---------------------------------------------------------------- hypervisor

@@ -20,7 +20,8 @@ private:
     std::size_t site_;
 };
 
-// A linearizable store behind a quorum. Unreachable: kUnavailable. A lost answer: kUnavailable, and the change is there.
+// A linearizable store behind a quorum. Unreachable: kUnavailable. A lost answer: kUnavailable, and the change is there, or comes later: an entry in the log of
+// a leader that was cut off is committed when it wins again. A write can be carried out twice.
 class SimRegistry final : public Registry {
 public:
     SimRegistry(World& world, int site) : world_(world), site_(site) {}
@@ -39,7 +40,8 @@ public:
 
 private:
     Result<void> reach(const char* what);
-    Result<std::uint64_t> swap(const VmRecord& vm, std::uint64_t expected_revision);
+    using Write = std::function<Result<std::uint64_t>(World&)>;
+    Result<std::uint64_t> write(const char* what, Write change);
     Result<void> answer();
     World& world_;
     int site_;

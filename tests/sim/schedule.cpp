@@ -71,13 +71,20 @@ void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind ki
         case OrderKind::kRecover:
             if (!world.hosts[static_cast<std::size_t>(owner)].powered) daemons[static_cast<std::size_t>(1 - owner)]->recover(true);
             break;
+        case OrderKind::kPowerOff:
+            world.may_be_stopped = true;
+            world.power_off_guest(owner);
+            break;
+        case OrderKind::kVirshStart:
+            if (world.record->value.phase == Phase::kStopped) world.virsh_start(owner);
+            break;
     }
 }
 
 }  // namespace
 
 std::string_view to_string(OrderKind kind) {
-    static constexpr std::array<std::string_view, 4> kNames{"stop", "start", "delete", "recover --accept-loss"};
+    static constexpr std::array<std::string_view, 6> kNames{"stop", "start", "delete", "recover --accept-loss", "poweroff in the guest", "virsh start"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -196,7 +203,8 @@ Schedule draw(std::uint64_t seed) {
         fault.duration = static_cast<Time>(20 + below(300)) * kSecond;
     }
     if (below(3) == 0) {
-        static constexpr std::array<OrderKind, 8> kKinds{OrderKind::kStop, OrderKind::kStop, OrderKind::kStop, OrderKind::kStart, OrderKind::kStart, OrderKind::kDelete, OrderKind::kRecover, OrderKind::kRecover};
+        static constexpr std::array<OrderKind, 10> kKinds{OrderKind::kStop, OrderKind::kStop, OrderKind::kStop, OrderKind::kStart, OrderKind::kStart, OrderKind::kDelete, OrderKind::kRecover, OrderKind::kRecover,
+                                                           OrderKind::kPowerOff, OrderKind::kVirshStart};
         for (auto left = 1 + below(3); left > 0; --left) schedule.orders.push_back({static_cast<Time>(below(70'000)) * kMs, kKinds[below(kKinds.size())]});
     }
     if (below(12) == 0) {  // a long life, and then the registry goes back to any moment of it

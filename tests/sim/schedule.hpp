@@ -7,7 +7,7 @@
 namespace blanket::sim {
 
 // What an operator says at a moment.
-enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover };
+enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover, kPowerOff, kVirshStart };  // the last two pass blanketd by
 std::string_view to_string(OrderKind kind);
 struct Order {
     Time when = 0;

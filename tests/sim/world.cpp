@@ -25,7 +25,7 @@ std::string_view to_string(FaultKind kind) {
     static constexpr std::array<std::string_view, kFaultKinds> kNames{"none", "kill -9", "power cut", "WAN cut", "witness cut", "SIGSTOP", "freeze", "step fails",
                                                                       "answer lost", "guest crash", "cancel", "disk full", "connection reset",
                                                                       "one-way cut", "flapping cut", "clock jump", "SIGTERM", "registry put back", "isolation",
-                                                                      "step hangs"};
+                                                                      "step hangs", "write comes late", "write comes twice", "watch lags"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -74,7 +74,7 @@ void World::changed_record() {
     for (int site = 0; site < kSites; ++site) {
         // The watch: told at once when connected, and after the connection is back.
         const auto tell = [this, site] { if (quorum(site) && on_record_event) on_record_event(site); };
-        time.at(time.now() + 60 * kMs, tell);
+        time.at(std::max(time.now() + 60 * kMs, watch_stands_until[static_cast<std::size_t>(site)]), tell);
     }
 }
 
@@ -125,6 +125,24 @@ void World::remove_record(int site) {
     changed_record();
 }
 
+void World::power_off_guest(int site) {
+    if (!executes(site)) return;
+    for (auto& [uuid, domain] : hosts[static_cast<std::size_t>(site)].domains)
+        if (domain.state == DomainState::kRunning) {
+            domain = {};
+            changed_domain(site);
+        }
+}
+
+void World::virsh_start(int site) {
+    Host& host = hosts[static_cast<std::size_t>(site)];
+    const auto at = host.domains.find(kUuid);
+    if (!executes(site) || at == host.domains.end() || at->second.id >= 0 || !host.disks.contains(kVolume)) return;
+    at->second = {.state = DomainState::kRunning, .id = static_cast<int>(calls_ % 30000) + 1, .next = 0};
+    guest_boots(site, at->second);
+    changed_domain(site);
+}
+
 // The one loss that is allowed: what was written since the VM left the site that takes it over.
 void World::taken_over(const VmRecord& vm) {
     ++take_overs;
@@ -154,6 +172,10 @@ void World::put_back() {
     // Nor behind a take-over: the old owner could not tell, when it comes back, that the record is older than what happened. Nor behind a deletion: its disk is gone.
     if (phase != "rest" || take_overs > 0 || may_be_deleted || old_records.empty()) return;
     if (record->value.phase != Phase::kRunning && record->value.phase != Phase::kStopped) return;  // its end still settles a move
+    if (record->value.phase == Phase::kStopped)  // nor where virsh has started it and the record does not know yet
+        for (const Host& host : hosts)
+            for (const auto& [uuid, domain] : host.domains)
+                if (domain.id >= 0) return;
     const VmRecord old = old_records[time.below(old_records.size())];
     went_back = true;
     record = Versioned<VmRecord>{old, ++revision};
@@ -195,7 +217,10 @@ void World::strike(const Fault& fault) {
         case FaultKind::kDiskFull:
         case FaultKind::kAnswerLost:
         case FaultKind::kStepHangs:
-        case FaultKind::kResetWire: break;  // enter(), done() and the wire see to these
+        case FaultKind::kResetWire:
+        case FaultKind::kWriteLate:
+        case FaultKind::kWriteTwice: break;  // enter(), done(), the store and the wire see to these
+        case FaultKind::kWatchLags: watch_stands_until[static_cast<std::size_t>(fault.site)] = time.now() + fault.duration; break;
         case FaultKind::kKill:
             if (host.frozen_until <= time.now()) kill(fault.site, fault.duration);  // nothing dies in a frozen machine
             break;
@@ -249,6 +274,8 @@ Result<void> World::enter(int site, const char* what, Time low, Time high) {
         }
         strike(fault);
         if (fault.kind == FaultKind::kStepHangs) time.sleep(fault.duration);  // this one thread; the others go on
+        if (fault.kind == FaultKind::kWriteLate) late_ = fault.duration;
+        if (fault.kind == FaultKind::kWriteTwice) twice_ = fault.duration;
         if (fault.kind == FaultKind::kStepFails) verdict = fail(Kind::kIo, "{} failed at '{}' (injected)", what, site_name(site));
         if (fault.kind == FaultKind::kResetWire && (std::string_view(what) == "send" || std::string_view(what) == "receive"))
             verdict = fail(Kind::kIo, "the connection was reset (injected)");
@@ -289,6 +316,7 @@ void World::guest_boots(int site, Domain& domain) {
 void World::guest_resumes(int site, Domain& domain) {
     const auto disk = hosts[static_cast<std::size_t>(site)].disks.find(kVolume);
     if (disk == hosts[static_cast<std::size_t>(site)].disks.end()) return violation(std::format("resumes at {} without its disk", site_name(site)));
+    if (just_thawed(site)) return;  // asked before the freeze, done behind it: a fork from its first instruction
     if (domain.next != acknowledged + 1) violation(std::format("I3: resumes at {} with memory of record {}, {} was acknowledged", site_name(site), domain.next, acknowledged));
     if (!disk_holds(disk->second, acknowledged)) violation(std::format("I3: record {} was acknowledged; the disk at {} lacks it at a resume", acknowledged, site_name(site)));
     check_copies("after a resume");

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/scheduler.hpp"
@@ -58,9 +59,9 @@ struct Host {
 
 enum class FaultKind : std::uint8_t {
     kNone, kKill, kPowerCut, kCutWan, kCutWitness, kPause, kFreeze, kStepFails, kAnswerLost, kGuestCrash, kCancel, kDiskFull, kResetWire,
-    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack, kIsolate, kStepHangs
+    kCutOneWay, kFlap, kClockJump, kStop, kRegistryBack, kIsolate, kStepHangs, kWriteLate, kWriteTwice, kWatchLags
 };
-inline constexpr unsigned kFaultKinds = 20;
+inline constexpr unsigned kFaultKinds = 23;
 std::string_view to_string(FaultKind kind);
 
 // Strikes at the n-th port call of the whole schedule.
@@ -95,6 +96,7 @@ public:
     Time faults_until = kForever;  // later calls meet none
     unsigned moves_done = 0;
     std::array<unsigned, kSites> lives{};  // of blanketd at each site
+    std::array<Time, kSites> watch_stands_until{};  // what this site is told of the store's changes stands still
     std::array<bool, kSites> stopping{};   // SIGTERM: it gives up what it does, then ends
     std::array<Time, kSites> wall_offset{};      // of its wall clock
     std::array<int, kSites> clock_rate_ppm{};    // how much faster its CLOCK_BOOTTIME goes
@@ -109,6 +111,9 @@ public:
     // Every port call of `site` passes here before its effect, and done() behind it. An error is a fault that struck.
     Result<void> enter(int site, const char* what, Time low, Time high);
     Result<void> done(int site);
+    // What a fault does to the store's next write: it comes as much later (the caller learns nothing), or once more after that time.
+    [[nodiscard]] std::optional<Time> take_late() { return std::exchange(late_, std::nullopt); }
+    [[nodiscard]] std::optional<Time> take_twice() { return std::exchange(twice_, std::nullopt); }
     [[nodiscard]] std::uint64_t calls() const { return calls_; }
 
     [[nodiscard]] bool linked(int a, int b) const;  // what a sends reaches b
@@ -126,6 +131,8 @@ public:
     void cut_one_way(int from, int to, Time length);
     void write_record(int site, VmRecord vm);  // the store took it
     void remove_record(int site);
+    void power_off_guest(int site);  // in the guest, as its user does
+    void virsh_start(int site);      // at the host, past blanketd
     void taken_over(const VmRecord& vm);       // the moment before
 
     // Runs, resumes and boots of the guest, checked.
@@ -146,6 +153,7 @@ private:
     std::vector<Fault> faults_;
     std::uint64_t calls_ = 0;
     bool lose_answer_ = false;
+    std::optional<Time> late_, twice_;
     std::array<std::array<Time, kNodes>, kNodes> cut_until_{};
     std::array<Time, kSites> mirror_cut_since_{};
 };

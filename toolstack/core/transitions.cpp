@@ -7,7 +7,7 @@ namespace blanket {
 const std::vector<Transition>& transitions() {
     using enum Phase;
     static const std::vector<Transition> kTransitions{
-        {kStopped,   kRunning,   Owner::kSame,      "owner",    "start: before the disk is opened and the domain made"},
+        {kStopped,   kRunning,   Owner::kRenewed,   "owner",    "start: before the disk is opened and the domain made; virsh start: before the disk is opened"},
         {kRunning,   kStopped,   Owner::kSame,      "owner",    "stop, or the guest or virsh ended it: after the domain is gone"},
         {kSettling,  kStopped,   Owner::kSame,      "owner",    "stop, before all was in place"},
         {kRunning,   kMigrating, Owner::kSame,      "source",   "a move begins: names the target"},

@@ -111,6 +111,7 @@ JobTable::~JobTable() {
 void JobTable::load() {
     std::error_code code;
     for (const auto& file : std::filesystem::directory_iterator(folder_, code)) {
+        if (file.path().extension() == ".new") (void)remove_file(file.path().string());  // write_file's, of a life that ended in it
         if (file.path().extension() != ".json") continue;
         const auto text = read_file(file.path().string(), 1u << 20);
         const auto job = text ? parse_json(*text) : Result<Json>(fail(Kind::kIo, "unreadable"));

@@ -137,26 +137,31 @@ void Guard::judge(const std::string& uuid, const std::optional<Versioned<VmRecor
     const bool guarded_still = record != nullptr && guarded(*record, site_);
     const bool may_run = ours && record->phase == Phase::kRunning;  // the other phases are recovery's affair
     const bool stale = record != nullptr && !ours;
+    bool off_but_held = false;  // virsh started it while nothing was confirmed: it goes on when its record follows
     Watch now;
     {
         const std::lock_guard lock(mutex_);
         const auto at = watched_.find(uuid);
         if (at == watched_.end() || asked_ms < at->second.written_ms) return;
+        off_but_held = at->second.held && ours && record->phase == Phase::kStopped;
         at->second.stale = stale;
         if (ours) at->second.confirmed_ms = std::max(at->second.confirmed_ms, asked_ms);
         if (at->second.busy) return;
         if (!stale && !(at->second.held && may_run)) {
             if (guarded_still) return;
-            watched_.erase(at);
-            save_now();
-            return;
+            if (!off_but_held) {
+                watched_.erase(at);
+                save_now();
+                return;
+            }
         }
         at->second.busy = true;
         now = at->second;
     }
-    if (stale) {  // this host was frozen while another one took it over: not a write more than can be helped, until recovery takes the copy away
-        const auto present = hold(uuid, now);
-        if (!present) log::error(kGuardLog, "VM {}, a stale copy, cannot be suspended yet: {}", now.name, present.error().what);
+    if (stale || off_but_held) {
+        // Stale: this host was frozen while another one took it over; not a write more than can be helped, until recovery takes the copy away.
+        const auto present = stale ? hold(uuid, now) : is_up(uuid);
+        if (!present) log::error(kGuardLog, "VM {}, {}: {}", now.name, stale ? "a stale copy, cannot be suspended yet" : "suspended, cannot be looked at", present.error().what);
         end_work(uuid);
         if (!present || *present) return;
         const std::lock_guard lock(mutex_);
@@ -246,6 +251,11 @@ void Guard::set_held(const std::string& uuid, bool held) {
 void Guard::end_work(const std::string& uuid) {
     const std::lock_guard lock(mutex_);
     if (const auto at = watched_.find(uuid); at != watched_.end()) at->second.busy = false;
+}
+
+Result<bool> Guard::is_up(const std::string& uuid) {
+    BLANKET_TRY(const auto domains, ports_.hypervisor.list());
+    return std::ranges::any_of(domains, [&](const DomainInfo& domain) { return domain.uuid == uuid && domain.id >= 0; });
 }
 
 Result<bool> Guard::hold(const std::string& uuid, const Watch& watch) {

@@ -75,6 +75,7 @@ private:
     void load(const std::string& saved);
     void judge(const std::string& uuid, const std::optional<Versioned<VmRecord>>& found, std::int64_t asked_ms);
     Result<bool> hold(const std::string& uuid, const Watch& watch);  // whether there is such a domain; it stands still then
+    Result<bool> is_up(const std::string& uuid);
     Result<void> release(const std::string& uuid, const Watch& watch, std::uint64_t epoch);
     Result<void> may_run_now(const Watch& watch) const;
     Result<bool> begin_run(const std::string& uuid);  // false: not watched

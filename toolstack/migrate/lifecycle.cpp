@@ -78,7 +78,7 @@ Result<VmRecord> start_here(SitePorts ports, const std::string& site, const std:
         if (record.phase == Phase::kMigrating) return std::unexpected(moving(record));
         if (record.phase == Phase::kDeleting) return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted", record.name), "blanket job list");
         BLANKET_CHECK(check_disks(ports.blocks, record, site));
-        if (record.phase != Phase::kStopped) ++record.epoch;
+        ++record.epoch;  // also what tells a start that nobody carried out: the record is newer than its disk
         record.phase = Phase::kRunning;
         record.cpu_features = sorted_unique(facts.cpu_features);  // a fresh start forgets what earlier hosts showed
         return {};

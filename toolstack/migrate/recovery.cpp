@@ -73,6 +73,7 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
         if (!value || std::ranges::find(value->volumes, facts.id, &Volume::id) == value->volumes.end()) continue;
         disk = true;
         now.disk_epoch = std::max(now.disk_epoch, facts.record_epoch());
+        now.never_opened = now.never_opened || facts.epoch < value->epoch;
     }
     now.claim = claim_of(value, site_);
     now.seen = seen_of(now.domain, disk);
@@ -85,6 +86,14 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
     return now;
 }
 
+Action Recovery::Situation::action(Cause cause) const {
+    if (record_went_back()) return Action::kNone;
+    const Action action = decide(claim, seen, cause);
+    if (action != Action::kStartIfNew && action != Action::kOpenIfNew) return action;
+    if (!never_opened) return Action::kNone;
+    return action == Action::kStartIfNew ? Action::kStart : action;
+}
+
 Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     BLANKET_TRY(const Situation first, situation(uuid));
     if (first.record_went_back()) {
@@ -92,12 +101,12 @@ Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
         return Action::kNone;
     }
     told_.erase(uuid);
-    if (decide(first.claim, first.seen, cause) == Action::kNone) return Action::kNone;
+    if (first.action(cause) == Action::kNone) return Action::kNone;
     const std::string name = first.name(uuid);
     auto claimed = host_.claim(name);
     if (!claimed) return Action::kLater;
     BLANKET_TRY(const Situation now, situation(uuid));  // once more: what was read before the claim may be the past
-    const Action action = now.record_went_back() ? Action::kNone : decide(now.claim, now.seen, cause);
+    const Action action = now.action(cause);
     if (action == Action::kNone) return action;
     log::info(kLog, "VM {}: record {}, domain {}, after {}: {}", name, to_string(now.claim), to_string(now.seen), to_string(cause), to_string(action));
     const auto record = now.gone ? std::optional(Versioned<VmRecord>{record_of(*now.gone), 0}) : now.record;
@@ -120,20 +129,29 @@ Result<void> Recovery::mark(const std::string& uuid, Phase phase) {
     if (phase == Phase::kStopped)  // first, as in stop_here()
         for (const auto& volume : before.value.volumes) BLANKET_CHECK(ports_.blocks.close_volume(volume.id));
     BLANKET_TRY(const auto changed, change_vm(ports_.registry, site_, uuid, [&](VmRecord& edit) -> Result<void> {
+        if (phase == Phase::kRunning) {
+            edit.cpu_features = facts.cpu_features;
+            if (edit.phase == Phase::kStopped) ++edit.epoch;  // newer than the disk, until that is open
+        }
         edit.phase = phase;
-        if (phase == Phase::kRunning) edit.cpu_features = facts.cpu_features;
         return {};
     }));
-    if (phase == Phase::kRunning)
-        for (const auto& volume : changed.value.volumes) BLANKET_CHECK(ports_.blocks.open_volume(volume.id, changed.value.epoch));
+    if (phase == Phase::kRunning) BLANKET_CHECK(open(changed.value));
     host_.tell(changed.value.name, phase == Phase::kRunning ? "was started from outside" : "ended");
+    return {};
+}
+
+Result<void> Recovery::open(const VmRecord& record) {
+    for (const auto& volume : record.volumes) BLANKET_CHECK(ports_.blocks.open_volume(volume.id, record.epoch));
     return {};
 }
 
 Result<void> Recovery::apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain) {
     switch (action) {
         case Action::kNone:
+        case Action::kStartIfNew:
         case Action::kLater: return {};
+        case Action::kOpenIfNew: return open(record->value);
         case Action::kAdopt: return host_.adopt(*domain);
         case Action::kMarkRunning: return mark(uuid, Phase::kRunning);
         case Action::kMarkStopped: return mark(uuid, Phase::kStopped);

@@ -50,6 +50,8 @@ enum class Action : std::uint8_t {
     kMarkRunning,   // somebody started it: the record follows
     kMarkStopped,   // the guest or virsh ended it: the record follows
     kStart,         // it should run: start it
+    kStartIfNew,    // kStart when its disk was never opened under the record's epoch, else kNone: the guest ended, its event tells
+    kOpenIfNew,     // when its disk was never opened under the record's epoch, open it: virsh started the VM, its record came late or blanketd died behind it
     kDefine,        // its definition was taken away: put it back
     kSettle,        // put everything in place: disk, domain, record
     kTakeBack,      // a move whose job is gone: settle by the record, then it runs on here
@@ -113,12 +115,15 @@ private:
         Claim claim = Claim::kNone;
         Seen seen = Seen::kAbsent;
         std::uint64_t disk_epoch = 0;  // as new as its record was at least, by its volumes here
+        bool never_opened = false;     // under the record's epoch, one of them
         [[nodiscard]] bool record_went_back() const { return record && disk_epoch > record->value.epoch; }
+        [[nodiscard]] Action action(Cause cause) const;
         [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : gone ? gone->name : domain ? domain->name : uuid; }
     };
     Result<Situation> situation(const std::string& uuid);
     Result<void> apply(Action action, const std::string& uuid, const std::optional<Versioned<VmRecord>>& record, const std::optional<DomainInfo>& domain);
     Result<void> mark(const std::string& uuid, Phase phase);
+    Result<void> open(const VmRecord& record);
     Result<void> settle(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> take_back(const VmRecord& record, const std::optional<DomainInfo>& domain);
     Result<void> remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain);

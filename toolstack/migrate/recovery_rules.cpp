@@ -65,11 +65,11 @@ const std::vector<Rule>& rules() {
         {Claim::kStopped,   Seen::kUp,      kMarkRunning,  kMarkRunning,  kNone,         "virsh start"},
         {Claim::kStopped,   Seen::kHeld,    kMarkRunning,  kMarkRunning,  kNone,         "virsh start --paused"},
         {Claim::kRunning,   Seen::kAbsent,  kMarkStopped,  kStart,        kNone,         "virsh undefine --managed-save of a transient domain; after a host's restart it is defined and started again"},
-        {Claim::kRunning,   Seen::kDisk,    kMarkStopped,  kStart,        kNone,         "as absent"},
-        {Claim::kRunning,   Seen::kOff,     kMarkStopped,  kStart,        kNone,         "poweroff in the guest, virsh shutdown or destroy; after a restart of the host it runs again"},
+        {Claim::kRunning,   Seen::kDisk,    kMarkStopped,  kStart,        kStartIfNew,   "as absent"},
+        {Claim::kRunning,   Seen::kOff,     kMarkStopped,  kStart,        kStartIfNew,   "poweroff in the guest, virsh shutdown or destroy; after a restart of the host it runs again; a start whose record came late"},
         {Claim::kRunning,   Seen::kCrashed, kStart,        kStart,        kNone,         "a crashed guest is started again on the same disk"},
-        {Claim::kRunning,   Seen::kUp,      kNone,         kNone,         kNone,         "as it should be; a reboot in the guest ends here too"},
-        {Claim::kRunning,   Seen::kHeld,    kNone,         kNone,         kNone,         "virsh suspend: somebody wants it so"},
+        {Claim::kRunning,   Seen::kUp,      kOpenIfNew,    kOpenIfNew,    kOpenIfNew,    "as it should be; a reboot in the guest ends here too"},
+        {Claim::kRunning,   Seen::kHeld,    kOpenIfNew,    kOpenIfNew,    kOpenIfNew,    "virsh suspend: somebody wants it so"},
         {Claim::kSettling,  Seen::kAbsent,  kSettle,       kSettle,       kSettle,       "the host died after the commit: it is started from its disk"},
         {Claim::kSettling,  Seen::kDisk,    kSettle,       kSettle,       kSettle,       "as absent"},
         {Claim::kSettling,  Seen::kOff,     kSettle,       kSettle,       kSettle,       "as absent"},
@@ -148,8 +148,8 @@ std::string_view to_string(Cause cause) {
 }
 
 std::string_view to_string(Action action) {
-    static constexpr std::array<std::pair<Action, std::string_view>, 13> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
-        {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
+    static constexpr std::array<std::pair<Action, std::string_view>, 15> kNames{{{Action::kNone, "-"}, {Action::kAdopt, "adopt"}, {Action::kMarkRunning, "mark running"},
+        {Action::kMarkStopped, "mark stopped"}, {Action::kStart, "start"}, {Action::kStartIfNew, "start if new"}, {Action::kOpenIfNew, "open if new"}, {Action::kDefine, "define"}, {Action::kSettle, "settle"}, {Action::kTakeBack, "take back"},
         {Action::kRemoveCopy, "remove copy"}, {Action::kKeepFork, "keep fork"}, {Action::kKeepStandby, "keep standby"}, {Action::kFinishDelete, "finish delete"}, {Action::kLater, "later"}}};
     return name_of(kNames, action);
 }

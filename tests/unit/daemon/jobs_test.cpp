@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
@@ -92,6 +93,31 @@ TEST(Jobs, OneThatARestartInterruptedWaitsUntilItIsKnownWhatBecameOfIt) {
     again.forget_ended();
     EXPECT_EQ(again.list().size(), 0u);
     EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+// Files are written whole or not at all; should a disk tear one none the less, it is that job's history that is lost, and nothing else.
+TEST(Jobs, AFileThatIsTornAtAnyByteLosesItsOwnJobOnly) {
+    const Folder folder;
+    std::string torn_id, other_id;
+    {
+        JobTable table(folder.path);
+        for (std::string* id : {&torn_id, &other_id}) {
+            const auto job = table.start("stop", "vm/a", [](Job&) -> Result<Json> { return Json{{"x", 1}}; });
+            ASSERT_TRUE(job);
+            (void)wait_end(table, *id = (*job)->id());
+        }
+    }
+    const std::string path = folder.path + "/" + torn_id + ".json";
+    const std::string whole = *read_file(path, 1u << 20);
+    for (std::size_t length = 0; length <= whole.size(); ++length) {
+        for (const char* end : {"", ".0123.new"}) std::ofstream(path + end, std::ios::trunc) << whole.substr(0, length);
+        JobTable table(folder.path);
+        EXPECT_EQ(table.list().size(), length == whole.size() ? 2u : 1u) << length;
+        EXPECT_EQ((*table.show(other_id, 0, std::chrono::milliseconds(0)))["state"], "done");
+        EXPECT_TRUE(table.interrupted().empty());
+        EXPECT_TRUE(table.idle());
+        EXPECT_FALSE(std::filesystem::exists(path + ".0123.new"));
+    }
 }
 
 TEST(Jobs, CancelReachesTheWork) {

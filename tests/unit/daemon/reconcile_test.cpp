@@ -60,7 +60,8 @@ TEST(Reconcile, TheEventsThatOperatorsKnow) {
     EXPECT_EQ(decide(Claim::kNone, Seen::kOff, Cause::kEvent), Action::kAdopt);                // virsh define
     EXPECT_EQ(decide(Claim::kStopped, Seen::kUp, Cause::kEvent), Action::kMarkRunning);        // virsh start
     EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kEvent), Action::kMarkStopped);       // virsh destroy, poweroff in the guest
-    EXPECT_EQ(decide(Claim::kRunning, Seen::kUp, Cause::kEvent), Action::kNone);               // reboot in the guest
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kUp, Cause::kEvent), Action::kOpenIfNew);          // reboot in the guest: its disk is open
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kRecord), Action::kStartIfNew);       // a start whose record came late
     EXPECT_EQ(decide(Claim::kRunning, Seen::kCrashed, Cause::kEvent), Action::kStart);         // the guest crashed
     EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kRestart), Action::kStart);           // the host was restarted
     EXPECT_EQ(decide(Claim::kStopped, Seen::kAbsent, Cause::kEvent), Action::kDefine);         // virsh undefine

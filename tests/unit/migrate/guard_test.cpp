@@ -326,6 +326,32 @@ TEST(Guard, APolicyThatWasTakenAwayThroughThisSiteReleasesToo) {
     EXPECT_TRUE(rig.goes());
 }
 
+// Stopped by the record; started past blanketd while nobody could be asked: it stands still, and goes on when recovery has marked it running.
+TEST(Guard, WhatVirshStartsWithoutARegistryGoesOnWhenItsRecordFollows) {
+    Rig rig;
+    (void)rig.cut_off(16);
+    EXPECT_TRUE(rig.stands_still());
+    rig.registry.down = false;
+    rig.change([](VmRecord& vm) { vm.phase = Phase::kStopped; });  // as it was all the time
+    rig.clock.now_ms += 1;
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.stands_still());
+    rig.change([](VmRecord& vm) { vm.phase = Phase::kRunning, ++vm.epoch; });
+    rig.clock.now_ms += 1;
+    rig.guard->confirm({});
+    EXPECT_TRUE(rig.goes());
+
+    Rig other;
+    (void)other.cut_off(16);
+    other.registry.down = false;
+    other.change([](VmRecord& vm) { vm.phase = Phase::kStopped; });
+    other.site.domains[kUuid].id = -1;  // destroyed meanwhile
+    other.site.domains[kUuid].state = DomainState::kShutoff;
+    other.clock.now_ms += 1;
+    other.guard->confirm({});
+    EXPECT_TRUE(other.guard->idle());
+}
+
 TEST(Guard, AVmWithoutThePolicyIsLetRunAlways) {
     Rig rig;
     (void)rig.vm(kKeepRunning);
