@@ -52,5 +52,9 @@ run_steps() {
     done
 }
 
+# subst FILE: a boot loader's template, with the command lines of image-builder/cmdline and $root_uuid.
+args_of() { sed -n "s/^$1 //p" "${here:?}/cmdline" | paste -sd' '; }
+subst() { sed "s|@ROOT_UUID@|${root_uuid:-}|g; s|@XEN_ARGS@|$(args_of xen)|; s|@LINUX_ARGS@|$(args_of linux)|" "$1"; }
+
 # Ids follow from the content ($hash, set by the caller), so that the same input gives the same disk.
 uuid_of() { printf '%s %s' "${hash:?}" "$1" | sha256sum | sed -E 's/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/\1-\2-4\3-8\4-\5/'; }

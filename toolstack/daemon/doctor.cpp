@@ -142,6 +142,20 @@ Check check_memory(const DoctorInputs& in) {
     return ok("memory", text);
 }
 
+Check check_metadata(const DoctorInputs& in) {
+    const MetadataFacts& facts = in.metadata;
+    if (!facts.errors.empty()) {
+        std::string text = std::format("{}: cloud-init complains: {}", facts.chosen.empty() ? "seed" : facts.chosen, facts.errors.front());
+        if (facts.errors.size() > 1) text += std::format(" (and {} more)", facts.errors.size() - 1);
+        return warning("metadata", text, "cloud-init status --long; what it could not read was left out: mend the user-data, then cloud-init clean --reboot");
+    }
+    if (facts.chosen.empty()) return ok("metadata", facts.used.empty() ? "no word of a seed or a metadata service" : facts.used);
+    if (facts.chosen == "None") return ok("metadata", "no seed, and no provider whose metadata service is known: name, keys and network are the image's own");
+    if (!facts.used.empty() && !facts.used.contains("DataSource" + facts.chosen))
+        return warning("metadata", std::format("{} was expected, cloud-init went on with {}", facts.chosen, facts.used), "cloud-init status --long; does the provider's metadata service answer?");
+    return ok("metadata", facts.used.empty() ? facts.chosen : facts.used);
+}
+
 }  // namespace
 
 std::string_view to_string(CheckStatus status) {
@@ -165,7 +179,7 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
     return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
             check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in), check_records(in),
             check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),
-            ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider)};
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider), check_metadata(in)};
 }
 
 std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {

@@ -42,6 +42,13 @@ struct WireguardFacts {
     unsigned peers = 0, alive = 0;  // alive: a handshake in the last three minutes
 };
 
+// Where name, keys and user-data came from.
+struct MetadataFacts {
+    std::string chosen;               // by image-builder's libexec/blanket/datasource: "NoCloud", "Ec2", "None"; empty = not known
+    std::string used;                 // by cloud-init: "DataSourceNoCloud [seed=/dev/vdb]"
+    std::vector<std::string> errors;  // that cloud-init met, its warnings included
+};
+
 struct RegistryFacts {
     bool running = false;   // etcd's process answers
     bool quorum = false;    // a linearizable read succeeded
@@ -74,6 +81,7 @@ struct DoctorInputs {
     std::string dmi_vendor, dmi_product, dmi_bios, dmi_tag;
     std::string provider_xen;  // "xen 4.17" where the uplink modules are at work
     std::optional<WireguardFacts> wireguard;
+    MetadataFacts metadata;
 };
 
 // How gathering reaches the world; tests give a fake root and fake commands.

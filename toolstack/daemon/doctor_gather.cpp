@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<const char*, 6> kUnits{"openvswitch-switch.service", "ovs-vswitchd.service", "libvirtd.service", "virtxend.service", "blanket-etcd.service", "xenstored.service"};
+constexpr std::size_t kMaxErrors = 8, kMaxError = 300;  // of cloud-init, and characters of each
 constexpr std::array<const char*, 5> kModules{"openvswitch", "drbd", "wireguard", "vxlan", "dm_thin_pool"};
 
 class Gather final {
@@ -38,6 +39,7 @@ public:
         in_.dmi_tag = line("/sys/class/dmi/id/chassis_asset_tag");
         in_.provider_xen = line("/sys/bus/blanket/provider");
         wireguard();
+        metadata();
         return std::move(in_);
     }
 
@@ -54,6 +56,25 @@ private:
         const int code = ::adjtimex(&state);
         if (code < 0) return std::nullopt;
         return code != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+    }
+
+    void metadata() {
+        in_.metadata.chosen = line("/run/blanket/datasource");
+        const auto status = parse_json(text("/run/cloud-init/status.json"));
+        const Json* const v1 = status && status->is_object() && status->contains("v1") ? &(*status)["v1"] : nullptr;
+        if (v1 == nullptr || !v1->is_object()) return;
+        in_.metadata.used = json_string_or(*v1, "datasource", "");
+        const auto add = [&](const Json& list) {
+            for (const auto& error : list)
+                if (error.is_string() && in_.metadata.errors.size() < kMaxErrors) in_.metadata.errors.push_back(error.get<std::string>().substr(0, kMaxError));
+        };
+        for (const auto& stage : *v1) {
+            if (!stage.is_object()) continue;
+            if (const auto errors = stage.find("errors"); errors != stage.end() && errors->is_array()) add(*errors);
+            if (const auto levels = stage.find("recoverable_errors"); levels != stage.end() && levels->is_object())
+                for (const auto& list : *levels)
+                    if (list.is_array()) add(list);
+        }
     }
 
     void hypervisor() {

@@ -36,6 +36,7 @@ DoctorInputs healthy() {
     in.root_disk = {"vda", "virtio_blk"};
     in.wireguard = WireguardFacts{.present = true, .peers = 1, .alive = 1};
     in.dmi_vendor = "QEMU";
+    in.metadata = {.chosen = "Ec2", .used = "DataSourceEc2Local", .errors = {}};
     return in;
 }
 
@@ -74,6 +75,8 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
         {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
+        {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.errors = {"Failed loading yaml blob", "more"}; }, "yaml blob (and 1 more)"},
+        {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used = "DataSourceNone"; }, "Ec2 was expected"},
         {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules.erase("drbd"); }, "no module 'drbd'"},
         {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["drbd"].version = "9.2.1"; }, "9.2.1"},
         {"wireguard", CheckStatus::kFail, [](DoctorInputs& in) { in.wireguard->present = false; }, "missing"},
@@ -136,6 +139,9 @@ TEST(Doctor, GathersAVirtioCloud) {
     root.link("/sys/dev/block/252:1", "../../devices/pci0/0000:00:04.0/virtio2/block/vda/vda1");
     root.file("/sys/class/dmi/id/sys_vendor", "QEMU\n");
     root.file("/sys/class/net/wg-blanket/mtu", "1420\n");
+    root.file("/run/blanket/datasource", "Ec2\n");
+    root.file("/run/cloud-init/status.json",
+              R"({"v1": {"datasource": "DataSourceEc2Local", "stage": null, "init": {"errors": ["one"], "recoverable_errors": {"WARNING": ["two", 3]}, "start": 1.5}, "x": [1]}})");
     std::vector<std::string> commands;
     const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
     const DoctorProbe probe{.root = root.path(),
@@ -167,6 +173,9 @@ TEST(Doctor, GathersAVirtioCloud) {
     EXPECT_EQ(in.root_disk.name, "vda");
     EXPECT_EQ(in.root_disk.driver, "virtio_blk");
     EXPECT_FALSE(in.uefi);
+    EXPECT_EQ(in.metadata.chosen, "Ec2");
+    EXPECT_EQ(in.metadata.used, "DataSourceEc2Local");
+    EXPECT_EQ(in.metadata.errors, (std::vector<std::string>{"one", "two"}));
     ASSERT_TRUE(in.wireguard);
     EXPECT_EQ(in.wireguard->peers, 2u);
     EXPECT_EQ(in.wireguard->alive, 1u);

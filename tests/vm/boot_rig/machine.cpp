@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See machine.hpp.
+#include "tests/vm/boot_rig/machine.hpp"
+
+#include <arpa/inet.h>
+#include <csignal>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/socket.h>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/machine_profile.hpp"
+#include "tests/lab/ssh.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::boot_rig {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<std::uint16_t> free_port() {
+    const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    if (!fd || ::bind(fd.get(), generic, length) != 0 || ::getsockname(fd.get(), generic, &length) != 0) return fail_errno("bind", "127.0.0.1");
+    return ntohs(address.sin_port);
+}
+
+std::string keys_of(const std::string& dir) { return fs::path(dir).parent_path().string(); }
+
+Argv disk_arguments(Disk disk, const std::string& drive, int order) {
+    const std::string boot = order > 0 ? std::format(",bootindex={}", order) : "";
+    switch (disk) {
+        case Disk::kIde: return {"-device", std::format("ide-hd,drive={},bus=ide.0{}", drive, boot)};
+        case Disk::kSata: return {"-device", "ich9-ahci,id=sata", "-device", std::format("ide-hd,drive={},bus=sata.0{}", drive, boot)};
+        case Disk::kVirtio: return {"-device", std::format("virtio-blk-pci,drive={}{}", drive, boot)};
+        case Disk::kScsi: return {"-device", "virtio-scsi-pci,id=scsi", "-device", std::format("scsi-hd,drive={},bus=scsi.0{}", drive, boot)};
+        case Disk::kNvme: return {"-device", std::format("nvme,drive={},serial=boot{}", drive, boot)};
+        case Disk::kUsb: return {"-device", "qemu-xhci,id=usb", "-device", std::format("usb-storage,drive={},bus=usb.0{}", drive, boot)};
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string describe(const MachineKind& kind) {
+    static constexpr std::array<std::string_view, 6> kDisks{"IDE", "SATA", "virtio-blk", "virtio-scsi", "NVMe", "USB"};
+    return std::format("{} {}, disk {}, nic {}", kind.chipset, kind.uefi ? "UEFI" : "BIOS", kDisks[static_cast<std::size_t>(kind.disk)], kind.nic);
+}
+
+Result<std::string> public_key(const std::string& dir) {
+    BLANKET_CHECK(make_dirs(keys_of(dir), 0700));
+    return lab::make_ssh_key(keys_of(dir));
+}
+
+Result<std::unique_ptr<Machine>> Machine::start(const MachineKind& kind, const Media& media, const std::string& dir, bool keep_disk) {
+    auto machine = std::make_unique<Machine>();
+    machine->dir_ = dir;
+    std::error_code error;
+    if (!keep_disk) fs::remove_all(dir, error);
+    BLANKET_CHECK(make_dirs(dir, 0700));
+    BLANKET_CHECK(public_key(dir));
+    if (!keep_disk) {
+        Argv create{"qemu-img", "create", "-q", "-f", "qcow2"};
+        if (!media.image.empty()) create.insert(create.end(), {"-b", media.image, "-F", media.image.ends_with(".qcow2") ? "qcow2" : "raw"});
+        create.insert(create.end(), {machine->disk(), std::format("{}", kind.disk_bytes)});
+        BLANKET_CHECK(run(create));
+        if (kind.uefi) fs::copy_file(lab::kOvmfVars, dir + "/vars.fd", error);
+    }
+    BLANKET_TRY(machine->port_, free_port());
+    // The network is a provider's link-local one where its metadata are asked for.
+    std::string net = std::format("user,id=net,hostfwd=tcp:127.0.0.1:{}-:22", machine->port_);
+    if (!media.metadata.empty()) {
+        const auto colon = media.metadata.find(':');
+        net += std::format(",net=169.254.169.0/24,host=169.254.169.2,dns=169.254.169.3,dhcpstart=169.254.169.20,guestfwd=tcp:169.254.169.254:80-cmd:bash -c 'exec 3<>/dev/tcp/{}/{}; cat <&3 & cat >&3; kill $!'",
+                           media.metadata.substr(0, colon), media.metadata.substr(colon + 1));
+    }
+    Argv argv{"setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-machine", kind.chipset + ",hpet=off",
+              "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048", "-rtc", "base=utc,clock=host", "-no-reboot",
+              "-serial", std::format("file:{}/console.log", dir), "-netdev", net, "-device", kind.nic + ",netdev=net,romfile=",
+              "-drive", std::format("if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={}", machine->disk())};
+    const auto add = [&](const Argv& more) { argv.insert(argv.end(), more.begin(), more.end()); };
+    if (kind.uefi) add({"-drive", std::format("if=pflash,unit=0,format=raw,readonly=on,file={}", lab::kOvmfCode), "-drive", std::format("if=pflash,unit=1,format=raw,file={}/vars.fd", dir)});
+    add(disk_arguments(kind.disk, "disk", kind.cd_is_first ? 2 : 1));
+    if (!media.cd.empty()) add({"-drive", "if=none,id=cd,format=raw,readonly=on,media=cdrom,file=" + media.cd, "-device", "virtio-scsi-pci,id=cds", "-device", std::format("scsi-cd,drive=cd,bus=cds.0,bootindex={}", kind.cd_is_first ? 1 : 2)});
+    if (!media.seed.empty()) add({"-drive", "if=none,id=seed,format=raw,readonly=on,file=" + media.seed, "-device", "virtio-blk-pci,drive=seed"});
+    add(kind.more);
+    const UniqueFd log(::open((dir + "/qemu.log").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!log) return fail_errno("open", dir + "/qemu.log");
+    BLANKET_TRY(machine->child_, Child::spawn(argv, {.in = -1, .out = log.get(), .err = log.get(), .pass = {}}));
+    return machine;
+}
+
+std::string Machine::console() const {
+    const auto text = read_file(dir_ + "/console.log", 16u << 20);
+    return text ? *text : "";
+}
+
+Result<void> Machine::wait_console(const std::string& text, std::chrono::milliseconds deadline) {
+    return lab::wait_until(std::format("'{}' on the console", text), deadline, std::chrono::milliseconds(300), [&]() -> Result<bool> {
+        if (console().contains(text)) return true;
+        if (child_->wait(std::chrono::milliseconds(0))) return fail(Kind::kUnavailable, "QEMU has ended");
+        return false;
+    });
+}
+
+Result<void> Machine::wait_ssh(std::chrono::milliseconds deadline) {
+    return lab::wait_until("ssh answers", deadline, std::chrono::seconds(2), [&]() -> Result<bool> { return ssh("true", std::chrono::seconds(20)).has_value(); });
+}
+
+Result<std::string> Machine::ssh(const std::string& command, std::chrono::milliseconds deadline) {
+    return run({"ssh", "-i", keys_of(dir_) + "/key", "-p", std::format("{}", port_), "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                "-o", "LogLevel=ERROR", "root@127.0.0.1", command},
+               {.deadline = lab::scaled(deadline)});
+}
+
+void Machine::kill() {
+    child_->kill(SIGKILL);
+    (void)child_->wait(std::chrono::seconds(10));
+}
+
+}  // namespace blanket::boot_rig
