@@ -3,8 +3,11 @@
 #include "tests/faults/campaign.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <set>
 #include <thread>
 
+#include "net/flow.hpp"
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "toolstack/base/text.hpp"
@@ -23,12 +26,16 @@ constexpr std::string_view kLook =
     "dmsetup ls | awk '/^bs-.*-(under|snap|meta)/ { print \"left device-mapper\", $1 }'\n"
     "ovs-vsctl list-ports br-int | awk '/^hold/ { print \"left hold\", $1 }'\n"
     "pgrep -a 'blanket-save|libxl-save-help' | sed 's/^/left process /'\n"
+    "ls /proc/$(pidof -s blanketd)/fd | wc -l | awk '$1 > 80 { print \"left\", $1, \"open files of blanketd\" }'\n"  // some 35 at rest
+    "wg show wg-blanket peers | wc -l | awk '$1 != 1 { print \"left\", $1, \"wireguard peers\" }'\n"
+    "ovs-ofctl dump-flows br-int | grep -o 'cookie=0x[0-9a-f]*' | sort -u | sed 's/cookie=0x/cookie /'\n"
     "dmsetup info -c --noheadings -o name,suspended | awk -F: '/^bs-.*-top:/ && $2 != \"Active\" { print \"left suspended\", $1 }'\n"
     "echo looked\n";
 
 struct SiteLook {
     unsigned running = 0, other = 0;  // domains of VM web
     std::vector<std::string> left;
+    std::set<std::uint64_t> epochs;  // of the flows that belong to one
 };
 
 Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
@@ -38,6 +45,11 @@ Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
     if (!text.ends_with("looked\n")) return fail(Kind::kIo, "the look at '{}' broke off", site);
     for (const std::string& line : split(text, '\n')) {
         if (line.starts_with("left ")) look.left.push_back(std::format("{}: {}", site, line));
+        if (line.starts_with("cookie ")) {
+            std::uint64_t cookie = 0;
+            std::from_chars(line.data() + 7, line.data() + line.size(), cookie, 16);
+            if (cookie & ~net::kCookieMask) look.epochs.insert(cookie & ~net::kCookieMask);
+        }
         if (!line.starts_with("domain ")) continue;
         const std::string_view state = std::string_view(line).substr(7);  // "r-----", "-b----", "---ss-"
         const bool runs = state.find_first_of("psdc") == std::string_view::npos;
@@ -77,6 +89,8 @@ public:
             if (site != vm->owner && look->running + look->other > 0) wrong.push_back("a copy is left at " + site);
             if (site == vm->owner && look->running != 1) wrong.push_back("it does not run at its owner " + site);
             std::ranges::copy(look->left, std::back_inserter(wrong));
+            for (const auto epoch : look->epochs)
+                if (epoch != vm->epoch) wrong.push_back(std::format("{}: flows of epoch {}, the record's is {}", site, epoch, vm->epoch));
         }
         if (running > 1) result_.violations.push_back(std::format("{} running copies", running));
         if (!wrong.empty()) return wrong;
@@ -131,7 +145,7 @@ Result<void> welcome(Clouds& clouds, const std::string& site) {
 
 Json to_json(const FaultResult& result) {
     return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
-            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"commit_ms", result.commit_ms}, {"abort_ms", result.abort_ms}, {"violations", result.violations}, {"ok", result.ok()}};
+            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"answers_s", result.answers_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"commit_ms", result.commit_ms}, {"abort_ms", result.abort_ms}, {"violations", result.violations}, {"ok", result.ok()}};
 }
 
 Result<void> begin_fault(Clouds& clouds, const std::string& moment, const std::string& fault, Situation& out) {
@@ -151,6 +165,10 @@ Result<FaultResult> heal(Clouds& clouds, Situation situation, double over_s) {
     Watch watch(clouds, result, situation.acknowledged);
     std::vector<std::string> wrong;
     std::string last;
+    const auto answers = wait_until("the guest answers", minutes(4), std::chrono::milliseconds(100), [&]() -> Result<bool> {
+        return acknowledged(clouds, result.source).has_value() || acknowledged(clouds, result.target).has_value();
+    });
+    if (answers) result.answers_s = clouds.story.now_s() - over_s;
     const auto healed = wait_until("all is well", minutes(4), std::chrono::milliseconds(500), [&]() -> Result<bool> {
         const double begin_s = clouds.story.now_s();
         wrong = watch.complaints();

@@ -99,13 +99,14 @@ Result<std::vector<Json>> read_record(const std::string& path) {
 
 Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     std::set<std::string> pairs;
-    std::vector<double> healed, healed_from, commits, aborts;
+    std::vector<double> answers, healed, healed_from, commits, aborts;
     std::uint64_t struck = 0, violations = 0;
     for (const auto& result : results) {
         if (!json_bool_or(result, "struck", false)) continue;
         ++struck;
         pairs.insert(json_string_or(result, "moment", "") + "/" + json_string_or(result, "fault", ""));
         violations += result.value("violations", Json::array()).size();
+        if (const double time = result.value("answers_s", -1.0); time >= 0) answers.push_back(time);
         if (const double time = result.value("healed_s", -1.0); time >= 0) healed.push_back(time);
         if (const double time = result.value("healed_from_s", -1.0); time >= 0) healed_from.push_back(time);
         if (const double time = result.value("commit_ms", -1.0); time >= 0) commits.push_back(time);
@@ -122,6 +123,7 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     add("violations", static_cast<double>(violations), "violations", 0, violations == 0);
     add("manual_steps", 0, "steps", 0, true);  // nothing here ever touches a site between a fault and its healing
     for (const auto& [name, share] : {std::pair("median", 0.5), std::pair("p90", 0.9), std::pair("worst", 1.0)}) {
+        add(std::format("guest_answers_{}", name), at(answers, share), "s", nullptr, true);
         add(std::format("healed_{}", name), at(healed, share), "s", nullptr, true);
         add(std::format("healed_from_{}", name), at(healed_from, share), "s", nullptr, true);
     }

@@ -118,6 +118,24 @@ Table uplink_table(const Json& reply) {
     return make_table(reply, "uplinks", kColumns);
 }
 
+Table path_table(const Json& reply) {
+    static constexpr auto known = [](const Json& path, std::string_view name, std::string_view unit) {
+        const Json& value = field(path, name);
+        return value.is_number() ? std::format("{:.{}f}{}", value.get<double>(), value.is_number_float() && value.get<double>() < 100 ? 1 : 0, unit) : std::string("-");
+    };
+    static constexpr std::array<Column, 8> kColumns{{
+        {"SITE", [](const Json& path) { return text(path, "site"); }},
+        {"ENDPOINT", [](const Json& path) { return text(path, "endpoint"); }},
+        {">RTT", [](const Json& path) { return known(path, "rtt_ms", " ms"); }},
+        {">LOSS", [](const Json& path) { return known(path, "loss_percent", " %"); }},
+        {">MTU", [](const Json& path) { return known(path, "mtu", ""); }},
+        {">KEYS AGREED", [](const Json& path) { return field(path, "handshake_s").is_number() ? known(path, "handshake_s", " s ago") : std::string("never"); }},
+        {">RECEIVED", [](const Json& path) { return bytes(path, "received"); }},
+        {">SENT", [](const Json& path) { return bytes(path, "sent"); }},
+    }};
+    return make_table(reply, "paths", kColumns);
+}
+
 Table uplink_stat_table(const Json& reply) {
     static constexpr std::array<Column, 6> kColumns{{
         {"NAME", [](const Json& uplink) { return text(uplink, "name"); }},

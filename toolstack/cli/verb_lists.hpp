@@ -17,6 +17,7 @@ std::vector<VerbSpec> vm_verbs();
 std::vector<VerbSpec> job_verbs();
 std::vector<VerbSpec> events_verbs();
 std::vector<VerbSpec> uplink_verbs();
+std::vector<VerbSpec> path_verbs();
 std::vector<VerbSpec> doctor_verbs();
 std::vector<VerbSpec> help_verbs();
 

@@ -20,6 +20,7 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
                             Noun{"job", "Long actions, running and past"},
                             Noun{"events", "What happened in the federation"},
                             Noun{"uplink", "The provider's disks and network cards"},
+                            Noun{"path", "What lies between this site and the others"},
                             Noun{"doctor", "The health of this host"},
                             Noun{"completion", "Completion for shells"},
                             Noun{"help", "Help and the manual page"}};
@@ -29,7 +30,7 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
 const std::vector<VerbSpec>& verbs() {
     static const std::vector<VerbSpec> kVerbs = [] {
         std::vector<VerbSpec> all;
-        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), vm_verbs(), job_verbs(), events_verbs(), uplink_verbs(), doctor_verbs(), help_verbs()})
+        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), vm_verbs(), job_verbs(), events_verbs(), uplink_verbs(), path_verbs(), doctor_verbs(), help_verbs()})
             std::ranges::move(part, std::back_inserter(all));
         return all;
     }();

@@ -9,6 +9,7 @@
 #include "toolstack/daemon/api_vms.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/nets.hpp"
+#include "toolstack/daemon/paths.hpp"
 #include "toolstack/daemon/uplinks.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/migrate/admission.hpp"
@@ -181,6 +182,11 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
                     {"federation", now.federation_name.empty() ? Json(nullptr) : Json(now.federation_name)}};
     }));
     server.route("GET", "/1.0/doctor", respond([hooks](const RestRequest&) -> Result<Json> { return hooks.doctor(); }));
+    server.route("GET", "/1.0/paths", respond([&](const RestRequest&) -> Result<Json> {
+        std::vector<Site> sites;
+        for (const auto& site : app.world.snapshot().sites) sites.push_back(site.value);
+        return to_json(gather_paths(sites, app.site, app.clock.unix_ms() / 1000));
+    }));
     server.route("GET", "/1.0/uplinks", respond([](const RestRequest&) -> Result<Json> { return to_json(gather_uplinks()); }));
     bind_federation(server, app, federation, hooks);
     bind_lists(server, app, hooks);

@@ -52,7 +52,7 @@ TEST(VerbTable, EveryExampleParses) {
 TEST(VerbTable, HasAllThatWasPromised) {
     for (const char* name : {"federation init", "federation show", "site token", "site join", "site list", "site show", "image add", "image list", "net create", "net list", "vm create",
                              "vm list", "vm show", "vm start", "vm stop", "vm destroy", "vm delete", "vm console", "vm import", "vm migrate", "job list", "job show", "job watch",
-                             "events", "uplink list", "uplink stat", "doctor"}) {
+                             "events", "uplink list", "uplink stat", "path list", "doctor"}) {
         const auto words = split(name, ' ');
         EXPECT_NE(find_verb(words[0], words.size() > 1 ? words[1] : ""), nullptr) << name;
     }

@@ -67,6 +67,8 @@ void fill(FakeDaemon& daemon) {
         {"name":"witness","role":"voter","healthy":false}]}})");
     daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
     daemon.on("GET /1.0/events", 200, R"({"events":[{"seq":7,"time":"2026-01-02T03:04:05Z","type":"vm","subject":"web","text":"moved to west"}],"last":7})");
+    daemon.on("GET /1.0/paths", 200, R"({"paths":[{"site":"west","endpoint":"203.0.113.7:51820","rtt_ms":52.5,"loss_percent":0.0,"mtu":1500,"handshake_s":42,"received":148210000,"sent":12000},
+        {"site":"south","endpoint":"","rtt_ms":null,"loss_percent":100.0,"mtu":null,"handshake_s":null,"received":0,"sent":0}]})");
     daemon.on("GET /1.0/uplinks", 200, R"({"uplinks":[{"name":"xvda","kind":"disk","driver":"uplink-blk","device":"vbd-51712","state":"connected","path":"paravirtual","better":"",
         "counters":{"reads":12,"read_bytes":65536,"writes":3,"written_bytes":1048576}},{"name":"eth0","kind":"nic","driver":"8139cp","device":"0000:00:04.0","state":"","path":"emulated",
         "better":"the provider's Xen gives none of this kind: ask it for a paravirtual one","counters":{"reads":7,"read_bytes":900,"writes":8,"written_bytes":1000,"errors":1}}],
@@ -103,7 +105,7 @@ TEST_F(Program, Tables) {
     daemon.on("GET /1.0/jobs/j1", 200, kDone);
     std::string text;
     for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"},
-                                               {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"uplink", "list"}, {"uplink", "stat"}, {"vm", "show", "web", "-o", "yaml"}})
+                                               {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"uplink", "list"}, {"uplink", "stat"}, {"path", "list"}, {"vm", "show", "web", "-o", "yaml"}})
         text += all(words);
     expect_golden("tables.txt", text);
 }

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// blanket path list.
+#include "toolstack/cli/render.hpp"
+#include "toolstack/cli/verb_lists.hpp"
+
+namespace blanket::cli {
+namespace {
+
+Result<int> run_path_list(Context& context, const Invocation&) {
+    BLANKET_TRY(const Json reply, context.client.get("/1.0/paths"));
+    show(context, reply, [&](const Json& value) { return format_table(path_table(value), context.terminal); });
+    return 0;
+}
+
+}  // namespace
+
+std::vector<VerbSpec> path_verbs() {
+    return {{.noun = "path",
+             .verb = "list",
+             .summary = "measure the paths to the other sites",
+             .details = "Sends a few pings to each other site, which takes some seconds, and shows round trip and loss through the encrypted tunnel, the largest packet that passes outside of it (MTU; "
+                        "- where the provider answers no pings), how long ago the two last agreed on keys, and the bytes that went through the tunnel since it was made.",
+             .action = "list the paths",
+             .example = "blanket path list",
+             .run = run_path_list}};
+}
+
+}  // namespace blanket::cli
