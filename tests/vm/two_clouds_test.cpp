@@ -143,6 +143,21 @@ TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
 }
 
 // The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
+TEST_F(TwoClouds, PathsAreMeasured) {
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    const auto shown = east->run({"path", "list"});
+    ASSERT_TRUE(shown) << shown.error().what;
+    ASSERT_EQ((*shown)["paths"].size(), 1u) << shown->dump();  // the witness has no tunnel
+    const Json& west = (*shown)["paths"][0];
+    EXPECT_EQ(west["site"], "west");
+    ASSERT_TRUE(west["rtt_ms"].is_number() && west["mtu"].is_number() && west["handshake_s"].is_number()) << shown->dump();
+    EXPECT_GE(west["rtt_ms"].get<double>(), 49) << "the lab's WAN has 50 ms";
+    EXPECT_LT(west["loss_percent"].get<double>(), 100);
+    EXPECT_EQ(west["mtu"], 1500);
+    EXPECT_GT(west["sent"].get<std::uint64_t>(), 50u << 20) << "a move's memory went there";
+}
+
 TEST_F(TwoClouds, SurvivesRealFaults) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
