@@ -145,7 +145,7 @@ Result<void> welcome(Clouds& clouds, const std::string& site) {
 
 Json to_json(const FaultResult& result) {
     return {{"moment", result.moment}, {"fault", result.fault}, {"source", result.source}, {"target", result.target}, {"owner", result.owner}, {"struck", result.struck},
-            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"answers_s", result.answers_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"commit_ms", result.commit_ms}, {"abort_ms", result.abort_ms}, {"violations", result.violations}, {"ok", result.ok()}};
+            {"restarted", result.restarted}, {"fault_s", result.fault_s}, {"answers_s", result.answers_s}, {"healed_s", result.healed_s}, {"healed_from_s", result.healed_from_s}, {"commit_ms", result.commit_ms}, {"abort_ms", result.abort_ms}, {"violations", result.violations}, {"told", result.told}, {"ok", result.ok()}};
 }
 
 Result<void> begin_fault(Clouds& clouds, const std::string& moment, const std::string& fault, Situation& out) {

@@ -20,6 +20,7 @@ struct FaultResult {
     std::int64_t commit_ms = -1;  // the compare-and-swap of a move that was committed, as its job tells
     std::int64_t abort_ms = -1;   // from the decision to give a move up until its guest ran again, where it stood still
     std::vector<std::string> violations;  // what must never be, or was still wrong at the end
+    std::vector<std::string> told;        // on a console, by a machine that the fault itself had stopped: its kernel counts the time that it was away
     [[nodiscard]] bool ok() const { return struck && violations.empty() && healed_s >= 0; }
 };
 Json to_json(const FaultResult& result);

@@ -134,6 +134,17 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
     return {{"bench", "faults"}, {"commit", commit_of_tree()}, {"machine", machine_facts(accelerator)}, {"metrics", metrics}, {"results", results}};
 }
 
+// What the consoles say that they had not said before.
+void look_at_consoles(Lab& lab, std::set<std::string>& seen, FaultResult& result) {
+    const auto lines = lab.alarms();
+    if (!lines) return result.violations.push_back("the consoles cannot be read: " + lines.error().what);
+    for (const auto& line : *lines) {
+        if (!seen.insert(line).second) continue;
+        const bool was_stopped = result.fault.starts_with("stop-") && line.contains("soft lockup");
+        (was_stopped ? result.told : result.violations).push_back(line);
+    }
+}
+
 Result<void> prepare(Clouds& clouds, const std::string& domu) {
     BLANKET_CHECK(bring_up(clouds, domu));
     BLANKET_CHECK(create_vms(clouds, false));
@@ -162,12 +173,13 @@ Result<int> run_campaign(const std::vector<std::string>& args, const std::string
         return std::unexpected(up.error());
     }
     std::uint64_t done = 0;
+    std::set<std::string> seen;
     for (const auto& pair : pairs) {
         if (done == options.faults || broken) break;
         if (known.contains(pair.name())) continue;
         auto result = pair.fault != nullptr ? strike_once(clouds, pair.moment, *pair.fault) : run_operator_case(clouds, *pair.by_operator);
         if (result) {
-            if (const auto consoles = check_consoles(clouds); !consoles.ok) result->violations.push_back(consoles.detail);
+            look_at_consoles(*lab, seen, *result);
             results.push_back(to_json(*result));
             results.back()["commit"] = commit_of_tree();
             std::ofstream(options.record, std::ios::app) << results.back().dump() << '\n';
