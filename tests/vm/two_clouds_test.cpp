@@ -155,7 +155,7 @@ TEST_F(TwoClouds, PathsAreMeasured) {
     EXPECT_GE(west["rtt_ms"].get<double>(), 49) << "the lab's WAN has 50 ms";
     EXPECT_LT(west["loss_percent"].get<double>(), 100);
     EXPECT_EQ(west["mtu"], 1500);
-    EXPECT_GT(west["sent"].get<std::uint64_t>(), 50u << 20) << "a move's memory went there";
+    EXPECT_GT(west["sent"].get<std::uint64_t>(), 100u << 10) << "guests' frames went there; a move's memory has a connection of its own";
 }
 
 TEST_F(TwoClouds, SurvivesRealFaults) {
