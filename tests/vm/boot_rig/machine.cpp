@@ -71,6 +71,7 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineKind& kind, const M
         BLANKET_CHECK(run(create));
         if (kind.uefi) fs::copy_file(lab::kOvmfVars, dir + "/vars.fd", error);
     }
+    BLANKET_CHECK(remove_file(dir + "/console.log"));  // what the last start said is not this one's
     BLANKET_TRY(machine->port_, free_port());
     // The network is a provider's link-local one where its metadata are asked for.
     std::string net = std::format("user,id=net,hostfwd=tcp:127.0.0.1:{}-:22", machine->port_);
@@ -82,7 +83,7 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineKind& kind, const M
     Argv argv{"setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-machine", kind.chipset + ",hpet=off",
               "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048", "-rtc", "base=utc,clock=host", "-no-reboot",
               "-serial", std::format("file:{}/console.log", dir), "-netdev", net, "-device", kind.nic + ",netdev=net,romfile=",
-              "-drive", std::format("if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={}", machine->disk())};
+              "-drive", std::format("if=none,id=disk,format=qcow2,cache=directsync,discard=unmap,file={}", machine->disk())};
     const auto add = [&](const Argv& more) { argv.insert(argv.end(), more.begin(), more.end()); };
     if (kind.uefi) add({"-drive", std::format("if=pflash,unit=0,format=raw,readonly=on,file={}", lab::kOvmfCode), "-drive", std::format("if=pflash,unit=1,format=raw,file={}/vars.fd", dir)});
     add(disk_arguments(kind.disk, "disk", kind.cd_is_first ? 2 : 1));
