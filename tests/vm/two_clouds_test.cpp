@@ -142,7 +142,6 @@ TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
     for (const auto& check : check_wan(*clouds_, wan)) expect(check);
 }
 
-// The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
 TEST_F(TwoClouds, PathsAreMeasured) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
@@ -158,6 +157,7 @@ TEST_F(TwoClouds, PathsAreMeasured) {
     EXPECT_GT(west["sent"].get<std::uint64_t>(), 100u << 10) << "guests' frames went there; a move's memory has a connection of its own";
 }
 
+// The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
 TEST_F(TwoClouds, SurvivesRealFaults) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
