@@ -12,6 +12,7 @@ std::string_view to_string(OrderKind kind);
 struct Order {
     Time when = 0;
     OrderKind kind = OrderKind::kStop;
+    std::vector<Fault> faults = {};  // whose calls are counted from this moment
 };
 
 struct Schedule {
