@@ -52,7 +52,10 @@ Check check_openvswitch(const DoctorInputs& in) {
     return ok("openvswitch", "ovs-vswitchd is active, with the kernel's data path");
 }
 
+constexpr const char* kInstall = "to keep anything, and to have VMs: start again and choose the installation in the menu (PXE: blanket.install=auto on Linux' command line)";
+
 Check check_storage(const DoctorInputs& in) {
+    if (!in.pool && !in.live.empty()) return warning("storage", "no pool: a live system takes no disk, so it can have no VMs", kInstall);
     if (!in.pool) return failed("storage", std::format("no pool: {}", or_unknown(in.pool_error)), "systemctl status blanket-firstboot; lvs blanket");
     const PoolFacts& pool = *in.pool;
     const double percent = pool.size == 0 ? 100 : 100.0 * static_cast<double>(pool.used) / static_cast<double>(pool.size);
@@ -131,7 +134,10 @@ Check check_uplink(const DoctorInputs& in) {
 }
 
 Check check_disk(const DoctorInputs& in) {
+    if (!in.live.empty()) return warning("disk", std::format("live, started from {}: what is written stays in memory and is gone at the next start", in.live), kInstall);
     if (in.root_disk.name.empty()) return warning("disk", "the root file system's disk is not known", "lsblk");
+    if (!in.twin.empty())
+        return warning("disk", std::format("{}; {} is the same image: which of the two is started is chance", in.root_disk.name, in.twin), "take one of the two disks out of the machine, or wipe the copy: wipefs -a on its partitions and on the disk");
     return ok("disk", std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver));
 }
 
@@ -153,7 +159,8 @@ Check check_metadata(const DoctorInputs& in) {
     if (facts.chosen == "None") return ok("metadata", "no seed, and no provider whose metadata service is known: name, keys and network are the image's own");
     if (!facts.used.empty() && !facts.used.contains("DataSource" + facts.chosen))
         return warning("metadata", std::format("{} was expected, cloud-init went on with {}", facts.chosen, facts.used), "cloud-init status --long; does the provider's metadata service answer?");
-    return ok("metadata", facts.used.empty() ? facts.chosen : facts.used);
+    if (facts.used.empty()) return warning("metadata", std::format("{} was expected, and cloud-init has found nothing yet", facts.chosen), "cloud-init status --long; does the provider's metadata service answer?");
+    return ok("metadata", facts.used);
 }
 
 }  // namespace

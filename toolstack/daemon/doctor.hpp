@@ -82,6 +82,8 @@ struct DoctorInputs {
     std::string provider_xen;  // "xen 4.17" where the uplink modules are at work
     std::optional<WireguardFacts> wireguard;
     MetadataFacts metadata;
+    std::string twin;  // a partition with the same image as the root, "/dev/vdb3"
+    std::string live;  // what a live system was started from: "sr0", "network"; empty = it is on a disk of its own
 };
 
 // How gathering reaches the world; tests give a fake root and fake commands.

@@ -40,6 +40,8 @@ public:
         in_.provider_xen = line("/sys/bus/blanket/provider");
         wireguard();
         metadata();
+        in_.twin = line("/run/blanket/twin");
+        in_.live = line("/run/blanket-live/source");
         return std::move(in_);
     }
 
