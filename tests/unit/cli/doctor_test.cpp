@@ -73,10 +73,8 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.units["ovs-vswitchd.service"] = "failed"; }, "failed"},
         {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["openvswitch"].loaded = false; }, "not loaded"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
-        {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool.reset(), in.live = "sr0"; }, "live system"},
         {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.twin = "/dev/vdb3"; }, "/dev/vdb3 is the same image"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used.clear(); }, "found nothing yet"},
-        {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.live = "sr0"; }, "live, started from sr0"},
         {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.errors = {"Failed loading yaml blob", "more"}; }, "yaml blob (and 1 more)"},
@@ -108,6 +106,21 @@ TEST(Doctor, EachFaultIsFoundAlone) {
             EXPECT_FALSE(one.hint.empty()) << fault.text;
         }
     }
+}
+
+TEST(Doctor, ALiveSystemKeepsNothing) {
+    DoctorInputs in = healthy();
+    in.pool.reset();
+    in.live = "sr0";
+    unsigned warned = 0;
+    for (const auto& check : run_doctor(in)) {
+        if (check.status == CheckStatus::kOk) continue;
+        EXPECT_EQ(check.status, CheckStatus::kWarning) << check.name;
+        EXPECT_TRUE(check.name == "storage" || check.name == "disk") << check.name;
+        EXPECT_TRUE(check.detail.contains("live")) << check.detail;
+        ++warned;
+    }
+    EXPECT_EQ(warned, 2u);
 }
 
 TEST(Doctor, JsonHasTheApiForm) {
