@@ -31,6 +31,22 @@ Check check_xen(const DoctorInputs& in) {
     return ok("xen", std::format("Xen {}", version));
 }
 
+constexpr unsigned kOldBuildDays = 120;  // Xen's advisories come about every two months
+
+// Advisories since the build are not known here, as nothing is asked of the network: how old it is, and where to compare, is.
+Check check_xsa(const DoctorInputs& in) {
+    constexpr std::string_view kCompare = "compare with https://xenbits.xen.org/xsa/ and https://security-tracker.debian.org/tracker/source-package/xen";
+    if (!in.xen_build) return warning("xsa", "not known from which source this Xen was built", std::format("boot an image with /usr/share/blanket/xen-build.json; {}", kCompare));
+    const XenBuildFacts& build = *in.xen_build;
+    std::string text = std::format("Xen source {}", build.version);
+    if (!build.commit.empty()) text += std::format(" (commit {})", build.commit);
+    text += std::format(", {} days old, with Debian's fixes for {} advisories", build.age_days, build.advisories);
+    if (build.newest != 0) text += std::format(" up to XSA-{}", build.newest);
+    text += "; its shadow paging has no security support upstream (XSA-495)";
+    if (build.age_days > kOldBuildDays) return warning("xsa", text, std::format("{}; then build or fetch a newer image", kCompare));
+    return ok("xsa", std::format("{}; {}", text, kCompare));
+}
+
 Check check_log_dirty(const DoctorInputs& in) {
     if (!in.host) return failed("log-dirty", "not known: libvirt does not answer", "see the check 'libvirt'");
     if (!in.host->log_dirty) return failed("log-dirty", "this Xen has no shadow paging: no guest can be moved while it runs", "boot Blanket's own Xen");
@@ -123,6 +139,26 @@ Check check_clock(const DoctorInputs& in) {
     return ok("clock", "the clock is synchronised");
 }
 
+Check check_entropy(const DoctorInputs& in) {
+    constexpr unsigned kSeeded = 256;  // Linux since 5.18 counts no further
+    const std::string source = in.random_source.empty() ? "no hardware generator" : in.random_source;
+    if (!in.entropy) return warning("entropy", "not known whether the kernel's random generator is seeded", "cat /proc/sys/kernel/random/entropy_avail");
+    if (*in.entropy < kSeeded)
+        return warning("entropy", std::format("the kernel's random generator has {} of {} bits ({}): keys cannot be made yet", *in.entropy, kSeeded, source),
+                       "wait a minute; if it stays so, give the machine a virtio-rng device, or a processor with RDRAND");
+    return ok("entropy", std::format("the kernel's random generator is seeded ({})", source));
+}
+
+// Providers call it Trusted Launch (Azure) or Shielded VM (GCE).
+Check check_secure_boot(const DoctorInputs& in) {
+    if (!in.uefi) return ok("secure-boot", "BIOS has none");
+    if (in.secure_boot == SecureBoot::kOn)
+        return failed("secure-boot", "Secure Boot is on, and neither this image's boot loader nor its Xen is signed: its next boot may be refused, and Linux may refuse Blanket's own modules",
+                      "switch it off in the firmware; Azure: make the VM with --security-type Standard, not TrustedLaunch; GCE: --no-shielded-secure-boot; EC2: an AMI without uefi-data");
+    if (in.secure_boot == SecureBoot::kOff) return ok("secure-boot", "off");
+    return ok("secure-boot", "the firmware does not tell; it is not enforced, as this image is not signed and has booted");
+}
+
 Check check_uplink(const DoctorInputs& in) {
     if (in.uplink.name.empty()) return failed("uplink", "no interface has a default route", "name it in /etc/blanket/blanket.toml: [site] uplink = \"...\"");
     const std::string text = std::format("{} ({}), {}, MTU {}", in.uplink.name, in.uplink.driver.empty() ? "driver unknown" : in.uplink.driver,
@@ -183,10 +219,10 @@ Json to_json(const std::vector<Check>& checks) {
 std::vector<Check> run_doctor(const DoctorInputs& in) {
     std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
-    return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in), check_records(in),
-            check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),
-            ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider), check_metadata(in)};
+    return {check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
+            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_records(in),
+            check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in)};
 }
 
 std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {
