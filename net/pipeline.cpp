@@ -10,7 +10,6 @@ namespace {
 using enum Action::Op;
 
 constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68;
-constexpr std::uint32_t kLinkLocal = 169u << 24 | 254u << 16;
 constexpr std::uint8_t kEchoReply = 0, kEchoRequest = 8;
 
 Action go(Table table) { return {kGoto, static_cast<std::uint64_t>(table)}; }
@@ -49,11 +48,13 @@ void add_always(std::vector<Flow>& flows, std::uint32_t tunnel) {
         flows.push_back(make(number, 0, {}, std::move(actions)));
     }
     if (tunnel != 0) flows.push_back(make(Table::kClassify, 100, from_port(tunnel), {{kTunnelMetadata}, go(Table::kTunnelIngress)}));
-    Match local;
-    local.ether_type = EtherType::kIpv4;
-    local.ip_dst = kLinkLocal;
-    local.ip_dst_prefix = 16;
-    flows.push_back(make(Table::kPolicy, 300, local, {}));
+    for (const Cidr& range : kMetadataAddresses) {  // before all else, whatever a net's own addresses are
+        Match match;
+        match.ether_type = EtherType::kIpv4;
+        match.ip_dst = range.base;
+        match.ip_dst_prefix = range.prefix;
+        flows.push_back(make(Table::kPolicy, 500, match, {}));
+    }
 }
 
 // What a VM may reach of this host, and what the host may send: see README.md, "The gateway".
@@ -76,6 +77,7 @@ void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint
     };
     Match discover = udp(vni, kDhcpClient, kDhcpServer);
     discover.eth_dst = kBroadcastMac;
+    discover.ip_dst = 0xffff'ffff;  // nothing that the host would think of routing
     flows.push_back(make(Table::kPolicy, 400, discover, {{kOutput, port}}));
     to_gateway(udp(vni, kDhcpClient, kDhcpServer));
     for (const std::uint8_t type : {kEchoRequest, kEchoReply}) {

@@ -47,4 +47,9 @@ Result<Cidr> parse_cidr(std::string_view text) {
     return Cidr{base, static_cast<unsigned>(prefix)};
 }
 
+bool overlap(const Cidr& a, const Cidr& b) {
+    const unsigned shorter = std::min(a.prefix, b.prefix);
+    return shorter == 0 || (a.base ^ b.base) >> (32 - shorter) == 0;
+}
+
 }  // namespace blanket

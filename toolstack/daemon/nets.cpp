@@ -14,6 +14,10 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     BLANKET_CHECK(check_name(net.name, "network"));
     BLANKET_TRY(net.cidr, json_string(body, "cidr"));
     BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
+    for (const Cidr& metadata : kMetadataAddresses)
+        if (overlap(cidr, metadata))
+            return fail_hint(Kind::kInvalid, std::format("network {} covers {}/{}, where providers' metadata services answer", net.cidr, format_ipv4(metadata.base), metadata.prefix),
+                             "choose private addresses: --cidr 10.42.0.0/24");
     net.gateway = format_ipv4(cidr.base + 1);
     BLANKET_CHECK(app.world.refresh());
     if (app.world.net(net.name))
