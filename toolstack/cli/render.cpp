@@ -204,6 +204,11 @@ Fields vm_fields(const Json& vm) {
         fields.emplace_back("fork", std::format("at {}, epoch {}, since {} (vm drop-fork)", text(fork, "site"), text(fork, "epoch"), text(fork, "since")));
     if (const Json& standby = field(vm, "standby"); standby.is_object())
         fields.emplace_back("standby", std::format("at {}, disk of epoch {}, as of {}", text(standby, "site"), text(standby, "epoch"), text(standby, "since")));
+    if (const Json& seed = field(vm, "seed"); seed.is_object()) {
+        const std::string sum = text(seed, "sha256");
+        fields.emplace_back("seed", std::format("host name {}, {} ssh keys, {}", text(seed, "hostname"), text(seed, "ssh_keys"),
+                                                sum.empty() ? "no user-data" : std::format("user-data of {} (sha256 {})", bytes(seed, "size"), sum)));
+    }
     for (const auto& nic : field(vm, "nics")) fields.emplace_back("nic", std::format("{} {} {}", text(nic, "net"), text(nic, "ip"), text(nic, "mac")));
     for (const auto& volume : field(vm, "volumes")) {
         const std::string image = text(volume, "image");

@@ -12,6 +12,7 @@
 
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/result.hpp"
+#include "toolstack/core/seed.hpp"
 
 namespace blanket {
 
@@ -84,6 +85,7 @@ struct VmRecord {
     std::string policy = kKeepRunning;  // or kPause: what happens where the registry is out of reach
     std::vector<Fork> forks;            // one per site at most
     std::optional<Standby> standby;     // only with the policy `pause`: where the VM was last
+    std::optional<SeedFacts> seed;      // what its cloud-init is told at the first boot; the content is apart (seed.hpp)
     std::string created;                // RFC 3339, UTC
     bool operator==(const VmRecord&) const = default;
 };

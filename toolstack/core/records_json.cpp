@@ -67,6 +67,7 @@ Json to_json(const VmRecord& vm) {
                {"volumes", Json::array()}};
     for (const auto& fork : vm.forks) value["forks"].push_back({{"site", fork.site}, {"epoch", fork.epoch}, {"since", fork.since}});
     if (vm.standby) value["standby"] = {{"site", vm.standby->site}, {"epoch", vm.standby->epoch}, {"since", vm.standby->since}};
+    if (vm.seed) value["seed"] = to_json(*vm.seed);
     if (vm.migration) value["migration"] = {{"id", vm.migration->id}, {"target", vm.migration->target}};
     for (const auto& nic : vm.nics) value["nics"].push_back({{"net", nic.net}, {"mac", nic.mac}, {"ip", nic.ip}});
     for (const auto& volume : vm.volumes)
@@ -107,6 +108,9 @@ Result<VmRecord> parse_vm(const Json& value) {
         standby.since = json_string_or(*it, "since", "");
         if (standby.site == vm.owner) return fail(Kind::kInvalid, "record of VM '{}' names its owner '{}' as its standby", vm.name, standby.site);
         vm.standby = standby;
+    }
+    if (const auto it = value.find("seed"); it != value.end()) {
+        BLANKET_TRY(vm.seed, parse_seed_facts(*it));
     }
     vm.created = json_string_or(value, "created", "");
     if (const auto it = value.find("migration"); it != value.end() && it->is_object()) {

@@ -52,7 +52,7 @@ protected:
 constexpr const char* kVm = R"({"uuid":"6f1b2a3c-0000-4000-8000-000000000001","name":"web","owner":"east","epoch":3,"phase":"running","memory_mib":256,"vcpus":1,
     "definition":"<domain type='xen'>\n  <name>web</name>\n</domain>\n","cpu_features":["aes","sse2"],"nics":[{"net":"lan","mac":"02:00:00:00:00:01","ip":"10.1.0.2"}],
     "volumes":[{"id":"v1","image":"0123456789abcdef0123456789abcdef","size":2147483648,"target":"xvda"}],"policy":"keep-running-no-failover",
-    "created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
+    "seed":{"hostname":"web","sha256":"89abcdef89abcdef","size":1200,"ssh_keys":2},"created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
 
 void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0", 200, R"({"api":"1.0","version":"0.1.0","site":"east","federation":"mycloud"})");
@@ -222,6 +222,40 @@ TEST_F(Program, DryRunShowsStepsAndChangesNothing) {
               (Json{{"name", "web"}, {"image", "debian"}, {"memory_mib", 256u}, {"vcpus", 1u}, {"disk_bytes", 2147483648u}, {"net", "lan"}, {"policy", "keep-running-no-failover"}}));
     daemon.on("DELETE /1.0/vms/web?dry_run=1", 200, steps);
     EXPECT_EQ(Json::parse(blanket({"vm", "destroy", "web", "--delete", "--dry-run", "-o", "json"}).out), Json::parse(steps));
+}
+
+TEST_F(Program, CreateSendsTheSeedAndNamesWhatIsWrongWithIt) {
+    const std::string data = daemon.folder() + "/user-data", key = daemon.folder() + "/key.pub";
+    const std::string one = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nYnRiw4uVQZ3lJcYgFZ6nq0n0mTq1oYw2f8m1w0aB me";
+    ASSERT_TRUE(write_file(key, one + "\n"));
+    daemon.on("POST /1.0/vms?dry_run=1", 200, R"({"steps":["define web"]})");
+    const auto create = [&](const std::string& text, Argv more) {
+        EXPECT_TRUE(write_file(data, text));
+        Argv words{"vm", "create", "my_web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan", "--dry-run"};
+        words.insert(words.end(), more.begin(), more.end());
+        return blanket(words);
+    };
+    const Output good = create("#cloud-config\n", {"--user-data", data, "--ssh-key", key, "--ssh-key", key});
+    EXPECT_EQ(good.status, 0) << good.err;
+    EXPECT_EQ(good.err, "");
+    EXPECT_EQ(daemon.asked().back().body["seed"], (Json{{"hostname", "my-web"}, {"user_data", "#cloud-config\n"}, {"ssh_keys", {one, one}}}));
+    EXPECT_EQ(create("", {"--hostname", "web.example.org"}).status, 0);
+    EXPECT_EQ(daemon.asked().back().body["seed"], (Json{{"hostname", "web.example.org"}, {"user_data", ""}, {"ssh_keys", Json::array()}}));
+    const Output doubtful = create("packages: [nginx]\n", {"--user-data", data});
+    EXPECT_EQ(doubtful.status, 0);
+    EXPECT_TRUE(doubtful.err.contains("warning") && doubtful.err.contains("#cloud-config")) << doubtful.err;
+    const auto sent = [&] { return std::ranges::count(daemon.asked(), "POST", &FakeDaemon::Asked::method); };
+    const auto before = sent();
+    const Output big = create(std::string(70'000, 'a'), {"--user-data", data});
+    EXPECT_EQ(big.status, 2);
+    EXPECT_TRUE(big.err.contains("70000 bytes") && big.err.contains("next:")) << big.err;
+    EXPECT_EQ(create(std::string("\0\1", 2), {"--user-data", data}).status, 2);
+    EXPECT_EQ(create("", {"--user-data", data + ".no"}).status, 3);
+    EXPECT_EQ(create("", {"--user-data", daemon.folder()}).status, 1);
+    EXPECT_EQ(create("secret", {"--ssh-key", data}).status, 2);
+    EXPECT_FALSE(create("secret", {"--ssh-key", data}).err.contains("secret"));
+    EXPECT_EQ(create("", {"--hostname", "not a name"}).status, 2);
+    EXPECT_EQ(sent(), before);  // refused here
 }
 
 TEST_F(Program, CreateWithStartIsTwoJobs) {
