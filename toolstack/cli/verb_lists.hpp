@@ -14,6 +14,7 @@ std::vector<VerbSpec> site_verbs();
 std::vector<VerbSpec> image_verbs();
 std::vector<VerbSpec> net_verbs();
 std::vector<VerbSpec> vm_verbs();
+std::vector<VerbSpec> host_verbs();
 std::vector<VerbSpec> job_verbs();
 std::vector<VerbSpec> events_verbs();
 std::vector<VerbSpec> uplink_verbs();
