@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Syntax of MAC and IPv4 addresses: canonical form only, since they go into flows, XML and configuration files.
+#include <algorithm>
 #include <format>
 
 #include "toolstack/base/text.hpp"

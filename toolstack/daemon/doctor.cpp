@@ -226,34 +226,34 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
 }
 
 std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {
-    struct Rule {
+    struct Marks {
         std::string_view vendor, product, bios, tag;  // each must be contained; empty = anything
         std::string_view name;
     };
-    static constexpr std::array kRules{
-        Rule{"Amazon EC2", "", "", "", "Amazon EC2 (Nitro)"},
-        Rule{"Xen", "", "amazon", "", "Amazon EC2 (Xen)"},
-        Rule{"", "Google Compute Engine", "", "", "Google Compute Engine"},
-        Rule{"Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77", "Microsoft Azure"},
-        Rule{"Microsoft Corporation", "Virtual Machine", "", "", "Hyper-V"},
-        Rule{"", "", "", "OracleCloud.com", "Oracle Cloud"},
-        Rule{"Alibaba Cloud", "", "", "", "Alibaba Cloud"},
-        Rule{"DigitalOcean", "", "", "", "DigitalOcean"},
-        Rule{"Hetzner", "", "", "", "Hetzner Cloud"},
-        Rule{"Scaleway", "", "", "", "Scaleway"},
-        Rule{"Vultr", "", "", "", "Vultr"},
-        Rule{"Linode", "", "", "", "Akamai (Linode)"},
-        Rule{"Akamai", "", "", "", "Akamai (Linode)"},
-        Rule{"UpCloud", "", "", "", "UpCloud"},
-        Rule{"Exoscale", "", "", "", "Exoscale"},
-        Rule{"", "OpenStack", "", "", "OpenStack"},
-        Rule{"VMware", "", "", "", "VMware"},
-        Rule{"innotek", "", "", "", "VirtualBox"},
-        Rule{"Xen", "HVM domU", "", "", "Xen (HVM)"},
-        Rule{"QEMU", "", "", "", "QEMU or KVM"},
-        Rule{"", "KVM", "", "", "QEMU or KVM"},
+    static constexpr std::array kMarks{
+        Marks{"Amazon EC2", "", "", "", "Amazon EC2 (Nitro)"},
+        Marks{"Xen", "", "amazon", "", "Amazon EC2 (Xen)"},
+        Marks{"", "Google Compute Engine", "", "", "Google Compute Engine"},
+        Marks{"Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77", "Microsoft Azure"},
+        Marks{"Microsoft Corporation", "Virtual Machine", "", "", "Hyper-V"},
+        Marks{"", "", "", "OracleCloud.com", "Oracle Cloud"},
+        Marks{"Alibaba Cloud", "", "", "", "Alibaba Cloud"},
+        Marks{"DigitalOcean", "", "", "", "DigitalOcean"},
+        Marks{"Hetzner", "", "", "", "Hetzner Cloud"},
+        Marks{"Scaleway", "", "", "", "Scaleway"},
+        Marks{"Vultr", "", "", "", "Vultr"},
+        Marks{"Linode", "", "", "", "Akamai (Linode)"},
+        Marks{"Akamai", "", "", "", "Akamai (Linode)"},
+        Marks{"UpCloud", "", "", "", "UpCloud"},
+        Marks{"Exoscale", "", "", "", "Exoscale"},
+        Marks{"", "OpenStack", "", "", "OpenStack"},
+        Marks{"VMware", "", "", "", "VMware"},
+        Marks{"innotek", "", "", "", "VirtualBox"},
+        Marks{"Xen", "HVM domU", "", "", "Xen (HVM)"},
+        Marks{"QEMU", "", "", "", "QEMU or KVM"},
+        Marks{"", "KVM", "", "", "QEMU or KVM"},
     };
-    for (const auto& rule : kRules)
+    for (const auto& rule : kMarks)
         if (vendor.contains(rule.vendor) && product.contains(rule.product) && bios.contains(rule.bios) && tag.contains(rule.tag)) return std::string(rule.name);
     if (vendor.empty() && product.empty()) return "unknown: the firmware does not name itself";
     return std::format("bare metal or unknown: {}", trim(std::format("{} {}", vendor, product)));

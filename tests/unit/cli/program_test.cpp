@@ -2,6 +2,7 @@
 // The real program against a fake daemon: golden texts, requests sent, exit codes, jobs, Ctrl-C. BLANKET_UPDATE_GOLDEN=1 writes the golden files anew.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>

@@ -2,6 +2,7 @@
 // Seeds at a site, and the hypervisor that provides them, over fakes: when a device is there, what it is made of, and when it goes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <sys/stat.h>
 
