@@ -27,6 +27,9 @@ struct Clouds {
     Result<Json> guest(const std::string& site, const VmView& vm, const std::string& method, const std::string& target);  // JSON answers of demo-guest
 };
 
+// VM web's user-data: on its seed disk wherever it runs, and in nothing that a command shows.
+constexpr const char* kUserData = "#cloud-config\nruncmd: [[echo, the-seed-is-read]]\n";
+
 // The plaintext that must not be seen between the sites, and the one that the lab sends there itself to prove that it would be seen.
 std::vector<std::string> forbidden_plaintext();
 constexpr const char* kCanary = "BLANKET-DEMO-CANARY";

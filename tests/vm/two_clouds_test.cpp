@@ -74,6 +74,7 @@ protected:
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
         expect(check_same_vm(*clouds_, to));
+        expect(check_seed(*clouds_, to));
         expect(check_no_trace(*clouds_, from));
     }
 
