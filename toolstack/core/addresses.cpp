@@ -53,4 +53,9 @@ bool overlap(const Cidr& a, const Cidr& b) {
     return shorter == 0 || (a.base ^ b.base) >> (32 - shorter) == 0;
 }
 
+bool inside(const Cidr& cidr, std::uint32_t ip) {
+    const std::uint32_t host = 0xffff'ffffu >> cidr.prefix;
+    return (ip & ~host) == cidr.base && (ip & host) != 0 && (ip & host) != host;
+}
+
 }  // namespace blanket

@@ -13,6 +13,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/result.hpp"
 #include "toolstack/core/seed.hpp"
+#include "toolstack/core/security_groups.hpp"
 
 namespace blanket {
 
@@ -118,6 +119,7 @@ struct Net {
     std::string cidr;        // 10.1.0.0/24
     std::string gateway;     // 10.1.0.1
     std::uint32_t mtu = 1390;  // what guests get
+    std::vector<SecurityGroup> groups;
     bool operator==(const Net&) const = default;
 };
 
@@ -168,6 +170,7 @@ inline constexpr std::array kMetadataAddresses{Cidr{169u << 24 | 254u << 16, 16}
                                                Cidr{168u << 24 | 63u << 16 | 129u << 8 | 16u, 32},     // Azure's host
                                                Cidr{100u << 24 | 100u << 16 | 100u << 8 | 200u, 32}};  // Alibaba Cloud
 bool overlap(const Cidr& a, const Cidr& b);
+bool inside(const Cidr& cidr, std::uint32_t ip);  // as a host's address: neither the first nor the last
 
 // Lowest free host address of the net (gateway and broadcast excluded), given those in use; kConflict when it is full.
 Result<std::string> allocate_ip(const Net& net, const std::vector<VmRecord>& vms);

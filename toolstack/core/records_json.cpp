@@ -189,7 +189,9 @@ Result<Site> parse_site(const Json& value) {
 }
 
 Json to_json(const Net& net) {
-    return {{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
+    Json value{{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
+    for (const auto& group : net.groups) value["groups"].push_back(to_json(group));
+    return value;
 }
 
 Result<Net> parse_net(const Json& value) {
@@ -204,6 +206,9 @@ Result<Net> parse_net(const Json& value) {
         return fail(Kind::kInvalid, "gateway {} is outside of network {}", net.gateway, net.cidr);
     BLANKET_TRY(net.mtu, number32(value, "mtu", 9000));
     if (net.mtu < 576) return fail(Kind::kInvalid, "MTU {} of network '{}' is below 576", net.mtu, net.name);
+    if (const auto groups = value.find("groups"); groups != value.end()) {
+        BLANKET_TRY(net.groups, parse_groups(*groups));
+    }
     return net;
 }
 
