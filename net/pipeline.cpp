@@ -2,6 +2,7 @@
 // The flows of the overlay, table by table; the drawing is in README.md. Part of model.hpp.
 #include <algorithm>
 
+#include "net/groups.hpp"
 #include "net/redirect.hpp"
 
 namespace blanket::net {
@@ -43,11 +44,13 @@ void add_always(std::vector<Flow>& flows, std::uint32_t tunnel) {
     for (std::uint8_t table = 0; table < kTables; ++table) {
         const auto number = static_cast<Table>(table);
         std::vector<Action> actions;  // drop
-        if (number == Table::kPolicy) actions = {go(Table::kRemote)};
-        if (number == Table::kRemote) actions = {go(Table::kLocal)};
+        if (number >= Table::kPolicy && number < Table::kLocal) actions = {go(static_cast<Table>(table + 1))};
         flows.push_back(make(number, 0, {}, std::move(actions)));
     }
-    if (tunnel != 0) flows.push_back(make(Table::kClassify, 100, from_port(tunnel), {{kTunnelMetadata}, go(Table::kTunnelIngress)}));
+    if (tunnel != 0) {
+        flows.push_back(make(Table::kClassify, 100, from_port(tunnel), {{kTunnelMetadata}, go(Table::kTunnelIngress)}));
+        flows.push_back(make(Table::kRemote, 300, from_port(tunnel), {go(Table::kLocal)}));  // what came by the tunnel leaves by it only through a redirect
+    }
     for (const Cidr& range : kMetadataAddresses) {  // before all else, whatever a net's own addresses are
         Match match;
         match.ether_type = EtherType::kIpv4;
@@ -196,6 +199,9 @@ std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warni
             add_gateway(flows, gateway, port->second, endpoints);
     }
     for (const auto& endpoint : endpoints) add_endpoint(flows, endpoint, world.ports.tunnel);
+    for (const auto& net : world.nets)
+        if (std::ranges::find(gateways, net.vni, &GatewayPort::vni) != gateways.end())
+            for (auto& flow : group_flows(net, endpoints)) flows.push_back(std::move(flow));
 
     struct Keyed {
         std::string match;

@@ -8,7 +8,6 @@
 
 namespace blanket {
 
-
 // kInvalid: the range belongs to the sites themselves (the tunnel's addresses, loopback, link-local, multicast) or holds a site's own address, which its host
 // could not reach any more. kConflict: it overlaps another network's, unless `same_addresses`: such networks are isolated all the same, but a host
 // reaches the VMs of only one of them.
