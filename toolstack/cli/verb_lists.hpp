@@ -13,6 +13,7 @@ std::vector<VerbSpec> federation_verbs();
 std::vector<VerbSpec> site_verbs();
 std::vector<VerbSpec> image_verbs();
 std::vector<VerbSpec> net_verbs();
+std::vector<VerbSpec> security_group_verbs();
 std::vector<VerbSpec> vm_verbs();
 std::vector<VerbSpec> host_verbs();
 std::vector<VerbSpec> job_verbs();

@@ -18,6 +18,7 @@
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
+#include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
@@ -211,6 +212,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
     hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };

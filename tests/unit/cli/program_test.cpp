@@ -63,7 +63,13 @@ void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0/sites", 200, R"({"sites":[{"name":"east","index":1,"address":"192.0.2.1","wireguard_key":"k1","role":"voter","version":"0.1.0","member":1,"state":"joined"},
         {"name":"west","index":2,"address":"198.51.100.7","wireguard_key":"k2","role":"voter","version":"0.1.0","member":2,"state":"joined"}]})");
     daemon.on("GET /1.0/images", 200, R"({"images":[{"name":"debian","sha256":"0123456789abcdef0123456789abcdef","size":1073741824,"sites":["east","west"]}]})");
-    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390}]})");
+    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"groups":[
+        {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
+        {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
+        {"name":"office","everybody":true,"vms":[],"rules":[]}]}]})");
+    daemon.on("GET /1.0/trace?from=web&to=10.1.0.3&proto=tcp&port=443", 200, R"x({"trace":{"net":"lan","from":"web","from_ip":"10.1.0.2","to_ip":"10.1.0.3","verdict":"dropped","answer":"",
+        "reason":"VM 'database' is stopped","next":"blanket vm start database","hops":[{"way":"there","site":"east","table":"classify","entry":"in_port=5 (priority 100)","verdict":"goes on to remote","installed":"yes"},
+        {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
     daemon.on("GET /1.0/federation", 200, R"({"federation":{"name":"mycloud","id":"f00d","sites":["east","west"],"members":[{"name":"east","role":"voter","healthy":true},
         {"name":"witness","role":"voter","healthy":false}]}})");
     daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
@@ -106,6 +112,8 @@ TEST_F(Program, Tables) {
     daemon.on("GET /1.0/jobs/j1", 200, kDone);
     std::string text;
     for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"},
+                                               {"security-group", "list"}, {"security-group", "show", "lan", "web"}, {"security-group", "show", "lan", "office"},
+                                               {"net", "trace", "web", "--to", "10.1.0.3", "--proto", "tcp", "--port", "443"},
                                                {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"uplink", "list"}, {"uplink", "stat"}, {"path", "list"}, {"vm", "show", "web", "-o", "yaml"}})
         text += all(words);
     expect_golden("tables.txt", text);
@@ -167,6 +175,29 @@ TEST_F(Program, MigrationIsWatchedToItsEnd) {
     EXPECT_TRUE(asked[2].path.starts_with("/1.0/jobs/j1?after=2&wait_s=")) << asked[2].path;
     EXPECT_EQ(Json::parse(blanket({"vm", "migrate", "web", "west", "-q", "-o", "json"}).out), Json::parse(kDone));
     EXPECT_EQ(blanket({"job", "watch", "j1", "-q"}).err, "");
+}
+
+TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {
+    const std::string reply = R"({"net":"lan","group":{"name":"web","everybody":false,"vms":[],"rules":[{"direction":"ingress","proto":"tcp","ports":"80"}]}})";
+    daemon.on("POST /1.0/nets/lan/groups", 200, reply);
+    daemon.on("POST /1.0/nets/lan/groups/web/rules", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web/rules/2", 200, reply);
+    daemon.on("POST /1.0/nets/lan/groups/web/vms", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web/vms/web1", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web", 200, R"({"net":"lan","group":null})");
+    for (const Argv& words : std::vector<Argv>{{"security-group", "create", "lan", "web", "--all-vms"}, {"security-group", "add-rule", "lan", "web", "ingress", "--proto", "tcp", "--port", "80", "--remote", "10.1.0.0/28"},
+                                               {"security-group", "remove-rule", "lan", "web", "2"}, {"security-group", "attach", "lan", "web", "web1"}, {"security-group", "detach", "lan", "web", "web1"},
+                                               {"security-group", "delete", "lan", "web"}}) {
+        const Output output = blanket(words);
+        EXPECT_EQ(output.status, 0) << to_string(words) << output.err;
+        EXPECT_EQ(output.out.contains("ingress"), words[1] != "delete") << output.out;
+    }
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 6u);
+    EXPECT_EQ(asked[0].body, (Json{{"name", "web"}, {"everybody", true}}));
+    EXPECT_EQ(asked[1].body, (Json{{"direction", "ingress"}, {"proto", "tcp"}, {"ports", "80"}, {"established", false}, {"remote", "10.1.0.0/28"}, {"remote_group", ""}}));
+    EXPECT_EQ(asked[3].body, (Json{{"vm", "web1"}}));
+    EXPECT_EQ(asked[2].path, "/1.0/nets/lan/groups/web/rules/2");
 }
 
 TEST_F(Program, NoWaitPrintsOnlyTheId) {
