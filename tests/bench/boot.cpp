@@ -71,6 +71,7 @@ double median(std::vector<double> values) {
 Result<int> run_bench(const std::vector<std::string>& args, const std::string&) {
     std::uint64_t runs = 1;
     BLANKET_TRY(const lab::ToolOptions options, lab::parse_tool(args, "bench-boot", {{"--runs", lab::take_number(runs, 1, 20, "number of runs")}}));
+    BLANKET_CHECK(run({"ip", "link", "set", "lo", "up"}));  // ./dev bench runs in a network of its own
     BLANKET_TRY(const std::string cidata, seed());
     std::vector<NamedBoot> boots;
     std::vector<double> first, next;
