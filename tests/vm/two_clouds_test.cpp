@@ -116,7 +116,7 @@ TEST_F(TwoClouds, ATokenWorksOnce) {
 
 TEST_F(TwoClouds, VmsServe) {
     ASSERT_DONE(add_image(*clouds_, setting("BLANKET_DOMU")));
-    ASSERT_DONE(create_vms(*clouds_));
+    ASSERT_DONE(create_vms(*clouds_, true, true));
     ASSERT_DONE(start_traffic(*clouds_));
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
