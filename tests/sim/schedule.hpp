@@ -7,8 +7,7 @@
 namespace blanket::sim {
 
 // What an operator says at a moment.
-// kPowerOff and kVirshStart pass blanketd by; kNothing is a moment that faults are counted from.
-enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover, kPowerOff, kVirshStart, kNothing };
+enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover, kPowerOff, kVirshStart };  // the last two pass blanketd by
 std::string_view to_string(OrderKind kind);
 struct Order {
     Time when = 0;
