@@ -76,6 +76,7 @@ void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind ki
             world.may_be_stopped = true;
             world.power_off_guest(owner);
             break;
+        case OrderKind::kNothing: break;
         case OrderKind::kVirshStart:
             if (world.record->value.phase == Phase::kStopped) world.virsh_start(owner);
             break;
@@ -85,7 +86,7 @@ void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind ki
 }  // namespace
 
 std::string_view to_string(OrderKind kind) {
-    static constexpr std::array<std::string_view, 6> kNames{"stop", "start", "delete", "recover --accept-loss", "poweroff in the guest", "virsh start"};
+    static constexpr std::array<std::string_view, 7> kNames{"stop", "start", "delete", "recover --accept-loss", "poweroff in the guest", "virsh start", "nothing"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -221,13 +222,34 @@ Schedule draw(std::uint64_t seed) {
         fault.kind = FaultKind::kRegistryBack;
         fault.call = 330 + below(400);
     }
-    if (below(16) == 0) {  // a start whose steps hang, at a site that nobody hears meanwhile: it may be taken over before it comes to run the VM
+    if (below(12) == 0) {  // a start that goes wrong
         const Time when = static_cast<Time>(25'000 + below(35'000)) * kMs;
         Order start{when + static_cast<Time>(5'000 + below(10'000)) * kMs, OrderKind::kStart};
-        for (const FaultKind kind : {FaultKind::kStepHangs, FaultKind::kIsolate})
-            start.faults.push_back({.call = 1 + below(20), .kind = kind, .site = static_cast<int>(below(kSites)), .duration = static_cast<Time>(60 + below(240)) * kSecond});
+        const auto meets = [&](FaultKind kind, bool after) {
+            start.faults.push_back({.call = 1 + below(20), .after = after, .kind = kind, .site = static_cast<int>(below(kSites)), .duration = static_cast<Time>(60 + below(240)) * kSecond});
+        };
+        if (below(3) == 0) {
+            meets(FaultKind::kAnswerLost, true);
+        } else {  // its steps hang at a site that nobody hears meanwhile: it may be taken over before it comes to run the VM
+            meets(FaultKind::kStepHangs, false);
+            meets(FaultKind::kIsolate, false);
+        }
         schedule.orders.push_back({when, OrderKind::kStop});
         schedule.orders.push_back(std::move(start));
+    }
+    if (below(20) == 0) {  // a guest crashes, and an answer of its new start is lost
+        const std::uint64_t call = 20 + below(380);
+        schedule.faults.push_back({.call = call, .kind = FaultKind::kGuestCrash, .site = static_cast<int>(below(kSites))});
+        schedule.faults.push_back({.call = call + 1 + below(20), .after = true, .kind = FaultKind::kAnswerLost});
+    }
+    if (below(24) == 0) {  // an owner that is silent for as long as it may, and is back while a slow standby takes over
+        const Time when = static_cast<Time>(10'000 + below(14'000)) * kMs;
+        const auto lasts = [&](std::uint64_t least, std::uint64_t more) { return static_cast<Time>(least + below(more)) * kMs; };
+        Order silence{when, OrderKind::kNothing}, slow{when + lasts(58'000, 8'000), OrderKind::kNothing};
+        silence.faults.push_back({.call = 1, .kind = FaultKind::kIsolate, .site = static_cast<int>(below(kSites)), .duration = lasts(56'000, 12'000)});
+        slow.faults.push_back({.call = 1 + below(6), .kind = FaultKind::kStepHangs, .duration = lasts(500, 8'000)});
+        schedule.orders.push_back(std::move(silence));
+        schedule.orders.push_back(std::move(slow));
     }
     std::ranges::sort(schedule.orders, {}, &Order::when);
     return schedule;

@@ -11,6 +11,8 @@ namespace {
 constexpr Time kGuestPeriod = 40 * kMs, kGuestAtRest = kSecond;
 constexpr Time kMirrorPeriod = 30 * kMs, kMirrorAtRest = 500 * kMs, kMirrorLate = 3 * kSecond;
 constexpr Time kMirrorPatience = 6 * kSecond;  // DRBD's ping timeouts
+constexpr Time kWatchdog = 30 * kSecond;       // Xen's: what ends a guard whose own call hangs
+constexpr Time kHangSlack = 6 * kSecond;
 
 bool disk_holds(const Disk& disk, std::uint32_t acknowledged) {
     const std::uint32_t first = acknowledged > kBlocks ? acknowledged - kBlocks + 1 : 1;
@@ -51,6 +53,8 @@ bool World::linked(int a, int b) const {
 }
 
 bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (joined(site, 1 - site) || joined(site, kWitness)); }
+
+bool World::hangs(int site) const { return hosts[static_cast<std::size_t>(site)].hangs_until + kHangSlack > time.now(); }
 
 bool World::answers(int asker, int site) const { return joined(asker, site) && executes(site) && time.alive(site) && !time.paused(site); }
 
@@ -154,7 +158,8 @@ void World::taken_over(const VmRecord& vm) {
 
 bool World::just_thawed(int site) const {
     const Host& host = hosts[static_cast<std::size_t>(site)];
-    return take_overs > 0 && record && record->value.owner != site_name(site) && host.frozen_until > 0 && time.now() - host.frozen_until < 3 * kSecond;
+    const Time limit = 3 * kSecond + (hangs(site) ? kWatchdog : 0);
+    return take_overs > 0 && record && record->value.owner != site_name(site) && host.frozen_until > 0 && time.now() - host.frozen_until < limit;
 }
 
 void World::write_record(int site, VmRecord vm) {
@@ -338,13 +343,13 @@ void World::guest_resumes(int site, Domain& domain) {
 // I6: with the policy `pause`, nothing is written where the registry is out of reach for longer than the margin, as long as blanketd is there to see it. Where
 // a call hangs it may be the guard's own: then Xen's watchdog ends it.
 void World::check_guard(int site) {
-    constexpr Time kMargin = 15 * kSecond, kWatchdog = 30 * kSecond, kSlack = 6 * kSecond;  // a look each second, a pause that takes its time, clocks that go 2 % slower
+    constexpr Time kMargin = 15 * kSecond, kSlack = 6 * kSecond;  // a look each second, a pause that takes its time, clocks that go 2 % slower
     Host& host = hosts[static_cast<std::size_t>(site)];
     if (quorum(site)) host.without_quorum_since = -1;
     else if (host.without_quorum_since < 0) host.without_quorum_since = time.now();
     if (!time.alive(site) || time.paused(site)) host.agent_since = time.now();
     if (record && record->value.policy != kPause) return;
-    const Time limit = kMargin + kSlack + (host.hangs_until + kSlack > time.now() ? kWatchdog : 0);
+    const Time limit = kMargin + kSlack + (hangs(site) ? kWatchdog : 0);
     if (host.without_quorum_since < 0 || time.now() - std::max(host.without_quorum_since, host.agent_since) < limit) return;
     const auto domain = host.domains.find(kUuid);
     const auto disk = host.disks.find(kVolume);

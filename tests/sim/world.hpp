@@ -123,6 +123,7 @@ public:
     [[nodiscard]] bool quorum(int site) const;
     [[nodiscard]] bool answers(int asker, int site) const;  // its blanketd, to the other's
     [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
+    [[nodiscard]] bool hangs(int site) const;     // one of its blanketd's calls does, or did a moment ago
     // Another site took the VM over while this host was frozen; it may not know yet, for a moment. What its copy does goes to its own disk.
     [[nodiscard]] bool just_thawed(int site) const;
     void changed_record();

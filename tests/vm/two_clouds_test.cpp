@@ -74,6 +74,7 @@ protected:
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
         expect(check_same_vm(*clouds_, to));
+        expect(check_seed(*clouds_, to));
         expect(check_no_trace(*clouds_, from));
     }
 
@@ -115,7 +116,7 @@ TEST_F(TwoClouds, ATokenWorksOnce) {
 
 TEST_F(TwoClouds, VmsServe) {
     ASSERT_DONE(add_image(*clouds_, setting("BLANKET_DOMU")));
-    ASSERT_DONE(create_vms(*clouds_));
+    ASSERT_DONE(create_vms(*clouds_, true, true));
     ASSERT_DONE(start_traffic(*clouds_));
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);

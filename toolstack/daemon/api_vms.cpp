@@ -4,6 +4,7 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/daemon/drain.hpp"
 #include "toolstack/daemon/world.hpp"
 
 namespace blanket {
@@ -86,6 +87,10 @@ void bind_vms(RestServer& server, App& app) {
         BLANKET_TRY(const Json body, request.json());
         BLANKET_CHECK(app.world.refresh());
         return import_vm(app, body, is_dry_run(request));
+    }), Access::kLocal);
+    server.route("POST", "/1.0/drain", respond_job([&](const RestRequest& request) -> Result<Answer> {
+        BLANKET_TRY(const Json body, request.json());
+        return drain_host(app, json_string_or(body, "to", ""), is_dry_run(request));
     }), Access::kLocal);
     // Here, whoever the owner is.
     server.route("POST", "/1.0/vms/*/recover", respond_job([&](const RestRequest& request) -> Result<Answer> {

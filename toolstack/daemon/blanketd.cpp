@@ -18,11 +18,14 @@
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
+#include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
 #include "toolstack/daemon/peers.hpp"
+#include "toolstack/daemon/seeded_domains.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
+#include "toolstack/hypervisor/loop_device.hpp"
 #include "toolstack/migrate/failover.hpp"
 #include "toolstack/migrate/guard.hpp"
 #include "toolstack/migrate/guarded_domains.hpp"
@@ -68,6 +71,8 @@ struct Daemon::Parts {
     std::unique_ptr<Guard> guard;
     std::unique_ptr<WatchedRegistry> watched_registry;  // what everybody but the guard uses
     std::unique_ptr<GuardedDomains> guarded_domains;    // the same
+    std::unique_ptr<Seeds> seeds;
+    std::unique_ptr<SeededDomains> seeded_domains;  // above the guard's: what may take as long as the registry does comes before the guard is asked
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -177,7 +182,10 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
     parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
     parts->guarded_domains = std::make_unique<GuardedDomains>(*parts->hypervisor, *parts->hypervisor, *parts->guard);
-    const SitePorts ports{*parts->watched_registry, *parts->guarded_domains, *parts->guarded_domains, *parts->store, *parts->moves, *parts->overlay, system_time()};
+    parts->seeds = std::make_unique<Seeds>(*parts->registry, set.root + "/seeds", LoopDevices{attach_loop, detach_loop});
+    parts->seeds->attach_all();
+    parts->seeded_domains = std::make_unique<SeededDomains>(*parts->guarded_domains, *parts->guarded_domains, *parts->seeds);
+    const SitePorts ports{*parts->watched_registry, *parts->seeded_domains, *parts->seeded_domains, *parts->store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
     parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
         if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
@@ -204,6 +212,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
     hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };

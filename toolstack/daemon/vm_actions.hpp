@@ -12,6 +12,7 @@ struct CreateRequest {
     std::uint64_t memory_mib = 256, disk_bytes = 0;  // 0 = the image's size
     std::uint32_t vcpus = 1;
     std::string policy = kKeepRunning;
+    std::optional<Seed> seed;  // what the guest's cloud-init is told
 };
 Result<CreateRequest> parse_create(const Json& body);
 

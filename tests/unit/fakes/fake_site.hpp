@@ -21,7 +21,7 @@ struct Disk {
     std::string* mirror = nullptr;  // the other end's content while DRBD is on
 };
 
-class FakeSite final : public Hypervisor, public MigrationEnds, public BlockStore, public DiskMoves {
+class FakeSite : public Hypervisor, public MigrationEnds, public BlockStore, public DiskMoves {
 public:
     explicit FakeSite(std::string site_name) : name(std::move(site_name)) {}
     std::string name;

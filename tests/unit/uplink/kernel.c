@@ -11,6 +11,8 @@ struct task_struct {
 	bool stop;
 };
 
+unsigned long sim_hz = 1000;
+
 static pthread_mutex_t doze_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t doze_end = PTHREAD_COND_INITIALIZER;
 static __thread struct task_struct *own;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * As much of the Linux kernel as blanket-drivers/xs.c and gnttab.c ask for, in user space: threads are threads, a wait looks again every millisecond, and a
- * second of the kernel's is 20 ms here, so that its timeouts are short. Every <linux/...> and <xen/...> header that they include is this file (CMakeLists.txt).
+ * second of the kernel's is as long as the test says (sim_hz). Every <linux/...> and <xen/...> header that they include is this file (CMakeLists.txt).
  */
 #ifndef UPLINK_KERNEL_H
 #define UPLINK_KERNEL_H
@@ -32,7 +32,7 @@ typedef uint64_t u64;
 #define __GFP_NOWARN 0u
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096ul
-#define HZ 5 /* jiffies are milliseconds */
+#define HZ sim_hz /* jiffies are milliseconds */
 #define jiffies sim_now()
 #define likely(x) (x)
 #define __printf(a, b) __attribute__((format(printf, a, b), nonnull(a)))

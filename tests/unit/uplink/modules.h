@@ -74,6 +74,7 @@ void gnttab_as_loaded(void);
 unsigned int gnttab_free(void);
 
 /* kernel.c */
+extern unsigned long sim_hz; /* milliseconds that a second of the kernel's lasts: 1000; less where a timeout is part of the test */
 unsigned long sim_now(void); /* ms */
 bool sim_run_timer(void);    /* false: none is set */
 void sim_wake(void);
