@@ -36,12 +36,10 @@ Command switch_change(const std::vector<Argv>& steps) {
     return command;
 }
 
-Command flows_read_all() { return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "--no-names", "--no-stats", "dump-flows", kBridge}, .input = {}}; }
-
 Command flows_read() {
-    Command command = flows_read_all();
-    command.argv.push_back(std::format("cookie={:#x}/{:#x}", kCookieMark, kCookieMask));
-    return command;
+    return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "--no-names", "--no-stats", "dump-flows", kBridge,
+                     std::format("cookie={:#x}/{:#x}", kCookieMark, kCookieMask)},
+            .input = {}};
 }
 
 Command flows_change(const std::string& lines) {
