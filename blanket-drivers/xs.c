@@ -27,6 +27,7 @@ struct event {
 };
 
 static struct xenstore_domain_interface *store;
+static u32 req_prod, rsp_cons; /* our own two indices: the page gets them and is never asked for them, so nobody moves them */
 static int store_irq = -1;
 static bool dead;
 static DECLARE_WAIT_QUEUE_HEAD(ring_wait);
@@ -67,7 +68,7 @@ static void die(const char *why)
 
 static unsigned int space(void)
 {
-	u32 used = store->req_prod - READ_ONCE(store->req_cons);
+	u32 used = req_prod - READ_ONCE(store->req_cons);
 
 	if (used > XENSTORE_RING_SIZE) {
 		die("bad request index");
@@ -78,7 +79,7 @@ static unsigned int space(void)
 
 static unsigned int waiting_bytes(void)
 {
-	u32 there = READ_ONCE(store->rsp_prod) - store->rsp_cons;
+	u32 there = READ_ONCE(store->rsp_prod) - rsp_cons;
 
 	if (there > XENSTORE_RING_SIZE) {
 		die("bad answer index");
@@ -96,12 +97,13 @@ static int put_bytes(const void *data, unsigned int len)
 			die("it takes no requests");
 		if (dead)
 			return -EIO;
-		at = MASK_XENSTORE_IDX(store->req_prod);
+		at = MASK_XENSTORE_IDX(req_prod);
 		now = min3(len, space(), XENSTORE_RING_SIZE - at);
 		virt_mb(); /* the room was there before it is written to */
 		memcpy(store->req + at, data, now);
 		virt_wmb(); /* the bytes before the index */
-		WRITE_ONCE(store->req_prod, store->req_prod + now);
+		req_prod += now;
+		WRITE_ONCE(store->req_prod, req_prod);
 		notify_remote_via_irq(store_irq);
 		data += now;
 		len -= now;
@@ -117,12 +119,13 @@ static int take_bytes(void *data, unsigned int len)
 		wait_event_interruptible(ring_wait, kthread_should_stop() || dead || waiting_bytes());
 		if (kthread_should_stop() || dead)
 			return -EIO;
-		at = MASK_XENSTORE_IDX(store->rsp_cons);
+		at = MASK_XENSTORE_IDX(rsp_cons);
 		now = min3(len, waiting_bytes(), XENSTORE_RING_SIZE - at);
 		virt_rmb(); /* the index before the bytes */
 		memcpy(data, store->rsp + at, now);
 		virt_mb(); /* the bytes before the room is given back */
-		WRITE_ONCE(store->rsp_cons, store->rsp_cons + now);
+		rsp_cons += now;
+		WRITE_ONCE(store->rsp_cons, rsp_cons);
 		notify_remote_via_irq(store_irq);
 		data += now;
 		len -= now;
@@ -479,30 +482,11 @@ static int ask_watch(enum xsd_sockmsg_type type, struct xenbus_watch *watch)
 	}
 }
 
-int uplink_xs_watch(struct xenbus_watch *watch)
-{
-	int rc;
-
-	spin_lock(&watch_lock);
-	list_add(&watch->list, &watches);
-	spin_unlock(&watch_lock);
-	rc = ask_watch(XS_WATCH, watch);
-	if (rc) {
-		spin_lock(&watch_lock);
-		list_del(&watch->list);
-		spin_unlock(&watch_lock);
-	}
-	return rc;
-}
-EXPORT_SYMBOL_GPL(uplink_xs_watch);
-
-void uplink_xs_unwatch(struct xenbus_watch *watch)
+/* The watch is nobody's any more: its events neither, and a callback that runs right now ends first. */
+static void forget(struct xenbus_watch *watch)
 {
 	struct event *event, *after;
-	int rc = ask_watch(XS_UNWATCH, watch);
 
-	if (rc && !dead)
-		pr_warn(UPLINK_LOG "watch on %s cannot be taken back: %d\n", watch->node, rc);
 	spin_lock(&watch_lock);
 	list_del(&watch->list);
 	list_for_each_entry_safe(event, after, &events, link) {
@@ -513,10 +497,33 @@ void uplink_xs_unwatch(struct xenbus_watch *watch)
 		kfree(event);
 	}
 	spin_unlock(&watch_lock);
-	if (current != caller) { /* one that runs right now ends first */
+	if (current != caller) {
 		mutex_lock(&callback_lock);
 		mutex_unlock(&callback_lock);
 	}
+}
+
+int uplink_xs_watch(struct xenbus_watch *watch)
+{
+	int rc;
+
+	spin_lock(&watch_lock);
+	list_add(&watch->list, &watches);
+	spin_unlock(&watch_lock);
+	rc = ask_watch(XS_WATCH, watch);
+	if (rc) /* the store may have sent events of it all the same */
+		forget(watch);
+	return rc;
+}
+EXPORT_SYMBOL_GPL(uplink_xs_watch);
+
+void uplink_xs_unwatch(struct xenbus_watch *watch)
+{
+	int rc = ask_watch(XS_UNWATCH, watch);
+
+	if (rc && !dead)
+		pr_warn(UPLINK_LOG "watch on %s cannot be taken back: %d\n", watch->node, rc);
+	forget(watch);
 }
 EXPORT_SYMBOL_GPL(uplink_xs_unwatch);
 
@@ -558,7 +565,9 @@ int uplink_xs_init(void)
 	if (rc < 0)
 		goto out;
 	/* What came for somebody before us (a module of before, the firmware) is read by nobody: whole messages only lie there when it was quiet. */
-	WRITE_ONCE(store->rsp_cons, READ_ONCE(store->rsp_prod));
+	req_prod = READ_ONCE(store->req_prod);
+	rsp_cons = READ_ONCE(store->rsp_prod);
+	WRITE_ONCE(store->rsp_cons, rsp_cons);
 	answer.id = jiffies & 0xffff; /* so that an answer that is still to come for a module of before is none of ours */
 	rc = start_threads();
 	if (!rc) {

@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import sys
+import urllib.parse
 import uuid
 
 folder, version, build = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
@@ -55,7 +56,8 @@ EPOCH = "1970-01-01T00:00:00Z"  # a field that SPDX demands; the same image has 
 
 
 def purl(package):
-    return f"pkg:deb/debian/{package['name']}@{package['version'].replace('+', '%2B').replace(':', '%3A')}?arch={package['architecture']}&distro=debian-13"
+    name, version = (urllib.parse.quote(package[key], safe=":") for key in ("name", "version"))
+    return f"pkg:deb/debian/{name}@{version}?arch={package['architecture']}&distro=debian-13"
 
 
 def spdx_id(kind, text):

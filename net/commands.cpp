@@ -36,10 +36,12 @@ Command switch_change(const std::vector<Argv>& steps) {
     return command;
 }
 
+Command flows_read_all() { return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "--no-names", "--no-stats", "dump-flows", kBridge}, .input = {}}; }
+
 Command flows_read() {
-    return {.argv = {"ovs-ofctl", "--timeout=15", "-O", "OpenFlow14", "--no-names", "--no-stats", "dump-flows", kBridge,
-                     std::format("cookie={:#x}/{:#x}", kCookieMark, kCookieMask)},
-            .input = {}};
+    Command command = flows_read_all();
+    command.argv.push_back(std::format("cookie={:#x}/{:#x}", kCookieMark, kCookieMask));
+    return command;
 }
 
 Command flows_change(const std::string& lines) {

@@ -41,6 +41,7 @@ namespace commands {
 Command switch_read();                                // three JSON tables, one per line: Bridge, Port, Interface
 Command switch_change(const std::vector<Argv>& steps);  // one OVSDB transaction
 Command flows_read();                                 // entries with our cookie
+Command flows_read_all();                             // everybody's
 Command flows_change(const std::string& lines);       // one atomic OpenFlow bundle, lines on standard input
 Command addresses_read();                             // JSON
 Command addresses_change(const std::string& lines);   // `ip -batch`

@@ -3,6 +3,7 @@
 #include "net/flow.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "toolstack/base/text.hpp"
@@ -28,6 +29,10 @@ std::string_view protocol_word(const Match& match) {
     return "ip";
 }
 
+std::string address_text(std::string_view field, std::uint32_t address, unsigned prefix) {
+    return prefix == 32 ? std::format("{}={}", field, format_ipv4(address)) : std::format("{}={}/{}", field, format_ipv4(address), prefix);
+}
+
 std::string action_text(const Action& action) {
     using enum Action::Op;
     switch (action.op) {
@@ -38,6 +43,8 @@ std::string action_text(const Action& action) {
         case kForgetInPort: return "set_field:0->in_port";
         case kSetTunnelId: return std::format("set_field:{:#x}->tun_id", action.value);
         case kSetTunnelDst: return std::format("set_field:{}->tun_dst", format_ipv4(static_cast<std::uint32_t>(action.value)));
+        case kSourceGroups: return std::format("set_field:{:#x}->reg0", action.value);
+        case kTargetGroups: return std::format("set_field:{:#x}->reg1", action.value);
         case kArpReply: {
             const std::string mac = format_mac(action.value);
             return std::format(
@@ -61,6 +68,11 @@ Result<std::uint64_t> parse_hex(std::string_view text) {
 
 }  // namespace
 
+std::string_view table_name(Table table) {
+    constexpr std::array<std::string_view, kTables> kNames{"classify", "port-security", "tunnel-ingress", "arp", "policy", "source-group", "target-group", "egress", "ingress", "remote", "local", "gateway"};
+    return kNames[static_cast<std::size_t>(table) % kTables];
+}
+
 Result<Mac> parse_mac(std::string_view text) {
     BLANKET_CHECK(check_mac(text));
     std::string digits;
@@ -82,16 +94,16 @@ std::string match_text(const Match& match) {
     if (match.tun_src) put(text, std::format("tun_src={}", format_ipv4(*match.tun_src)));
     if (match.eth_src) put(text, std::format("dl_src={}", format_mac(*match.eth_src)));
     if (match.eth_dst) put(text, std::format("dl_dst={}", format_mac(*match.eth_dst)));
-    if (match.ip_src) put(text, std::format("nw_src={}", format_ipv4(*match.ip_src)));
-    if (match.ip_dst)
-        put(text, match.ip_dst_prefix == 32 ? std::format("nw_dst={}", format_ipv4(*match.ip_dst))
-                                            : std::format("nw_dst={}/{}", format_ipv4(*match.ip_dst), match.ip_dst_prefix));
+    if (match.source_groups != 0) put(text, std::format("reg0={:#x}/{:#x}", match.source_groups, match.source_groups));
+    if (match.target_groups != 0) put(text, std::format("reg1={:#x}/{:#x}", match.target_groups, match.target_groups));
+    if (match.ip_src) put(text, address_text("nw_src", *match.ip_src, match.ip_src_prefix));
+    if (match.ip_dst) put(text, address_text("nw_dst", *match.ip_dst, match.ip_dst_prefix));
     if (match.arp_spa) put(text, std::format("arp_spa={}", format_ipv4(*match.arp_spa)));
     if (match.arp_tpa) put(text, std::format("arp_tpa={}", format_ipv4(*match.arp_tpa)));
     if (match.arp_op) put(text, std::format("arp_op={}", *match.arp_op));
     if (match.arp_sha) put(text, std::format("arp_sha={}", format_mac(*match.arp_sha)));
     if (match.l4_src) put(text, std::format("tp_src={}", *match.l4_src));
-    if (match.l4_dst) put(text, std::format("tp_dst={}", *match.l4_dst));
+    if (match.l4_dst) put(text, match.l4_dst_mask == 0xffff ? std::format("tp_dst={}", *match.l4_dst) : std::format("tp_dst={:#x}/{:#x}", *match.l4_dst, match.l4_dst_mask));
     if (match.icmp_type) put(text, std::format("icmp_type={}", *match.icmp_type));
     if (match.tcp_ack) put(text, "tcp_flags=+ack");
     return text;

@@ -26,11 +26,16 @@ enum class Table : std::uint8_t {
     kTunnelIngress = 2,  // from the tunnel: the source address must be the record owner's
     kArp = 3,            // answered here, never forwarded
     kPolicy = 4,         // gateway services, link-local, broadcast
-    kRemote = 5,         // exact destination at another site
-    kLocal = 6,          // exact destination at a local port; redirects of a moving VM
-    kGateway = 7,        // from the gateway port to local VMs
+    kSourceGroup = 5,    // security groups of the sender
+    kTargetGroup = 6,    // security groups of the receiver
+    kEgress = 7,         // what the sender's groups let out
+    kIngress = 8,        // what the receiver's groups let in
+    kRemote = 9,         // exact destination at another site; frames of the tunnel pass by
+    kLocal = 10,         // exact destination at a local port; redirects of a moving VM
+    kGateway = 11,       // from the gateway port to local VMs
 };
-inline constexpr std::uint8_t kTables = 8;
+inline constexpr std::uint8_t kTables = 12;
+std::string_view table_name(Table table);  // "port-security"
 
 enum class EtherType : std::uint16_t { kIpv4 = 0x0800, kArp = 0x0806 };
 enum class IpProto : std::uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17 };
@@ -44,11 +49,13 @@ struct Match {
     std::optional<IpProto> ip_proto;
     std::optional<Mac> eth_src, eth_dst;
     std::optional<std::uint32_t> ip_src, ip_dst;  // host byte order
-    unsigned ip_dst_prefix = 32;
+    unsigned ip_src_prefix = 32, ip_dst_prefix = 32;
     std::optional<std::uint16_t> arp_op;
     std::optional<std::uint32_t> arp_spa, arp_tpa;
     std::optional<Mac> arp_sha;
     std::optional<std::uint16_t> l4_src, l4_dst;
+    std::uint16_t l4_dst_mask = 0xffff;
+    std::uint32_t source_groups = 0, target_groups = 0;  // bits that must be set
     std::optional<std::uint8_t> icmp_type;
     bool tcp_ack = false;  // the ACK flag is set
     bool operator==(const Match&) const = default;
@@ -63,6 +70,8 @@ struct Action {
         kForgetInPort,    // so that a following output may go back to the port that it came from
         kSetTunnelId,     // value = VNI
         kSetTunnelDst,    // value = IPv4 address
+        kSourceGroups,    // value = bits
+        kTargetGroups,    // value = bits
         kArpReply,        // value = MAC, address = IPv4: turns the request into its answer and sends it back
     };
     Op op = Op::kGoto;

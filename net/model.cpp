@@ -48,11 +48,6 @@ std::map<std::string, NetFacts> usable_nets(const std::vector<Net>& nets, std::v
     return out;
 }
 
-bool inside(const Cidr& cidr, std::uint32_t ip) {
-    const std::uint32_t host = 0xffff'ffffu >> cidr.prefix;
-    return (ip & ~host) == cidr.base && (ip & host) != 0 && (ip & host) != host;
-}
-
 }  // namespace
 
 Mac gateway_mac(std::uint32_t vni) { return Mac{0x02005e} << 24 | (vni & 0xff'ffff); }

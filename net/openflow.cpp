@@ -76,7 +76,7 @@ struct Field {
 constexpr Field kFieldInPort{0x8000, 0, 4}, kFieldMetadata{0x8000, 2, 8}, kFieldEthDst{0x8000, 3, 6}, kFieldEthSrc{0x8000, 4, 6}, kFieldEthType{0x8000, 5, 2},
     kFieldIpProto{0x8000, 10, 1}, kFieldIpSrc{0x8000, 11, 4}, kFieldIpDst{0x8000, 12, 4}, kFieldTcpSrc{0x8000, 13, 2}, kFieldTcpDst{0x8000, 14, 2}, kFieldUdpSrc{0x8000, 15, 2},
     kFieldUdpDst{0x8000, 16, 2}, kFieldIcmpType{0x8000, 19, 1}, kFieldArpOp{0x8000, 21, 2}, kFieldArpSpa{0x8000, 22, 4}, kFieldArpTpa{0x8000, 23, 4}, kFieldArpSha{0x8000, 24, 6},
-    kFieldTunnelId{0x8000, 38, 8}, kFieldTunSrc{1, 31, 4}, kFieldTunDst{1, 32, 4}, kFieldTcpFlags{1, 34, 2};
+    kFieldTunnelId{0x8000, 38, 8}, kFieldTunSrc{1, 31, 4}, kFieldTunDst{1, 32, 4}, kFieldTcpFlags{1, 34, 2}, kFieldReg0{1, 0, 4}, kFieldReg1{1, 1, 4};
 constexpr Field kNxInPort{0, 0, 2}, kNxEthDst{0, 1, 6}, kNxEthSrc{0, 2, 6}, kNxArpSpa{0, 16, 4}, kNxArpTpa{0, 17, 4}, kNxTunId{1, 16, 8}, kNxArpSha{1, 17, 6}, kNxArpTha{1, 18, 6};
 
 void put_field(Writer& out, const Field& field, std::uint64_t value, std::optional<std::uint64_t> mask = {}) {
@@ -141,6 +141,8 @@ Result<const Field*> match_field(std::string_view name, const Protocol& protocol
     if (name == "tp_src" && protocol.ip_proto) return udp ? &kFieldUdpSrc : &kFieldTcpSrc;
     if (name == "tp_dst" && protocol.ip_proto) return udp ? &kFieldUdpDst : &kFieldTcpDst;
     if (name == "icmp_type") return &kFieldIcmpType;
+    if (name == "reg0") return &kFieldReg0;
+    if (name == "reg1") return &kFieldReg1;
     return unknown("field", name);
 }
 
@@ -164,9 +166,13 @@ Result<Bytes> encode_match(const std::vector<std::string>& words) {
         }
         BLANKET_TRY(const Field* const field, match_field(name, protocol));
         std::optional<std::uint64_t> mask;
-        if (const auto slash = text.find('/'); slash != std::string_view::npos && field->bytes == 4) {
-            BLANKET_TRY(const auto prefix, number_of(text.substr(slash + 1), 32));
-            mask = prefix == 0 ? 0 : 0xffff'ffffull << (32 - prefix) & 0xffff'ffff;
+        if (const auto slash = text.find('/'); slash != std::string_view::npos && field->bytes <= 4) {
+            if (const auto bits = text.substr(slash + 1); bits.starts_with("0x")) {
+                BLANKET_TRY(mask, number_of(bits, (1ull << 8 * field->bytes) - 1));
+            } else if (field->bytes == 4) {
+                BLANKET_TRY(const auto prefix, number_of(bits, 32));
+                mask = prefix == 0 ? 0 : 0xffff'ffffull << (32 - prefix) & 0xffff'ffff;
+            } else return unknown("mask", word);
             text = text.substr(0, slash);
         }
         BLANKET_TRY(const auto value, value_of(*field, text));
@@ -214,6 +220,8 @@ Result<void> put_set(Writer& out, std::string_view text) {
     else if (name == "arp_op") field = &kFieldArpOp;
     else if (name == "arp_sha") field = &kFieldArpSha;
     else if (name == "arp_spa") field = &kFieldArpSpa;
+    else if (name == "reg0") field = &kFieldReg0;
+    else if (name == "reg1") field = &kFieldReg1;
     else return unknown("field to set", text);
     BLANKET_TRY(const auto number, value_of(*field, value));
     put_set_field(out, *field, number);

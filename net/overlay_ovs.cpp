@@ -239,6 +239,18 @@ Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
     return push(observed, world(), {});
 }
 
+Result<Trace> OvsOverlay::trace(const TraceQuery& query) {
+    World now;
+    {
+        const std::lock_guard hold(state_mutex_);
+        if (!ready_) return fail_hint(Kind::kPrecondition, "the network of this site has not been set up yet", "wait until 'blanket doctor' shows it green");
+        now = world();
+    }
+    BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read_all()));  // without the lock: a move may want it
+    BLANKET_TRY(const auto installed, parse_flow_dump(dump));
+    return net::trace(now, &installed, query);
+}
+
 bool OvsOverlay::plugged(const VmRecord& vm, const LocalPorts& ports) {
     return std::ranges::all_of(vm.nics, [&](const Nic& nic) {
         const auto mac = parse_mac(nic.mac);

@@ -13,6 +13,7 @@
 #include "net/commands.hpp"
 #include "net/hold.hpp"
 #include "net/ovs.hpp"
+#include "net/trace.hpp"
 #include "toolstack/core/ports.hpp"
 
 namespace blanket::net {
@@ -51,6 +52,8 @@ public:
     void arm(const VmRecord& vm) override;
     Result<void> release_frames(const VmRecord& vm) override;
     Result<void> drop_frames(const std::string& uuid) override;
+    // What happens to a packet (trace.hpp), by what this site knows and has installed. One process of ovs-ofctl. kPrecondition before the first apply().
+    Result<Trace> trace(const TraceQuery& query);
     ~OvsOverlay() override;
 
 private:

@@ -2,6 +2,7 @@
 // The flows of the overlay, table by table; the drawing is in README.md. Part of model.hpp.
 #include <algorithm>
 
+#include "net/groups.hpp"
 #include "net/redirect.hpp"
 
 namespace blanket::net {
@@ -10,7 +11,6 @@ namespace {
 using enum Action::Op;
 
 constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68;
-constexpr std::uint32_t kLinkLocal = 169u << 24 | 254u << 16;
 constexpr std::uint8_t kEchoReply = 0, kEchoRequest = 8;
 
 Action go(Table table) { return {kGoto, static_cast<std::uint64_t>(table)}; }
@@ -44,16 +44,20 @@ void add_always(std::vector<Flow>& flows, std::uint32_t tunnel) {
     for (std::uint8_t table = 0; table < kTables; ++table) {
         const auto number = static_cast<Table>(table);
         std::vector<Action> actions;  // drop
-        if (number == Table::kPolicy) actions = {go(Table::kRemote)};
-        if (number == Table::kRemote) actions = {go(Table::kLocal)};
+        if (number >= Table::kPolicy && number < Table::kLocal) actions = {go(static_cast<Table>(table + 1))};
         flows.push_back(make(number, 0, {}, std::move(actions)));
     }
-    if (tunnel != 0) flows.push_back(make(Table::kClassify, 100, from_port(tunnel), {{kTunnelMetadata}, go(Table::kTunnelIngress)}));
-    Match local;
-    local.ether_type = EtherType::kIpv4;
-    local.ip_dst = kLinkLocal;
-    local.ip_dst_prefix = 16;
-    flows.push_back(make(Table::kPolicy, 300, local, {}));
+    if (tunnel != 0) {
+        flows.push_back(make(Table::kClassify, 100, from_port(tunnel), {{kTunnelMetadata}, go(Table::kTunnelIngress)}));
+        flows.push_back(make(Table::kRemote, 300, from_port(tunnel), {go(Table::kLocal)}));  // what came by the tunnel leaves by it only through a redirect
+    }
+    for (const Cidr& range : kMetadataAddresses) {  // before all else, whatever a net's own addresses are
+        Match match;
+        match.ether_type = EtherType::kIpv4;
+        match.ip_dst = range.base;
+        match.ip_dst_prefix = range.prefix;
+        flows.push_back(make(Table::kPolicy, 500, match, {}));
+    }
 }
 
 // What a VM may reach of this host, and what the host may send: see README.md, "The gateway".
@@ -76,6 +80,7 @@ void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint
     };
     Match discover = udp(vni, kDhcpClient, kDhcpServer);
     discover.eth_dst = kBroadcastMac;
+    discover.ip_dst = 0xffff'ffff;  // nothing that the host would think of routing
     flows.push_back(make(Table::kPolicy, 400, discover, {{kOutput, port}}));
     to_gateway(udp(vni, kDhcpClient, kDhcpServer));
     for (const std::uint8_t type : {kEchoRequest, kEchoReply}) {
@@ -194,6 +199,9 @@ std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warni
             add_gateway(flows, gateway, port->second, endpoints);
     }
     for (const auto& endpoint : endpoints) add_endpoint(flows, endpoint, world.ports.tunnel);
+    for (const auto& net : world.nets)
+        if (std::ranges::find(gateways, net.vni, &GatewayPort::vni) != gateways.end())
+            for (auto& flow : group_flows(net, endpoints)) flows.push_back(std::move(flow));
 
     struct Keyed {
         std::string match;

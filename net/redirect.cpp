@@ -10,7 +10,7 @@ constexpr std::uint64_t number(Table table) { return static_cast<std::uint64_t>(
 using enum Action::Op;
 
 Flow ingress_flow(const Endpoint& endpoint, std::uint32_t tunnel) {
-    Flow flow{.table = Table::kTunnelIngress, .priority = 100, .epoch = endpoint.epoch, .match = {}, .actions = {{kGoto, number(Table::kLocal)}}};
+    Flow flow{.table = Table::kTunnelIngress, .priority = 100, .epoch = endpoint.epoch, .match = {}, .actions = {{kGoto, number(Table::kSourceGroup)}}};
     flow.match.metadata = endpoint.vni;
     flow.match.tun_src = tunnel;
     flow.match.ether_type = EtherType::kIpv4;
@@ -33,7 +33,7 @@ std::vector<Flow> redirect_flows(const Endpoint& endpoint, std::uint32_t tunnel_
 
 std::vector<Flow> relay_flows(const Endpoint& endpoint) {
     if (endpoint.relay == 0) return {};
-    Flow hear{.table = Table::kTunnelIngress, .priority = 50, .epoch = endpoint.epoch, .match = {}, .actions = {{kGoto, number(Table::kLocal)}}};
+    Flow hear{.table = Table::kTunnelIngress, .priority = 50, .epoch = endpoint.epoch, .match = {}, .actions = {{kGoto, number(Table::kSourceGroup)}}};
     hear.match.metadata = endpoint.vni;
     hear.match.tun_src = endpoint.relay;
     hear.match.ether_type = EtherType::kIpv4;

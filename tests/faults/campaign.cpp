@@ -29,19 +29,19 @@ constexpr std::string_view kLook =
     "pgrep -a 'blanket-save|libxl-save-help' | sed 's/^/left process /'\n"
     "ls /proc/$(pidof -s blanketd)/fd | wc -l | awk '$1 > 80 { print \"left\", $1, \"open files of blanketd\" }'\n"  // some 35 at rest
     "wg show wg-blanket peers | wc -l | awk '$1 != 1 { print \"left\", $1, \"wireguard peers\" }'\n"
-    "ovs-ofctl dump-flows br-int | grep -o 'cookie=0x[0-9a-f]*' | sort -u | sed 's/cookie=0x/cookie /'\n"
-    "dmsetup info -c --noheadings -o name,suspended | awk -F: '/^bs-.*-top:/ && $2 != \"Active\" { print \"left suspended\", $1 }'\n"
-    "echo looked\n";
+    "dmsetup info -c --noheadings -o name,suspended | awk -F: '/^bs-.*-top:/ && $2 != \"Active\" { print \"left suspended\", $1 }'\n";
 
 struct SiteLook {
     unsigned running = 0, other = 0;  // domains of VM web
     std::vector<std::string> left;
-    std::set<std::uint64_t> epochs;  // of the flows that belong to one
+    std::set<std::uint64_t> epochs;  // of the flows that name VM web
 };
 
 Result<SiteLook> look_at(Clouds& clouds, const std::string& site) {
     BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(site));
-    BLANKET_TRY(const std::string text, ssh->script(kLook, seconds(40)));
+    const std::string flows = std::format("ovs-ofctl dump-flows br-int | grep -wF -e {} -e {} | grep -o 'cookie=0x[0-9a-f]*' | sort -u | sed 's/cookie=0x/cookie /'\n",
+                                          clouds.web.mac, clouds.web.ip);
+    BLANKET_TRY(const std::string text, ssh->script(std::string(kLook) + flows + "echo looked\n", seconds(40)));
     SiteLook look;
     if (!text.ends_with("looked\n")) return fail(Kind::kIo, "the look at '{}' broke off", site);
     for (const std::string& line : split(text, '\n')) {

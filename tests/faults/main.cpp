@@ -138,9 +138,10 @@ Json report_of(const std::vector<Json>& results, Accelerator accelerator) {
 void look_at_consoles(Lab& lab, std::set<std::string>& seen, FaultResult& result) {
     const auto lines = lab.alarms();
     if (!lines) return result.violations.push_back("the consoles cannot be read: " + lines.error().what);
+    const std::string& struck = result.fault.contains("-source-") ? result.source : result.target;
     for (const auto& line : *lines) {
         if (!seen.insert(line).second) continue;
-        const bool was_stopped = result.fault.starts_with("stop-") && line.contains("soft lockup");
+        const bool was_stopped = result.fault.starts_with("stop-") && line.starts_with(struck + ":") && line.contains("soft lockup");
         (was_stopped ? result.told : result.violations).push_back(line);
     }
 }

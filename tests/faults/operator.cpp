@@ -134,7 +134,7 @@ Result<Wrongs> pause_when_cut_off(Scene& scene) {
     const auto goes_on = wait_until("it goes on", minutes(1), seconds(1), [&]() -> Result<bool> {
         BLANKET_TRY(const Json events, owner.run({"events"}));
         const std::string text = events.dump();
-        const auto suspended = text.rfind("suspended: the registry has not confirmed"), on = text.rfind("goes on: the registry says");
+        const auto suspended = text.rfind("suspended: the registry does not confirm"), on = text.rfind("goes on: the registry says");
         return suspended != std::string::npos && on != std::string::npos && on > suspended;
     });
     if (!goes_on) wrong.push_back("not suspended, or not released: " + goes_on.error().what);

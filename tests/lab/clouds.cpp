@@ -2,7 +2,9 @@
 // From cold machines to a federation with VMs that serve; see clouds.hpp. The move itself is in clouds_move.cpp.
 #include "tests/lab/clouds.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/guest/load.hpp"
@@ -125,8 +127,9 @@ Result<void> wait_guest(Clouds& clouds, const VmView& vm, const std::string& nam
     return {};
 }
 
-Result<void> create_vm(Clouds& clouds, BlanketCli& east, const std::string& name, VmView& vm, Json& facts) {
-    const Argv words{"vm", "create", name, "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan"};
+Result<void> create_vm(Clouds& clouds, BlanketCli& east, const std::string& name, VmView& vm, Json& facts, const Argv& more = {}) {
+    Argv words{"vm", "create", name, "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan"};
+    std::ranges::copy(more, std::back_inserter(words));
     BLANKET_CHECK(east.run(words, minutes(5)));
     BLANKET_CHECK(east.run({"vm", "start", name}, minutes(5)));
     clouds.story.say("east: blanket {}; blanket vm start {}", to_string(words), name);
@@ -136,12 +139,15 @@ Result<void> create_vm(Clouds& clouds, BlanketCli& east, const std::string& name
 
 }  // namespace
 
-Result<void> create_vms(Clouds& clouds, bool with_client) {
+Result<void> create_vms(Clouds& clouds, bool with_client, bool with_seed) {
     BLANKET_TRY(BlanketCli east, clouds.at("east"));
     BLANKET_CHECK(east.run({"net", "create", "lan", "--cidr", "10.42.0.0/24"}));
     clouds.story.say("east: blanket net create lan --cidr 10.42.0.0/24");
+    constexpr const char* kSeedFile = "/root/web.yaml";
+    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh("east"));
+    BLANKET_CHECK(ssh->script(std::format("cat >{} <<'END'\n{}END\n", kSeedFile, kUserData)));
     // One after the other: an emulated processor forgets its translated addresses at each switch of domains, and two that boot at once take longer than two in turn.
-    BLANKET_CHECK(create_vm(clouds, east, "web", clouds.web, clouds.web_facts));
+    BLANKET_CHECK(create_vm(clouds, east, "web", clouds.web, clouds.web_facts, with_seed ? Argv{"--user-data", kSeedFile} : Argv{}));
     return with_client ? create_vm(clouds, east, "client", clouds.asker, clouds.asker_facts) : Result<void>{};
 }
 

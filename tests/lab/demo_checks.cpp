@@ -20,6 +20,7 @@ constexpr std::string_view kTraces =
     "for id in $volumes; do { grep -o \"\\\"[a-z]*-$id[-0-9]*\\\"\" /var/lib/blanket/state/storage.json || true; } | found thin-pool; done\n"
     "for id in $volumes; do { lvs --noheadings -o lv_name | grep -w \"$id\" || true; } | found lvm; done\n"
     "for id in $volumes; do { drbdsetup status 2>/dev/null | grep -w \"bs-$id\" || true; } | found drbd; done\n"
+    "{ ls /dev/blanket /var/lib/blanket/seeds 2>/dev/null | grep \"$uuid\" || true; } | found seed\n"
     "ovs-vsctl --bare --columns=name find Interface external_ids:vm-uuid=\"$uuid\" | found ovs\n";
 
 }  // namespace
@@ -31,6 +32,18 @@ CheckResult check_same_vm(Clouds& clouds, const std::string& site) {
     const bool same = facts->value("nics", Json()) == clouds.web_facts.value("nics", Json()) && facts->value("boot_id", "") == clouds.web_facts.value("boot_id", "?") &&
                       facts->value("nics", Json()).dump().find(clouds.web.ip) != std::string::npos && facts->value("nics", Json()).dump().find(clouds.web.mac) != std::string::npos;
     return {name, same, std::format("{} {}, boot id {}", clouds.web.ip, clouds.web.mac, facts->value("boot_id", "?"))};
+}
+
+CheckResult check_seed(Clouds& clouds, const std::string& site) {
+    const std::string name = std::format("its user-data at {}, shown by no command", site);
+    const auto ssh = clouds.lab.ssh(site);
+    if (!ssh) return broken(name, ssh.error());
+    const auto found = (*ssh)->guest_http(clouds.web.ip, kGuestPort, "GET", "/seed");
+    if (!found) return broken(name, found.error());
+    const auto cli = clouds.at(site);
+    const auto shown = cli ? BlanketCli(*cli).run({"vm", "show", "web"}) : std::unexpected(cli.error());
+    if (!shown) return broken(name, shown.error());
+    return {name, *found == kUserData && !shown->dump().contains("the-seed-is-read"), std::format("{} bytes on its seed disk", found->size())};
 }
 
 CheckResult check_connection(Clouds& clouds) {
@@ -50,7 +63,7 @@ CheckResult check_no_trace(Clouds& clouds, const std::string& site) {
     const auto traces = (*ssh)->script(script);
     if (!traces) return broken(name, traces.error());
     const std::string_view text = trim(*traces);
-    return {name, text.empty() && !clouds.web.volumes.empty(), text.empty() ? "libvirt, xen, device-mapper, thin pool, lvm, drbd, ovs: nothing" : std::string(text)};
+    return {name, text.empty() && !clouds.web.volumes.empty(), text.empty() ? "libvirt, xen, device-mapper, thin pool, lvm, drbd, seed, ovs: nothing" : std::string(text)};
 }
 
 CheckResult check_acknowledged(Clouds& clouds, const std::string& site) {

@@ -13,6 +13,7 @@ CheckResult check_acknowledged(Clouds& clouds, const std::string& site);        
 // After the VM was stopped at `site`: a forced fsck that changes nothing, and the records read from the volume on the lab host.
 std::vector<CheckResult> check_volume(Clouds& clouds, const std::string& site);
 std::vector<CheckResult> check_wan(Clouds& clouds, WanResult& wan);         // RTT, rate, no plaintext, and that the search works
+CheckResult check_seed(Clouds& clouds, const std::string& site);            // web finds its user-data there, and no command shows it
 CheckResult check_consoles(Clouds& clouds);                                 // no BUG, Oops, assertion or panic on any machine
 // Asks for a move that must be refused for the CPU's sake, and that nothing came of it.
 Result<CheckResult> check_refusal(Clouds& clouds, const std::string& owner, const std::string& to, Refusal& refusal);

@@ -49,9 +49,10 @@ std::vector<std::string> look_at_the_end(const World& world, const std::array<Da
     return wrong;
 }
 
-// Where it makes sense: an operator does not power off what a restored registry misplaced, and takes over only from a host that he knows to be without power.
+// Where it makes sense: an operator does not power off what a restored registry misplaced (but starts what it says to be off), and takes over only from a
+// host that he knows to be without power.
 void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind kind) {
-    if (!world.record || world.went_back) return;
+    if (!world.record || (world.went_back && kind != OrderKind::kStart)) return;
     const int owner = world.record->value.owner == site_name(0) ? 0 : 1;
     Daemon& there = *daemons[static_cast<std::size_t>(owner)];
     world.note(owner, std::format("--- order: {}", to_string(kind)));
@@ -75,6 +76,7 @@ void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind ki
             world.may_be_stopped = true;
             world.power_off_guest(owner);
             break;
+        case OrderKind::kNothing: break;
         case OrderKind::kVirshStart:
             if (world.record->value.phase == Phase::kStopped) world.virsh_start(owner);
             break;
@@ -84,7 +86,7 @@ void obey(World& world, const std::array<Daemon*, kSites>& daemons, OrderKind ki
 }  // namespace
 
 std::string_view to_string(OrderKind kind) {
-    static constexpr std::array<std::string_view, 6> kNames{"stop", "start", "delete", "recover --accept-loss", "poweroff in the guest", "virsh start"};
+    static constexpr std::array<std::string_view, 7> kNames{"stop", "start", "delete", "recover --accept-loss", "poweroff in the guest", "virsh start", "nothing"};
     return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -135,10 +137,15 @@ Verdict run(const Schedule& schedule, std::vector<std::string>* trace) {
     Time when = kFirstMove;
     for (unsigned i = 0; i < moves; ++i, when += kBetween + scheduler.between(0, 6 * kSecond)) scheduler.at(when, move);
     for (const Order& order : schedule.orders)
-        scheduler.at(order.when, [&world, &now, kind = order.kind] { obey(world, now, kind); });
+        scheduler.at(order.when, [&world, &now, &order] {
+            world.strike_from_now(order.faults);
+            obey(world, now, order.kind);
+        });
     (void)scheduler.run(kActive);
     Time faults_end = kActive;
     for (const Fault& fault : schedule.faults) faults_end = std::max(faults_end, kActive + fault.duration);
+    for (const Order& order : schedule.orders)
+        for (const Fault& fault : order.faults) faults_end = std::max(faults_end, kActive + fault.duration);
     Verdict verdict;
     verdict.healed_after = kForever;
     for (Time at = kActive; at <= faults_end + kHealing; at += 5 * kSecond) {
@@ -210,36 +217,72 @@ Schedule draw(std::uint64_t seed) {
     if (below(12) == 0) {  // a long life, and then the registry goes back to any moment of it
         for (const OrderKind kind : {OrderKind::kStop, OrderKind::kStart}) schedule.orders.push_back({static_cast<Time>(200 + below(2500)) * kMs, kind});
         if (below(2) == 0) schedule.orders.push_back({static_cast<Time>(40'000 + below(20'000)) * kMs, OrderKind::kStop});
+        if (below(2) == 0) schedule.orders.push_back({static_cast<Time>(50'000 + below(35'000)) * kMs, OrderKind::kStart});
         Fault& fault = schedule.faults.front();
         fault.kind = FaultKind::kRegistryBack;
         fault.call = 330 + below(400);
+    }
+    if (below(12) == 0) {  // a start that goes wrong
+        const Time when = static_cast<Time>(25'000 + below(35'000)) * kMs;
+        Order start{when + static_cast<Time>(5'000 + below(10'000)) * kMs, OrderKind::kStart};
+        const auto meets = [&](FaultKind kind, bool after) {
+            start.faults.push_back({.call = 1 + below(20), .after = after, .kind = kind, .site = static_cast<int>(below(kSites)), .duration = static_cast<Time>(60 + below(240)) * kSecond});
+        };
+        if (below(3) == 0) {
+            meets(FaultKind::kAnswerLost, true);
+        } else {  // its steps hang at a site that nobody hears meanwhile: it may be taken over before it comes to run the VM
+            meets(FaultKind::kStepHangs, false);
+            meets(FaultKind::kIsolate, false);
+        }
+        schedule.orders.push_back({when, OrderKind::kStop});
+        schedule.orders.push_back(std::move(start));
+    }
+    if (below(20) == 0) {  // a guest crashes, and an answer of its new start is lost
+        const std::uint64_t call = 20 + below(380);
+        schedule.faults.push_back({.call = call, .kind = FaultKind::kGuestCrash, .site = static_cast<int>(below(kSites))});
+        schedule.faults.push_back({.call = call + 1 + below(20), .after = true, .kind = FaultKind::kAnswerLost});
+    }
+    if (below(24) == 0) {  // an owner that is silent for as long as it may, and is back while a slow standby takes over
+        const Time when = static_cast<Time>(10'000 + below(14'000)) * kMs;
+        const auto lasts = [&](std::uint64_t least, std::uint64_t more) { return static_cast<Time>(least + below(more)) * kMs; };
+        Order silence{when, OrderKind::kNothing}, slow{when + lasts(58'000, 8'000), OrderKind::kNothing};
+        silence.faults.push_back({.call = 1, .kind = FaultKind::kIsolate, .site = static_cast<int>(below(kSites)), .duration = lasts(56'000, 12'000)});
+        slow.faults.push_back({.call = 1 + below(6), .kind = FaultKind::kStepHangs, .duration = lasts(500, 8'000)});
+        schedule.orders.push_back(std::move(silence));
+        schedule.orders.push_back(std::move(slow));
     }
     std::ranges::sort(schedule.orders, {}, &Order::when);
     return schedule;
 }
 
 Schedule shrink(Schedule schedule) {
-    for (std::size_t i = 0; i < schedule.faults.size();) {
-        Schedule less = schedule;
-        less.faults.erase(less.faults.begin() + static_cast<std::ptrdiff_t>(i));
-        if (run(less).violations.empty()) ++i;
-        else schedule = std::move(less);
-    }
-    for (std::size_t i = 0; i < schedule.orders.size();) {
-        Schedule less = schedule;
-        less.orders.erase(less.orders.begin() + static_cast<std::ptrdiff_t>(i));
-        if (run(less).violations.empty()) ++i;
-        else schedule = std::move(less);
-    }
+    const auto drop_needless = [&schedule](const auto& list_of) {
+        for (std::size_t i = 0; i < list_of(schedule).size();) {
+            Schedule less = schedule;
+            auto& list = list_of(less);
+            list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
+            if (run(less).violations.empty()) ++i;
+            else schedule = std::move(less);
+        }
+    };
+    drop_needless([](Schedule& all) -> auto& { return all.faults; });
+    drop_needless([](Schedule& all) -> auto& { return all.orders; });
+    for (std::size_t order = 0; order < schedule.orders.size(); ++order)
+        drop_needless([order](Schedule& all) -> auto& { return all.orders[order].faults; });
     return schedule;
 }
 
 std::string describe(const Schedule& schedule) {
+    const auto tell = [](const Fault& fault) {
+        return std::format("{} call {}: {} at {} for {} s", fault.after ? "after" : "before", fault.call, to_string(fault.kind), site_name(fault.site),
+                           static_cast<double>(fault.duration) / kSecond);
+    };
     std::string text = std::format("seed {}", schedule.seed);
-    for (const Fault& fault : schedule.faults)
-        text += std::format("; {} call {}: {} at {} for {} s", fault.after ? "after" : "before", fault.call, to_string(fault.kind), site_name(fault.site),
-                            static_cast<double>(fault.duration) / kSecond);
-    for (const Order& order : schedule.orders) text += std::format("; at {:.3f} s: {}", static_cast<double>(order.when) / kSecond, to_string(order.kind));
+    for (const Fault& fault : schedule.faults) text += "; " + tell(fault);
+    for (const Order& order : schedule.orders) {
+        text += std::format("; at {:.3f} s: {}", static_cast<double>(order.when) / kSecond, to_string(order.kind));
+        for (const Fault& fault : order.faults) text += ", and " + tell(fault) + " from there";
+    }
     return text;
 }
 

@@ -7,11 +7,13 @@
 namespace blanket::sim {
 
 // What an operator says at a moment.
-enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover, kPowerOff, kVirshStart };  // the last two pass blanketd by
+// kPowerOff and kVirshStart pass blanketd by; kNothing is a moment that faults are counted from.
+enum class OrderKind : std::uint8_t { kStop, kStart, kDelete, kRecover, kPowerOff, kVirshStart, kNothing };
 std::string_view to_string(OrderKind kind);
 struct Order {
     Time when = 0;
     OrderKind kind = OrderKind::kStop;
+    std::vector<Fault> faults = {};  // whose calls are counted from this moment
 };
 
 struct Schedule {

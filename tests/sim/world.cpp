@@ -11,6 +11,8 @@ namespace {
 constexpr Time kGuestPeriod = 40 * kMs, kGuestAtRest = kSecond;
 constexpr Time kMirrorPeriod = 30 * kMs, kMirrorAtRest = 500 * kMs, kMirrorLate = 3 * kSecond;
 constexpr Time kMirrorPatience = 6 * kSecond;  // DRBD's ping timeouts
+constexpr Time kWatchdog = 30 * kSecond;       // Xen's: what ends a guard whose own call hangs
+constexpr Time kHangSlack = 6 * kSecond;
 
 bool disk_holds(const Disk& disk, std::uint32_t acknowledged) {
     const std::uint32_t first = acknowledged > kBlocks ? acknowledged - kBlocks + 1 : 1;
@@ -51,6 +53,8 @@ bool World::linked(int a, int b) const {
 }
 
 bool World::quorum(int site) const { return hosts[static_cast<std::size_t>(site)].powered && (joined(site, 1 - site) || joined(site, kWitness)); }
+
+bool World::hangs(int site) const { return hosts[static_cast<std::size_t>(site)].hangs_until + kHangSlack > time.now(); }
 
 bool World::answers(int asker, int site) const { return joined(asker, site) && executes(site) && time.alive(site) && !time.paused(site); }
 
@@ -154,7 +158,8 @@ void World::taken_over(const VmRecord& vm) {
 
 bool World::just_thawed(int site) const {
     const Host& host = hosts[static_cast<std::size_t>(site)];
-    return take_overs > 0 && record && record->value.owner != site_name(site) && host.frozen_until > 0 && time.now() - host.frozen_until < 3 * kSecond;
+    const Time limit = 3 * kSecond + (hangs(site) ? kWatchdog : 0);
+    return take_overs > 0 && record && record->value.owner != site_name(site) && host.frozen_until > 0 && time.now() - host.frozen_until < limit;
 }
 
 void World::write_record(int site, VmRecord vm) {
@@ -257,6 +262,13 @@ void World::strike(const Fault& fault) {
     }
 }
 
+void World::strike_from_now(const std::vector<Fault>& faults) {
+    for (Fault fault : faults) {
+        fault.call += calls_;
+        faults_.push_back(fault);
+    }
+}
+
 Result<void> World::enter(int site, const char* what, Time low, Time high) {
     if (time.leaving()) return fail(Kind::kUnavailable, "dead");
     for (const char* c = what; *c != 0; ++c) time.mix(static_cast<std::uint64_t>(*c));
@@ -266,14 +278,19 @@ Result<void> World::enter(int site, const char* what, Time low, Time high) {
     note(site, what);
     lose_answer_ = false;
     Result<void> verdict;
-    for (const Fault& fault : faults_) {
+    for (std::size_t i = 0; i < faults_.size(); ++i) {  // an order may add some while this call hangs
+        const Fault fault = faults_[i];
         if (fault.call != calls_ || time.now() > faults_until) continue;
         if (fault.after) {
             lose_answer_ = true;
             continue;
         }
         strike(fault);
-        if (fault.kind == FaultKind::kStepHangs) time.sleep(fault.duration);  // this one thread; the others go on
+        if (fault.kind == FaultKind::kStepHangs) {  // this one thread; the others go on
+            Time& until = hosts[static_cast<std::size_t>(site)].hangs_until;
+            until = std::max(until, time.now() + fault.duration);
+            time.sleep(fault.duration);
+        }
         if (fault.kind == FaultKind::kWriteLate) late_ = fault.duration;
         if (fault.kind == FaultKind::kWriteTwice) twice_ = fault.duration;
         if (fault.kind == FaultKind::kStepFails) verdict = fail(Kind::kIo, "{} failed at '{}' (injected)", what, site_name(site));
@@ -289,7 +306,8 @@ Result<void> World::done(int) {
     if (!lose_answer_ || time.leaving()) return {};
     lose_answer_ = false;
     Result<void> verdict;
-    for (const Fault& fault : faults_) {
+    for (std::size_t i = 0; i < faults_.size(); ++i) {  // an order may add some while this call hangs
+        const Fault fault = faults_[i];
         if (fault.call != calls_ || !fault.after) continue;
         strike(fault);
         if (fault.kind == FaultKind::kAnswerLost) verdict = fail(Kind::kUnavailable, "the answer was lost (injected)");
@@ -322,7 +340,8 @@ void World::guest_resumes(int site, Domain& domain) {
     check_copies("after a resume");
 }
 
-// I6: with the policy `pause`, nothing is written where the registry is out of reach for longer than the margin, as long as blanketd is there to see it.
+// I6: with the policy `pause`, nothing is written where the registry is out of reach for longer than the margin, as long as blanketd is there to see it. Where
+// a call hangs it may be the guard's own: then Xen's watchdog ends it.
 void World::check_guard(int site) {
     constexpr Time kMargin = 15 * kSecond, kSlack = 6 * kSecond;  // a look each second, a pause that takes its time, clocks that go 2 % slower
     Host& host = hosts[static_cast<std::size_t>(site)];
@@ -330,7 +349,8 @@ void World::check_guard(int site) {
     else if (host.without_quorum_since < 0) host.without_quorum_since = time.now();
     if (!time.alive(site) || time.paused(site)) host.agent_since = time.now();
     if (record && record->value.policy != kPause) return;
-    if (host.without_quorum_since < 0 || time.now() - std::max(host.without_quorum_since, host.agent_since) < kMargin + kSlack) return;
+    const Time limit = kMargin + kSlack + (hangs(site) ? kWatchdog : 0);
+    if (host.without_quorum_since < 0 || time.now() - std::max(host.without_quorum_since, host.agent_since) < limit) return;
     const auto domain = host.domains.find(kUuid);
     const auto disk = host.disks.find(kVolume);
     if (domain == host.domains.end() || disk == host.disks.end() || !executes(site)) return;

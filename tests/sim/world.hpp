@@ -55,6 +55,7 @@ struct Host {
     Time watchdog_until = 0;        // Xen's: restarts the host then; 0 = not armed
     Time without_quorum_since = -1;  // < 0: it has one
     Time agent_since = 0;           // blanketd is there and runs since then
+    Time hangs_until = 0;           // one of its calls
 };
 
 enum class FaultKind : std::uint8_t {
@@ -64,7 +65,7 @@ enum class FaultKind : std::uint8_t {
 inline constexpr unsigned kFaultKinds = 23;
 std::string_view to_string(FaultKind kind);
 
-// Strikes at the n-th port call of the whole schedule.
+// Strikes at the n-th port call of the whole schedule, or behind an order.
 struct Fault {
     std::uint64_t call = 0;
     bool after = false;  // the call's effect is there, its answer is not
@@ -110,6 +111,7 @@ public:
 
     // Every port call of `site` passes here before its effect, and done() behind it. An error is a fault that struck.
     Result<void> enter(int site, const char* what, Time low, Time high);
+    void strike_from_now(const std::vector<Fault>& faults);  // their calls are counted from here
     Result<void> done(int site);
     // What a fault does to the store's next write: it comes as much later (the caller learns nothing), or once more after that time.
     [[nodiscard]] std::optional<Time> take_late() { return std::exchange(late_, std::nullopt); }
@@ -121,6 +123,7 @@ public:
     [[nodiscard]] bool quorum(int site) const;
     [[nodiscard]] bool answers(int asker, int site) const;  // its blanketd, to the other's
     [[nodiscard]] bool executes(int site) const;  // a running domain there makes progress
+    [[nodiscard]] bool hangs(int site) const;     // one of its blanketd's calls does, or did a moment ago
     // Another site took the VM over while this host was frozen; it may not know yet, for a moment. What its copy does goes to its own disk.
     [[nodiscard]] bool just_thawed(int site) const;
     void changed_record();

@@ -74,6 +74,7 @@ protected:
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
         expect(check_same_vm(*clouds_, to));
+        expect(check_seed(*clouds_, to));
         expect(check_no_trace(*clouds_, from));
     }
 
@@ -115,7 +116,7 @@ TEST_F(TwoClouds, ATokenWorksOnce) {
 
 TEST_F(TwoClouds, VmsServe) {
     ASSERT_DONE(add_image(*clouds_, setting("BLANKET_DOMU")));
-    ASSERT_DONE(create_vms(*clouds_));
+    ASSERT_DONE(create_vms(*clouds_, true, true));
     ASSERT_DONE(start_traffic(*clouds_));
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
@@ -142,7 +143,6 @@ TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
     for (const auto& check : check_wan(*clouds_, wan)) expect(check);
 }
 
-// The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
 TEST_F(TwoClouds, PathsAreMeasured) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
@@ -158,6 +158,7 @@ TEST_F(TwoClouds, PathsAreMeasured) {
     EXPECT_GT(west["sent"].get<std::uint64_t>(), 100u << 10) << "guests' frames went there; a move's memory has a connection of its own";
 }
 
+// The first of the campaign's faults (./dev test faults has them all), on the same machines: a daemon dies at the source, at the target, the WAN is cut.
 TEST_F(TwoClouds, SurvivesRealFaults) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);

@@ -115,6 +115,23 @@ std::string sha256_hex(std::string_view data) {
     return to_hex(digest);
 }
 
+bool is_utf8(std::string_view text) {
+    for (std::size_t i = 0; i < text.size();) {
+        const auto first = static_cast<unsigned char>(text[i]);
+        const std::size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+        if (length == 0 || text.size() - i < length) return false;
+        std::uint32_t code = length == 1 ? first : first & (0xffu >> (length + 1));
+        for (std::size_t k = 1; k < length; ++k) {
+            const auto next = static_cast<unsigned char>(text[i + k]);
+            if ((next & 0xc0) != 0x80) return false;
+            code = code << 6 | (next & 0x3f);
+        }
+        if ((length == 3 && code < 0x800) || (length == 4 && code < 0x10000) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+        i += length;
+    }
+    return true;
+}
+
 Result<std::string> base64_decode(std::string_view text) {
     std::string out(text.size() / 4 * 3, '\0');
     if (text.size() % 4 != 0) return fail(Kind::kInvalid, "base64 text of {} characters is not a multiple of 4", text.size());

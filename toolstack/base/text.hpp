@@ -24,6 +24,7 @@ Result<void> check_name(std::string_view name, std::string_view what);
 Result<void> check_uuid(std::string_view uuid);  // 8-4-4-4-12 lower-case hex
 std::string make_uuid();                          // random, version 4
 std::string random_hex(std::size_t bytes);        // from getrandom(2)
+bool is_utf8(std::string_view text);  // well-formed: no overlong forms, no surrogates
 std::string to_hex(std::span<const std::uint8_t> data);
 std::string sha256_hex(std::string_view data);
 Result<std::string> base64_decode(std::string_view text);

@@ -44,16 +44,6 @@ std::string of_list(const Json& object, std::string_view list, std::string_view 
         if (const auto part = text(one, name); !part.empty()) joined += (joined.empty() ? "" : ",") + part;
     return joined;
 }
-// "raw 12,zero 7" of an object of numbers; empty for any other value.
-std::string counts_of(const Json& value) {
-    std::string joined;
-    if (!value.is_object()) return joined;
-    for (const auto& [name, count] : value.items()) {
-        if (!count.is_number()) return {};
-        joined += std::format("{}{} {}", joined.empty() ? "" : ",", name, text_of(count));
-    }
-    return joined;
-}
 double number(const Json& object, std::string_view name, double fallback) {
     const Json& value = field(object, name);
     return value.is_number() ? value.get<double>() : fallback;
@@ -178,6 +168,45 @@ Table net_table(const Json& reply) {
     return make_table(reply, "nets", kColumns);
 }
 
+Table security_group_table(const Json& reply) {
+    Table table{{"NET", "NAME", ">RULES", ">VMS"}, {}};
+    for (const auto& net : field(reply, "nets"))
+        for (const auto& group : field(net, "groups"))
+            table.rows.push_back({text(net, "name"), text(group, "name"), std::format("{}", field(group, "rules").size()), json_bool_or(group, "everybody", false) ? "all" : std::format("{}", field(group, "vms").size())});
+    return table;
+}
+
+std::string security_group_text(const Json& net, const Json& group, const Terminal& terminal) {
+    const bool everybody = json_bool_or(group, "everybody", false);
+    std::string out = format_fields({{"network", text_of(net)}, {"name", text(group, "name")}, {"vms", everybody ? "all of the network" : text(group, "vms").empty() ? "none" : text(group, "vms")}});
+    Table rules{{">RULE", "DIRECTION", "PROTO", "PORTS", "REMOTE"}, {}};
+    for (const auto& rule : field(group, "rules")) {
+        const std::string remote_group = text(rule, "remote_group"), remote = text(rule, "remote");
+        rules.rows.push_back({std::format("{}", rules.rows.size() + 1), text(rule, "direction"), text(rule, "proto") + (json_bool_or(rule, "established", false) ? " (established)" : ""),
+                              text(rule, "ports").empty() ? "all" : text(rule, "ports"), !remote_group.empty() ? "group " + remote_group : remote.empty() ? "anybody" : remote});
+    }
+    return out + "\n" + (rules.rows.empty() ? "no rules: its VMs send and get nothing, unless another group of theirs allows it\n" : format_table(rules, terminal));
+}
+
+std::string trace_text(const Json& reply, const Terminal& terminal) {
+    static constexpr std::array<Column, 6> kColumns{{
+        {"WAY", [](const Json& hop) { return text(hop, "way"); }},
+        {"SITE", [](const Json& hop) { return text(hop, "site"); }},
+        {"TABLE", [](const Json& hop) { return text(hop, "table"); }},
+        {"IN SWITCH", [](const Json& hop) { return text(hop, "installed"); }},
+        {"VERDICT", [](const Json& hop) { return text(hop, "verdict"); }},
+        {"ENTRY", [](const Json& hop) { return text(hop, "entry"); }},
+    }};
+    const Json& trace = field(reply, "trace");
+    std::string out;
+    if (const Table hops = make_table(trace, "hops", kColumns); !hops.rows.empty()) out += format_table(hops, terminal) + "\n";
+    for (const auto& difference : field(trace, "differences")) out += "differs: " + printable(text_of(difference)) + "\n";
+    const std::string answer = text(trace, "answer"), next = text(trace, "next");
+    out += printable(std::format("{} ({}) to {} in {}: {}{}: {}", text(trace, "from"), text(trace, "from_ip"), text(trace, "to_ip"), text(trace, "net"), text(trace, "verdict"),
+                                 answer.empty() ? "" : std::format(", answer {}", answer), text(trace, "reason"))) + "\n";
+    return out + (next.empty() ? "" : std::format("  next: {}\n", printable(next)));
+}
+
 Table job_table(const Json& reply) {
     static constexpr std::array<Column, 6> kColumns{{
         {"ID", [](const Json& job) { return text(job, "id"); }},
@@ -214,6 +243,11 @@ Fields vm_fields(const Json& vm) {
         fields.emplace_back("fork", std::format("at {}, epoch {}, since {} (vm drop-fork)", text(fork, "site"), text(fork, "epoch"), text(fork, "since")));
     if (const Json& standby = field(vm, "standby"); standby.is_object())
         fields.emplace_back("standby", std::format("at {}, disk of epoch {}, as of {}", text(standby, "site"), text(standby, "epoch"), text(standby, "since")));
+    if (const Json& seed = field(vm, "seed"); seed.is_object()) {
+        const std::string sum = text(seed, "sha256");
+        fields.emplace_back("seed", std::format("host name {}, {} ssh keys, {}", text(seed, "hostname"), text(seed, "ssh_keys"),
+                                                sum.empty() ? "no user-data" : std::format("user-data of {} (sha256 {})", bytes(seed, "size"), sum)));
+    }
     for (const auto& nic : field(vm, "nics")) fields.emplace_back("nic", std::format("{} {} {}", text(nic, "net"), text(nic, "ip"), text(nic, "mac")));
     for (const auto& volume : field(vm, "volumes")) {
         const std::string image = text(volume, "image");
@@ -235,8 +269,7 @@ Fields job_fields(const Json& job) {
                   {"percent", running ? text(progress, "percent") : ""}};
     const Json& result = field(job, "result");
     if (result.is_object())
-        for (const auto& [name, value] : result.items())
-            if (!value.is_array()) fields.emplace_back(name, value.is_object() ? counts_of(value) : text_of(value));  // rounds: in json and yaml
+        for (const auto& [name, value] : result.items()) fields.emplace_back(name, text_of(value));
     fields.emplace_back("error", text(field(job, "error"), "what"));
     fields.emplace_back("next", text(field(job, "error"), "hint"));
     return fields;

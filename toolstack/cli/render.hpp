@@ -16,6 +16,9 @@ Table vm_table(const Json& reply);
 Table site_table(const Json& reply);
 Table image_table(const Json& reply);
 Table net_table(const Json& reply);
+Table security_group_table(const Json& reply);
+std::string security_group_text(const Json& net, const Json& group, const Terminal& terminal);  // of one, with its rules
+std::string trace_text(const Json& reply, const Terminal& terminal);  // of `net trace`
 Table job_table(const Json& reply);
 Table event_table(const Json& reply);
 std::string event_line(const Json& event);  // for --follow

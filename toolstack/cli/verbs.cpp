@@ -16,7 +16,9 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
                             Noun{"site", "Sites: the hosts of one cloud region"},
                             Noun{"image", "Base images of disks"},
                             Noun{"net", "Networks that span the sites"},
+                            Noun{"security-group", "What the VMs of a network may send and get"},
                             Noun{"vm", "Virtual machines"},
+                            Noun{"host", "This host"},
                             Noun{"job", "Long actions, running and past"},
                             Noun{"events", "What happened in the federation"},
                             Noun{"uplink", "The provider's disks and network cards"},
@@ -30,7 +32,7 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
 const std::vector<VerbSpec>& verbs() {
     static const std::vector<VerbSpec> kVerbs = [] {
         std::vector<VerbSpec> all;
-        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), vm_verbs(), job_verbs(), events_verbs(), uplink_verbs(), path_verbs(), doctor_verbs(), help_verbs()})
+        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), security_group_verbs(), vm_verbs(), host_verbs(), job_verbs(), events_verbs(), uplink_verbs(), path_verbs(), doctor_verbs(), help_verbs()})
             std::ranges::move(part, std::back_inserter(all));
         return all;
     }();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Syntax of MAC and IPv4 addresses: canonical form only, since they go into flows, XML and configuration files.
+#include <algorithm>
 #include <format>
 
 #include "toolstack/base/text.hpp"
@@ -45,6 +46,16 @@ Result<Cidr> parse_cidr(std::string_view text) {
         return fail_hint(Kind::kInvalid, std::format("'{}' has host bits set", text.substr(0, 30)),
                          std::format("did you mean {}/{}?", format_ipv4(base & ~(0xffffffffu >> prefix)), prefix));
     return Cidr{base, static_cast<unsigned>(prefix)};
+}
+
+bool overlap(const Cidr& a, const Cidr& b) {
+    const unsigned shorter = std::min(a.prefix, b.prefix);
+    return shorter == 0 || (a.base ^ b.base) >> (32 - shorter) == 0;
+}
+
+bool inside(const Cidr& cidr, std::uint32_t ip) {
+    const std::uint32_t host = 0xffff'ffffu >> cidr.prefix;
+    return (ip & ~host) == cidr.base && (ip & host) != 0 && (ip & host) != host;
 }
 
 }  // namespace blanket

@@ -67,6 +67,7 @@ Json to_json(const VmRecord& vm) {
                {"volumes", Json::array()}};
     for (const auto& fork : vm.forks) value["forks"].push_back({{"site", fork.site}, {"epoch", fork.epoch}, {"since", fork.since}});
     if (vm.standby) value["standby"] = {{"site", vm.standby->site}, {"epoch", vm.standby->epoch}, {"since", vm.standby->since}};
+    if (vm.seed) value["seed"] = to_json(*vm.seed);
     if (vm.migration) value["migration"] = {{"id", vm.migration->id}, {"target", vm.migration->target}};
     for (const auto& nic : vm.nics) value["nics"].push_back({{"net", nic.net}, {"mac", nic.mac}, {"ip", nic.ip}});
     for (const auto& volume : vm.volumes)
@@ -107,6 +108,9 @@ Result<VmRecord> parse_vm(const Json& value) {
         standby.since = json_string_or(*it, "since", "");
         if (standby.site == vm.owner) return fail(Kind::kInvalid, "record of VM '{}' names its owner '{}' as its standby", vm.name, standby.site);
         vm.standby = standby;
+    }
+    if (const auto it = value.find("seed"); it != value.end()) {
+        BLANKET_TRY(vm.seed, parse_seed_facts(*it));
     }
     vm.created = json_string_or(value, "created", "");
     if (const auto it = value.find("migration"); it != value.end() && it->is_object()) {
@@ -185,7 +189,9 @@ Result<Site> parse_site(const Json& value) {
 }
 
 Json to_json(const Net& net) {
-    return {{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
+    Json value{{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
+    for (const auto& group : net.groups) value["groups"].push_back(to_json(group));
+    return value;
 }
 
 Result<Net> parse_net(const Json& value) {
@@ -200,6 +206,9 @@ Result<Net> parse_net(const Json& value) {
         return fail(Kind::kInvalid, "gateway {} is outside of network {}", net.gateway, net.cidr);
     BLANKET_TRY(net.mtu, number32(value, "mtu", 9000));
     if (net.mtu < 576) return fail(Kind::kInvalid, "MTU {} of network '{}' is below 576", net.mtu, net.name);
+    if (const auto groups = value.find("groups"); groups != value.end()) {
+        BLANKET_TRY(net.groups, parse_groups(*groups));
+    }
     return net;
 }
 

@@ -6,6 +6,7 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/daemon/api_groups.hpp"
 #include "toolstack/daemon/api_vms.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/nets.hpp"
@@ -126,6 +127,7 @@ void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
         BLANKET_TRY(const Json body, request.json());
         return create_net(app, body, is_dry_run(request));
     }), Access::kLocal);
+    server.route("GET", "/1.0/trace", respond([hooks](const RestRequest& request) { return hooks.trace(request.query); }), Access::kLocal);
     server.route("GET", "/1.0/jobs", respond([&](const RestRequest&) -> Result<Json> { return Json{{"jobs", app.jobs.list()}}; }));
     server.route("GET", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
         const std::string& id = request.matches.at(0);
@@ -191,6 +193,7 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
     bind_federation(server, app, federation, hooks);
     bind_lists(server, app, hooks);
     bind_vms(server, app);
+    bind_groups(server, app);
 }
 
 }  // namespace blanket

@@ -11,6 +11,7 @@ namespace blanket {
 struct ApiHooks {
     std::function<Json()> doctor;             // {"checks":[..]}
     std::function<void()> look_at_all;        // recovery looks at every VM soon
+    std::function<Result<Json>(const std::map<std::string, std::string>& query)> trace;  // {"trace":{..}}
     std::function<Result<void>()> federated;  // the site became part of a federation: open the listeners
 };
 void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks hooks);

@@ -4,6 +4,7 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/daemon/drain.hpp"
 #include "toolstack/daemon/world.hpp"
 
 namespace blanket {
@@ -87,6 +88,10 @@ void bind_vms(RestServer& server, App& app) {
         BLANKET_CHECK(app.world.refresh());
         return import_vm(app, body, is_dry_run(request));
     }), Access::kLocal);
+    server.route("POST", "/1.0/drain", respond_job([&](const RestRequest& request) -> Result<Answer> {
+        BLANKET_TRY(const Json body, request.json());
+        return drain_host(app, json_string_or(body, "to", ""), is_dry_run(request));
+    }), Access::kLocal);
     // Here, whoever the owner is.
     server.route("POST", "/1.0/vms/*/recover", respond_job([&](const RestRequest& request) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());
@@ -129,8 +134,7 @@ void bind_vms(RestServer& server, App& app) {
     server.route("POST", "/1.0/vms/*/migrate", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());
         BLANKET_TRY(const std::string target, json_string(body, "target"));
-        BLANKET_TRY(const MoveLimits limits, parse_move_limits(body));
-        return migrate_vm(app, vm, target, limits, is_dry_run(request));
+        return migrate_vm(app, vm, target, is_dry_run(request));
     }));
 }
 

@@ -18,18 +18,20 @@
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
+#include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
 #include "toolstack/daemon/peers.hpp"
+#include "toolstack/daemon/seeded_domains.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
+#include "toolstack/hypervisor/loop_device.hpp"
 #include "toolstack/migrate/failover.hpp"
 #include "toolstack/migrate/guard.hpp"
 #include "toolstack/migrate/guarded_domains.hpp"
 #include "toolstack/migrate/watched_registry.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
-#include "toolstack/stream/indexed_store.hpp"
 
 namespace blanket {
 namespace {
@@ -63,14 +65,14 @@ struct Daemon::Parts {
     std::unique_ptr<LibvirtHypervisor> hypervisor;
     std::unique_ptr<storage::ThinStore> store;
     std::unique_ptr<storage::ThinMoves> moves;
-    std::unique_ptr<stream::IndexShelf> indexes;
-    std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
     std::unique_ptr<Guard> guard;
     std::unique_ptr<WatchedRegistry> watched_registry;  // what everybody but the guard uses
     std::unique_ptr<GuardedDomains> guarded_domains;    // the same
+    std::unique_ptr<Seeds> seeds;
+    std::unique_ptr<SeededDomains> seeded_domains;  // above the guard's: what may take as long as the registry does comes before the guard is asked
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -177,14 +179,14 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
-    parts->indexes = std::make_unique<stream::IndexShelf>(set.root + "/index");
-    parts->indexed_store = std::make_unique<stream::IndexedStore>(*parts->store, *parts->indexes);
     parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
     parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
     parts->guarded_domains = std::make_unique<GuardedDomains>(*parts->hypervisor, *parts->hypervisor, *parts->guard);
-    const SitePorts ports{*parts->watched_registry, *parts->guarded_domains, *parts->guarded_domains, *parts->indexed_store, *parts->moves, *parts->overlay, system_time()};
+    parts->seeds = std::make_unique<Seeds>(*parts->registry, set.root + "/seeds", LoopDevices{attach_loop, detach_loop});
+    parts->seeds->attach_all();
+    parts->seeded_domains = std::make_unique<SeededDomains>(*parts->guarded_domains, *parts->guarded_domains, *parts->seeds);
+    const SitePorts ports{*parts->watched_registry, *parts->seeded_domains, *parts->seeded_domains, *parts->store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
-    parts->app->indexes = parts->indexes.get();
     parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
         if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
     };
@@ -210,6 +212,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
     hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };

@@ -31,6 +31,22 @@ Check check_xen(const DoctorInputs& in) {
     return ok("xen", std::format("Xen {}", version));
 }
 
+constexpr unsigned kOldBuildDays = 120;  // Xen's advisories come about every two months
+
+// Advisories since the build are not known here, as nothing is asked of the network: how old it is, and where to compare, is.
+Check check_xsa(const DoctorInputs& in) {
+    constexpr std::string_view kCompare = "compare with https://xenbits.xen.org/xsa/ and https://security-tracker.debian.org/tracker/source-package/xen";
+    if (!in.xen_build) return warning("xsa", "not known from which source this Xen was built", std::format("boot an image with /usr/share/blanket/xen-build.json; {}", kCompare));
+    const XenBuildFacts& build = *in.xen_build;
+    std::string text = std::format("Xen source {}", build.version);
+    if (!build.commit.empty()) text += std::format(" (commit {})", build.commit);
+    text += std::format(", {} days old, with Debian's fixes for {} advisories", build.age_days, build.advisories);
+    if (build.newest != 0) text += std::format(" up to XSA-{}", build.newest);
+    text += "; its shadow paging has no security support upstream (XSA-495)";
+    if (build.age_days > kOldBuildDays) return warning("xsa", text, std::format("{}; then build or fetch a newer image", kCompare));
+    return ok("xsa", std::format("{}; {}", text, kCompare));
+}
+
 Check check_log_dirty(const DoctorInputs& in) {
     if (!in.host) return failed("log-dirty", "not known: libvirt does not answer", "see the check 'libvirt'");
     if (!in.host->log_dirty) return failed("log-dirty", "this Xen has no shadow paging: no guest can be moved while it runs", "boot Blanket's own Xen");
@@ -52,7 +68,10 @@ Check check_openvswitch(const DoctorInputs& in) {
     return ok("openvswitch", "ovs-vswitchd is active, with the kernel's data path");
 }
 
+constexpr const char* kInstall = "to keep anything, and to have VMs: start again and choose the installation in the menu (PXE: blanket.install=auto on Linux' command line)";
+
 Check check_storage(const DoctorInputs& in) {
+    if (!in.pool && !in.live.empty()) return warning("storage", "no pool: a live system takes no disk, so it can have no VMs", kInstall);
     if (!in.pool) return failed("storage", std::format("no pool: {}", or_unknown(in.pool_error)), "systemctl status blanket-firstboot; lvs blanket");
     const PoolFacts& pool = *in.pool;
     const double percent = pool.size == 0 ? 100 : 100.0 * static_cast<double>(pool.used) / static_cast<double>(pool.size);
@@ -120,6 +139,26 @@ Check check_clock(const DoctorInputs& in) {
     return ok("clock", "the clock is synchronised");
 }
 
+Check check_entropy(const DoctorInputs& in) {
+    constexpr unsigned kSeeded = 256;  // Linux since 5.18 counts no further
+    const std::string source = in.random_source.empty() ? "no hardware generator" : in.random_source;
+    if (!in.entropy) return warning("entropy", "not known whether the kernel's random generator is seeded", "cat /proc/sys/kernel/random/entropy_avail");
+    if (*in.entropy < kSeeded)
+        return warning("entropy", std::format("the kernel's random generator has {} of {} bits ({}): keys cannot be made yet", *in.entropy, kSeeded, source),
+                       "wait a minute; if it stays so, give the machine a virtio-rng device, or a processor with RDRAND");
+    return ok("entropy", std::format("the kernel's random generator is seeded ({})", source));
+}
+
+// Providers call it Trusted Launch (Azure) or Shielded VM (GCE).
+Check check_secure_boot(const DoctorInputs& in) {
+    if (!in.uefi) return ok("secure-boot", "BIOS has none");
+    if (in.secure_boot == SecureBoot::kOn)
+        return failed("secure-boot", "Secure Boot is on, and neither this image's boot loader nor its Xen is signed: its next boot may be refused, and Linux may refuse Blanket's own modules",
+                      "switch it off in the firmware; Azure: make the VM with --security-type Standard, not TrustedLaunch; GCE: --no-shielded-secure-boot; EC2: an AMI without uefi-data");
+    if (in.secure_boot == SecureBoot::kOff) return ok("secure-boot", "off");
+    return ok("secure-boot", "the firmware does not tell; it is not enforced, as this image is not signed and has booted");
+}
+
 Check check_uplink(const DoctorInputs& in) {
     if (in.uplink.name.empty()) return failed("uplink", "no interface has a default route", "name it in /etc/blanket/blanket.toml: [site] uplink = \"...\"");
     const std::string text = std::format("{} ({}), {}, MTU {}", in.uplink.name, in.uplink.driver.empty() ? "driver unknown" : in.uplink.driver,
@@ -131,7 +170,10 @@ Check check_uplink(const DoctorInputs& in) {
 }
 
 Check check_disk(const DoctorInputs& in) {
+    if (!in.live.empty()) return warning("disk", std::format("live, started from {}: what is written stays in memory and is gone at the next start", in.live), kInstall);
     if (in.root_disk.name.empty()) return warning("disk", "the root file system's disk is not known", "lsblk");
+    if (!in.twin.empty())
+        return warning("disk", std::format("{}; {} is the same image: which of the two is started is chance", in.root_disk.name, in.twin), "take one of the two disks out of the machine, or wipe the copy: wipefs -a on its partitions and on the disk");
     return ok("disk", std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver));
 }
 
@@ -153,7 +195,8 @@ Check check_metadata(const DoctorInputs& in) {
     if (facts.chosen == "None") return ok("metadata", "no seed, and no provider whose metadata service is known: name, keys and network are the image's own");
     if (!facts.used.empty() && !facts.used.contains("DataSource" + facts.chosen))
         return warning("metadata", std::format("{} was expected, cloud-init went on with {}", facts.chosen, facts.used), "cloud-init status --long; does the provider's metadata service answer?");
-    return ok("metadata", facts.used.empty() ? facts.chosen : facts.used);
+    if (facts.used.empty()) return warning("metadata", std::format("{} was expected, and cloud-init has found nothing yet", facts.chosen), "cloud-init status --long; does the provider's metadata service answer?");
+    return ok("metadata", facts.used);
 }
 
 }  // namespace
@@ -176,41 +219,41 @@ Json to_json(const std::vector<Check>& checks) {
 std::vector<Check> run_doctor(const DoctorInputs& in) {
     std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
-    return {check_xen(in),     check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),      check_wireguard(in), check_registry(in), check_records(in),
-            check_clock(in),   check_uplink(in),    check_disk(in),     check_memory(in),
-            ok("firmware", in.uefi ? "UEFI" : "BIOS"), ok("provider", provider), check_metadata(in)};
+    return {check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
+            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_records(in),
+            check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in)};
 }
 
 std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {
-    struct Rule {
+    struct Marks {
         std::string_view vendor, product, bios, tag;  // each must be contained; empty = anything
         std::string_view name;
     };
-    static constexpr std::array kRules{
-        Rule{"Amazon EC2", "", "", "", "Amazon EC2 (Nitro)"},
-        Rule{"Xen", "", "amazon", "", "Amazon EC2 (Xen)"},
-        Rule{"", "Google Compute Engine", "", "", "Google Compute Engine"},
-        Rule{"Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77", "Microsoft Azure"},
-        Rule{"Microsoft Corporation", "Virtual Machine", "", "", "Hyper-V"},
-        Rule{"", "", "", "OracleCloud.com", "Oracle Cloud"},
-        Rule{"Alibaba Cloud", "", "", "", "Alibaba Cloud"},
-        Rule{"DigitalOcean", "", "", "", "DigitalOcean"},
-        Rule{"Hetzner", "", "", "", "Hetzner Cloud"},
-        Rule{"Scaleway", "", "", "", "Scaleway"},
-        Rule{"Vultr", "", "", "", "Vultr"},
-        Rule{"Linode", "", "", "", "Akamai (Linode)"},
-        Rule{"Akamai", "", "", "", "Akamai (Linode)"},
-        Rule{"UpCloud", "", "", "", "UpCloud"},
-        Rule{"Exoscale", "", "", "", "Exoscale"},
-        Rule{"", "OpenStack", "", "", "OpenStack"},
-        Rule{"VMware", "", "", "", "VMware"},
-        Rule{"innotek", "", "", "", "VirtualBox"},
-        Rule{"Xen", "HVM domU", "", "", "Xen (HVM)"},
-        Rule{"QEMU", "", "", "", "QEMU or KVM"},
-        Rule{"", "KVM", "", "", "QEMU or KVM"},
+    static constexpr std::array kMarks{
+        Marks{"Amazon EC2", "", "", "", "Amazon EC2 (Nitro)"},
+        Marks{"Xen", "", "amazon", "", "Amazon EC2 (Xen)"},
+        Marks{"", "Google Compute Engine", "", "", "Google Compute Engine"},
+        Marks{"Microsoft Corporation", "Virtual Machine", "", "7783-7084-3265-9085-8269-3286-77", "Microsoft Azure"},
+        Marks{"Microsoft Corporation", "Virtual Machine", "", "", "Hyper-V"},
+        Marks{"", "", "", "OracleCloud.com", "Oracle Cloud"},
+        Marks{"Alibaba Cloud", "", "", "", "Alibaba Cloud"},
+        Marks{"DigitalOcean", "", "", "", "DigitalOcean"},
+        Marks{"Hetzner", "", "", "", "Hetzner Cloud"},
+        Marks{"Scaleway", "", "", "", "Scaleway"},
+        Marks{"Vultr", "", "", "", "Vultr"},
+        Marks{"Linode", "", "", "", "Akamai (Linode)"},
+        Marks{"Akamai", "", "", "", "Akamai (Linode)"},
+        Marks{"UpCloud", "", "", "", "UpCloud"},
+        Marks{"Exoscale", "", "", "", "Exoscale"},
+        Marks{"", "OpenStack", "", "", "OpenStack"},
+        Marks{"VMware", "", "", "", "VMware"},
+        Marks{"innotek", "", "", "", "VirtualBox"},
+        Marks{"Xen", "HVM domU", "", "", "Xen (HVM)"},
+        Marks{"QEMU", "", "", "", "QEMU or KVM"},
+        Marks{"", "KVM", "", "", "QEMU or KVM"},
     };
-    for (const auto& rule : kRules)
+    for (const auto& rule : kMarks)
         if (vendor.contains(rule.vendor) && product.contains(rule.product) && bios.contains(rule.bios) && tag.contains(rule.tag)) return std::string(rule.name);
     if (vendor.empty() && product.empty()) return "unknown: the firmware does not name itself";
     return std::format("bare metal or unknown: {}", trim(std::format("{} {}", vendor, product)));

@@ -49,6 +49,15 @@ struct MetadataFacts {
     std::vector<std::string> errors;  // that cloud-init met, its warnings included
 };
 
+// From what the image's Xen was built: /usr/share/blanket/xen-build.json, made by hypercall-passthrough/describe.
+struct XenBuildFacts {
+    std::string version, commit;  // of the Debian source; of upstream's tree
+    unsigned advisories = 0, newest = 0;  // how many security fixes its changelog lists, and the highest number
+    unsigned age_days = 0;
+};
+
+enum class SecureBoot : std::uint8_t { kUnknown, kOff, kOn };
+
 struct RegistryFacts {
     bool running = false;   // etcd's process answers
     bool quorum = false;    // a linearizable read succeeded
@@ -78,10 +87,16 @@ struct DoctorInputs {
     std::string uplink_address;  // IPv4
     unsigned uplink_mtu = 0;
     bool uefi = false;
+    SecureBoot secure_boot = SecureBoot::kUnknown;
+    std::optional<XenBuildFacts> xen_build;
+    std::optional<unsigned> entropy;  // bits that the kernel counts; 256 = its generator is seeded
+    std::string random_source;        // the hardware generator in use, "virtio_rng.0"; empty = none
     std::string dmi_vendor, dmi_product, dmi_bios, dmi_tag;
     std::string provider_xen;  // "xen 4.17" where the uplink modules are at work
     std::optional<WireguardFacts> wireguard;
     MetadataFacts metadata;
+    std::string twin;  // a partition with the same image as the root, "/dev/vdb3"
+    std::string live;  // what a live system was started from: "sr0", "network"; empty = it is on a disk of its own
 };
 
 // How gathering reaches the world; tests give a fake root and fake commands.

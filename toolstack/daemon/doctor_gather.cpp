@@ -32,7 +32,11 @@ public:
         in_.clock_synchronised = probe_.clock ? probe_.clock() : kernel_clock();
         uplink();
         root_disk();
-        in_.uefi = exists("/sys/firmware/efi");
+        firmware();
+        xen_build();
+        if (const auto bits = parse_number(line("/proc/sys/kernel/random/entropy_avail"), 0, 4096, "entropy")) in_.entropy = static_cast<unsigned>(*bits);
+        in_.random_source = line("/sys/class/misc/hw_random/rng_current");
+        if (in_.random_source == "none") in_.random_source.clear();
         in_.dmi_vendor = line("/sys/class/dmi/id/sys_vendor");
         in_.dmi_product = line("/sys/class/dmi/id/product_name");
         in_.dmi_bios = line("/sys/class/dmi/id/bios_version");
@@ -40,6 +44,8 @@ public:
         in_.provider_xen = line("/sys/bus/blanket/provider");
         wireguard();
         metadata();
+        in_.twin = line("/run/blanket/twin");
+        in_.live = line("/run/blanket-live/source");
         return std::move(in_);
     }
 
@@ -82,6 +88,32 @@ private:
         const std::string major = line("/sys/hypervisor/version/major"), minor = line("/sys/hypervisor/version/minor");
         if (!major.empty()) in_.hypervisor_version = std::format("{}.{}{}", major, minor, line("/sys/hypervisor/version/extra"));
         in_.control_domain = text("/proc/xen/capabilities", 4096).contains("control_d");
+    }
+
+    void firmware() {
+        in_.uefi = exists("/sys/firmware/efi");
+        // The variable's four attribute bytes, then one byte (UEFI 2.10, 3.3).
+        const std::string state = text("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", 64);
+        if (state.size() == 5) in_.secure_boot = state[4] == 1 ? SecureBoot::kOn : SecureBoot::kOff;
+    }
+
+    void xen_build() {
+        const auto json = parse_json(text("/usr/share/blanket/xen-build.json", 64u << 10));
+        if (!json || !json->is_object()) return;
+        XenBuildFacts facts;
+        facts.version = json_string_or(*json, "version", "").substr(0, 80);
+        facts.commit = json_string_or(*json, "commit", "").substr(0, 40);
+        const std::uint64_t released = json_number_or(*json, "released", 0);
+        if (facts.version.empty() || released == 0) return;
+        if (const auto list = json->find("advisories"); list != json->end() && list->is_array())
+            for (const auto& number : *list) {
+                if (!number.is_number_unsigned() || number.get<std::uint64_t>() > 1'000'000) continue;
+                ++facts.advisories;
+                facts.newest = std::max(facts.newest, number.get<unsigned>());
+            }
+        const auto now = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+        facts.age_days = now > released ? static_cast<unsigned>((now - released) / 86'400) : 0;  // a clock that is wrong has a check of its own
+        in_.xen_build = facts;
     }
 
     void units() {

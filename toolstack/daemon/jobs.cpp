@@ -100,6 +100,7 @@ JobTable::~JobTable() {
     std::map<std::string, Entry> running;
     {
         const std::lock_guard lock(mutex_);
+        closing_ = true;
         running.swap(running_);
     }
     for (auto& [id, entry] : running) {
@@ -180,6 +181,7 @@ void JobTable::reap() {  // with the mutex held
 Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std::string& subject, Work work) {
     std::unique_lock lock(mutex_);
     released_.wait_for(lock, kClaimPatience, [&] { return !claimed_.contains(subject); });  // a VM that has just come in is being tidied up after
+    if (closing_) return fail_hint(Kind::kUnavailable, "blanketd is being ended", "try again when it runs again");
     reap();
     for (const auto& [id, entry] : running_)
         if (entry.subject == subject)

@@ -104,6 +104,7 @@ private:
     const std::string folder_;
     std::mutex mutex_;
     std::map<std::string, Entry> running_;
+    bool closing_ = false;  // a job that starts others (drain) starts none any more
     std::map<std::string, Json> ended_;  // by id; ids sort by time
     std::map<std::string, Json> interrupted_;
     std::condition_variable resolved_;

@@ -2,11 +2,32 @@
 // See nets.hpp.
 #include "toolstack/daemon/nets.hpp"
 
+#include <algorithm>
+
 #include "toolstack/base/text.hpp"
+#include "toolstack/core/net_rules.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/registry/etcd_registry.hpp"
 
 namespace blanket {
+namespace {
+
+constexpr int kNetTries = 8;
+
+template <typename T>
+std::vector<T> values_of(const std::vector<Versioned<T>>& list) {
+    std::vector<T> out;
+    for (const auto& item : list) out.push_back(item.value);
+    return out;
+}
+
+// VMs that were deleted leave their groups at the next change of the network: their ids never come again.
+void forget_deleted(Net& net, const std::vector<Gone>& gone) {
+    for (auto& group : net.groups)
+        std::erase_if(group.vms, [&](const std::string& uuid) { return std::ranges::find(gone, uuid, &Gone::uuid) != gone.end(); });
+}
+
+}  // namespace
 
 Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     Net net;
@@ -16,8 +37,10 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
     net.gateway = format_ipv4(cidr.base + 1);
     BLANKET_CHECK(app.world.refresh());
+    const Snapshot now = app.world.snapshot();
     if (app.world.net(net.name))
         return fail_hint(Kind::kConflict, std::format("a network '{}' exists already", net.name), "choose another name: blanket net list");
+    BLANKET_CHECK(check_new_net(net, values_of(now.nets), values_of(now.sites), json_bool_or(body, "same_addresses", false)));
     if (dry_run)
         return Json{{"steps", {std::format("take a free network number and record network '{}' ({}, gateway {}, MTU {})", net.name, net.cidr, net.gateway, net.mtu)}}};
     BLANKET_TRY(const std::uint64_t vni, next_number(app.registry, "vni"));
@@ -26,6 +49,27 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     BLANKET_CHECK(app.registry.put("nets/" + net.name, to_json(net), 0));
     (void)app.world.refresh();
     return to_json(net);
+}
+
+Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit) {
+    BLANKET_CHECK(check_name(name, "network"));
+    for (int attempt = 0;; ++attempt) {
+        BLANKET_TRY(const auto stored, app.registry.get("nets/" + name));
+        if (!stored) {
+            BLANKET_CHECK(app.world.refresh());
+            BLANKET_CHECK(app.world.net(name));  // an error that says what there is
+            return fail(Kind::kNotFound, "network '{}' has just been removed", name);
+        }
+        BLANKET_TRY(Net net, parse_net(stored->value));
+        forget_deleted(net, app.world.snapshot().gone);
+        BLANKET_CHECK(edit(net));
+        const auto put = app.registry.put("nets/" + name, to_json(net), stored->revision);
+        if (put) {
+            (void)app.world.refresh();
+            return net;
+        }
+        if (put.error().kind != Kind::kConflict || attempt + 1 == kNetTries) return std::unexpected(put.error());
+    }
 }
 
 }  // namespace blanket

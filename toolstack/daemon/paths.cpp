@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <format>
+#include <limits>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include "toolstack/base/text.hpp"
@@ -31,13 +33,13 @@ std::map<std::string, std::string> by_peer(const std::string& text) {
     return out;
 }
 
-std::uint64_t decimal(std::string_view text) {
-    std::uint64_t value = 0;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
+std::uint64_t count_in(std::string_view text) { return parse_number(text, 0, std::numeric_limits<std::int64_t>::max(), "count").value_or(0); }
 
-std::string host_of(const std::string& endpoint) { return endpoint.substr(0, endpoint.rfind(':')); }
+// Of an IPv4 endpoint; sites meet by no other.
+std::optional<std::string> host_of(const std::string& endpoint) {
+    if (endpoint.empty() || endpoint.starts_with('[')) return std::nullopt;
+    return endpoint.substr(0, endpoint.rfind(':'));
+}
 
 // Does a packet of that size pass, without being cut to pieces? Two tries: one may be lost.
 bool passes(const CommandRunner& run, const std::string& address, unsigned size) {
@@ -60,7 +62,7 @@ void measure(const CommandRunner& run, const Site& site, SitePath& path) {
     const std::string summary = command(run, {"ping", "-q", "-4", "-c", "5", "-i", "0.2", "-W", "2", "-I", kTunnel, std::format("10.213.{}.1", site.index)});
     path.loss_percent = ping_loss(summary);
     path.rtt_ms = ping_average_ms(summary);
-    if (!path.endpoint.empty()) path.mtu = mtu_to(run, host_of(path.endpoint));
+    if (const auto host = host_of(path.endpoint)) path.mtu = mtu_to(run, *host);
 }
 
 }  // namespace
@@ -86,6 +88,8 @@ std::optional<double> ping_average_ms(const std::string& summary) {
 
 std::vector<SitePath> gather_paths(const std::vector<Site>& sites, const std::string& here, std::int64_t unix_s, const CommandRunner& given) {
     const CommandRunner run = given ? given : [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
+    static std::mutex one_at_a_time;  // a measurement sends packets: many askers do not send many
+    const std::lock_guard lock(one_at_a_time);
     const auto endpoints = by_peer(command(run, {"wg", "show", kTunnel, "endpoints"}));
     const auto transfer = by_peer(command(run, {"wg", "show", kTunnel, "transfer"}));
     const auto handshakes = by_peer(command(run, {"wg", "show", kTunnel, "latest-handshakes"}));
@@ -101,9 +105,10 @@ std::vector<SitePath> gather_paths(const std::vector<Site>& sites, const std::st
         path.site = site.name;
         if (const std::string endpoint = of(endpoints, site.wireguard_key); endpoint != "(none)") path.endpoint = endpoint;
         const std::string bytes = of(transfer, site.wireguard_key);
-        path.received = decimal(bytes);
-        if (const auto tab = bytes.find('\t'); tab != std::string::npos) path.sent = decimal(std::string_view(bytes).substr(tab + 1));
-        if (const std::uint64_t at = decimal(of(handshakes, site.wireguard_key)); at != 0) path.handshake_s = std::max<std::int64_t>(0, unix_s - static_cast<std::int64_t>(at));
+        const auto tab = bytes.find('\t');
+        path.received = count_in(std::string_view(bytes).substr(0, tab));
+        if (tab != std::string::npos) path.sent = count_in(std::string_view(bytes).substr(tab + 1));
+        if (const std::uint64_t at = count_in(of(handshakes, site.wireguard_key)); at != 0) path.handshake_s = std::max<std::int64_t>(0, unix_s - static_cast<std::int64_t>(at));
         paths.push_back(std::move(path));
         which.push_back(&site);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // `blanket path list`: what lies between this site and each other one, as WireGuard counts it and as a few pings measure it at that moment.
-// Blocks for some seconds, all sites at once. Any thread.
+// Blocks for some seconds, all sites at once. Any thread; one measurement at a time, for it sends packets.
 #pragma once
 
 #include <functional>

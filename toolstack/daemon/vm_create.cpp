@@ -61,6 +61,7 @@ Result<Json> create_now(App& app, const CreateRequest& request, const Net& net, 
     vm.vcpus = request.vcpus;
     vm.policy = request.policy;
     vm.created = rfc3339_now();
+    if (request.seed) vm.seed = facts_of(*request.seed);
     Undo undo;
     job.phase("image");
     BLANKET_CHECK(ensure_image(app, image, job));
@@ -71,6 +72,10 @@ Result<Json> create_now(App& app, const CreateRequest& request, const Net& net, 
     const std::uint64_t size = request.disk_bytes == 0 ? (image.value.size + kBlock - 1) / kBlock * kBlock : request.disk_bytes;
     vm.volumes.push_back({std::format("{}-{}", request.name.substr(0, 40), random_hex(3)), image.value.sha256, size, "xvda"});
     BLANKET_TRY(vm.definition, build_domain_xml(vm));
+    if (request.seed) {  // before the record: whoever sees that finds its seed
+        undo.steps.emplace_back("seed", [&] { return app.registry.remove(seed_key(vm.uuid)); });
+        BLANKET_CHECK(app.registry.put(seed_key(vm.uuid), to_json(*request.seed), 0));
+    }
     BLANKET_TRY(const std::uint64_t revision, app.registry.create_vm(vm));
     undo.steps.emplace_back("record", [&] { return app.registry.remove_vm(vm, revision); });
     job.phase("disk");
@@ -105,6 +110,9 @@ Result<CreateRequest> parse_create(const Json& body) {
     request.vcpus = static_cast<std::uint32_t>(vcpus);
     request.policy = json_string_or(body, "policy", request.policy);
     BLANKET_CHECK(check_policy(request.policy));
+    if (const auto seed = body.find("seed"); seed != body.end() && !seed->is_null()) {
+        BLANKET_TRY(request.seed, parse_seed(*seed));
+    }
     return request;
 }
 
@@ -116,11 +124,17 @@ Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
     if (request.disk_bytes != 0 && request.disk_bytes < image.value.size)
         return fail_hint(Kind::kInvalid, std::format("a disk of {} is too small for image '{}' of {}", format_bytes(request.disk_bytes), request.image, format_bytes(image.value.size)),
                          std::format("use --disk {}M or more", (image.value.size + (1u << 20) - 1) >> 20));
-    if (dry_run)
-        return Answer{nullptr,
-                      {std::format("make image '{}' ({}) present at '{}'", request.image, image.value.sha256.substr(0, 12), app.site),
-                       std::format("reserve an address in network '{}' ({})", net.name, net.cidr), std::format("create the record of VM '{}' with owner '{}'", request.name, app.site),
-                       std::format("create a thin volume of {}", format_bytes(request.disk_bytes == 0 ? image.value.size : request.disk_bytes)), "define the domain in libvirt"}};
+    if (dry_run) {
+        Answer plan{nullptr, {std::format("make image '{}' ({}) present at '{}'", request.image, image.value.sha256.substr(0, 12), app.site),
+                              std::format("reserve an address in network '{}' ({})", net.name, net.cidr)}};
+        if (request.seed)
+            plan.steps.push_back(std::format("keep its seed in the registry: host name '{}', {} bytes of user-data, {} ssh keys", request.seed->hostname, request.seed->user_data.size(),
+                                             request.seed->ssh_keys.size()));
+        plan.steps.push_back(std::format("create the record of VM '{}' with owner '{}'", request.name, app.site));
+        plan.steps.push_back(std::format("create a thin volume of {}", format_bytes(request.disk_bytes == 0 ? image.value.size : request.disk_bytes)));
+        plan.steps.emplace_back("define the domain in libvirt");
+        return plan;
+    }
     BLANKET_TRY(auto job, app.jobs.start("create", "vm/" + request.name, [&app, request, net, image](Job& self) { return create_now(app, request, net, image, self); }));
     return Answer{job, {}};
 }
@@ -169,6 +183,7 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
         hooks.drop_standby = [&](const VmRecord& record) { return remove_standby(app, record); };
         hooks.release = [&](const VmRecord& record) -> Result<void> {
             for (const auto& nic : record.nics) BLANKET_CHECK(app.registry.remove(ip_key(nic)));
+            if (record.seed) BLANKET_CHECK(app.registry.remove(seed_key(record.uuid)));
             return {};
         };
         BLANKET_TRY(const VmRecord record, delete_here(app, app.site, uuid, hooks));

@@ -52,6 +52,13 @@ Result<std::string> build_domain_xml(const VmRecord& vm, const DomainXmlOptions&
         set(add(disk, "source"), "dev", top_device(volume.id));
         set(set(add(disk, "target"), "dev", volume.target), "bus", "xen");
     }
+    if (vm.seed) {
+        const pugi::xml_node disk = set(set(add(devices, "disk"), "type", "block"), "device", "disk");
+        set(set(add(disk, "driver"), "name", "phy"), "type", "raw");
+        set(add(disk, "source"), "dev", seed_device(vm.uuid));
+        set(set(add(disk, "target"), "dev", kSeedTarget), "bus", "xen");
+        add(disk, "readonly");
+    }
     for (const Nic& nic : vm.nics) {
         BLANKET_CHECK(check_mac(nic.mac));
         const pugi::xml_node interface = set(add(devices, "interface"), "type", "ethernet");

@@ -21,6 +21,7 @@ bool is_uuid(std::string_view text) { return text.size() == 36 && text.find_firs
 // "backend/vif/5/0" or "/local/domain/0/backend/vbd/5/51712": nothing else may become part of a path that we write.
 bool valid_path(std::string_view path) {
     constexpr std::string_view kHome = "/local/domain/0/";
+    constexpr std::uint64_t kLastDevice = 0x1fff'ffff;  // disks behind xvdp have bit 28 (xen-vbd-interface(7))
     if (path.starts_with(kHome)) path.remove_prefix(kHome.size());
     std::vector<std::string_view> parts;
     for (std::size_t begin = 0, end = 0; end != std::string_view::npos; begin = end + 1) {
@@ -28,7 +29,7 @@ bool valid_path(std::string_view path) {
         parts.push_back(path.substr(begin, end - begin));
     }
     return parts.size() == 4 && parts[0] == "backend" && (parts[1] == "vbd" || parts[1] == "vbd3" || parts[1] == "vif") && parts[2] != "0" &&
-           is_number(parts[2], 0x7fef) && is_number(parts[3], 0xfffffff);
+           is_number(parts[2], 0x7fef) && is_number(parts[3], kLastDevice);
 }
 
 bool valid_interface(std::string_view name) {

@@ -10,7 +10,11 @@ namespace {
 
 constexpr int kOlderVersions = 8;  // of a record that makes no sense, that are looked at
 
-std::string full(std::string_view key) { return std::string(kRegistryPrefix) + std::string(key); }
+std::string full(std::string_view key) {
+    constexpr std::string_view kSeeds = "seeds/";
+    if (key.starts_with(kSeeds)) return std::string(kSeedPrefix) + std::string(key.substr(kSeeds.size()));
+    return std::string(kRegistryPrefix) + std::string(key);
+}
 std::string vm_key(const std::string& uuid) { return full("vms/" + uuid); }
 std::string name_key(const std::string& name) { return full("names/vm/" + name); }
 std::string gone_key(const std::string& uuid) { return full("gone/" + uuid); }

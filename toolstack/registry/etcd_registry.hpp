@@ -16,6 +16,7 @@ namespace blanket {
 
 inline constexpr std::string_view kRegistryPrefix = "/blanket/v1/";
 inline constexpr std::string_view kBeatPrefix = "/blanket/beats/";  // beside it: every few seconds a new one, that no watcher wants to see
+inline constexpr std::string_view kSeedPrefix = "/blanket/seeds/";  // beside it too: up to 64 KiB each, which no snapshot needs (core/seed.hpp)
 
 class EtcdRegistry final : public Registry {
 public:

@@ -5,6 +5,7 @@
 //     GET  /tcp                       segments sent again, retransmission timeouts, loss probes since boot
 //     GET  /facts                     who am I: hostname, boot id, addresses
 //     POST /load?rate_mib=2&pause_ms=20   start writing records and dirtying memory;  POST /load/stop;  GET /load
+//     GET  /seed                      the user-data on the seed disk
 //     GET  /acked                     number of the last record on disk
 //     GET  /check                     verify the records on disk
 //     POST /probe?host=IP&port=80     start the client;  POST /probe/stop;  GET /probe/log?since=N
@@ -26,6 +27,7 @@
 #include "tests/lab/guest/load.hpp"
 #include "tests/lab/guest/probe.hpp"
 #include "tests/lab/guest/records.hpp"
+#include "tests/lab/guest/seed.hpp"
 
 namespace blanket::lab {
 namespace {
@@ -97,6 +99,7 @@ int serve(std::uint16_t port) {
         if (path == "/ping") return std::format("{} {}\n", ++pings, load.acknowledged());
         if (path == "/facts") return facts_json();
         if (path == "/tcp") return tcp_json();
+        if (path == "/seed") return read_user_data();
         if (path == "/acked") return std::format("{}\n", load.acknowledged());
         if (path == "/check") return check_json(kRecords, load.acknowledged());
         if (path == "/probe/log") return probe.log_since(request.number("since", 0));

@@ -93,6 +93,11 @@ TEST(Text, Base64AndSha256KnowTheirVectors) {
     EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+TEST(Text, Utf8IsToldFromOtherBytes) {
+    for (const char* good : {"", "web", "K\u00f6ln", "\u20ac", "\U0001f600", "\U0010ffff"}) EXPECT_TRUE(is_utf8(good)) << good;
+    for (const char* bad : {"\xff", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "a\xe2\x82", "\x80"}) EXPECT_FALSE(is_utf8(bad)) << bad;
+}
+
 TEST(File, WritesWithModeAndReadsWithBound) {
     const auto folder = std::filesystem::temp_directory_path() / ("base-" + random_hex(4));
     std::filesystem::create_directories(folder);

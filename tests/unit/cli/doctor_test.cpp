@@ -36,6 +36,10 @@ DoctorInputs healthy() {
     in.root_disk = {"vda", "virtio_blk"};
     in.wireguard = WireguardFacts{.present = true, .peers = 1, .alive = 1};
     in.dmi_vendor = "QEMU";
+    in.uefi = true;
+    in.secure_boot = SecureBoot::kOff;
+    in.entropy = 256;
+    in.xen_build = XenBuildFacts{.version = "4.20.3+127-gc42374a105-0+deb13u1", .commit = "c42374a105", .advisories = 24, .newest = 508, .age_days = 20};
     in.metadata = {.chosen = "Ec2", .used = "DataSourceEc2Local", .errors = {}};
     return in;
 }
@@ -69,10 +73,17 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"xen", CheckStatus::kFail, [](DoctorInputs& in) { in.hypervisor_type = "kvm"; }, "'kvm'"},
         {"xen", CheckStatus::kFail, [](DoctorInputs& in) { in.control_domain = false; }, "control domain"},
         {"xen", CheckStatus::kWarning, [](DoctorInputs& in) { in.hypervisor_version = "4.20.3"; }, "not Blanket's own"},
+        {"xsa", CheckStatus::kWarning, [](DoctorInputs& in) { in.xen_build.reset(); }, "not known"},
+        {"xsa", CheckStatus::kWarning, [](DoctorInputs& in) { in.xen_build->age_days = 121; }, "121 days old, with Debian's fixes for 24 advisories up to XSA-508"},
+        {"entropy", CheckStatus::kWarning, [](DoctorInputs& in) { in.entropy = 40; }, "40 of 256"},
+        {"entropy", CheckStatus::kWarning, [](DoctorInputs& in) { in.entropy.reset(); }, "not known"},
+        {"secure-boot", CheckStatus::kFail, [](DoctorInputs& in) { in.secure_boot = SecureBoot::kOn; }, "Secure Boot is on"},
         {"log-dirty", CheckStatus::kFail, [](DoctorInputs& in) { in.host->log_dirty = false; }, "shadow"},
         {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.units["ovs-vswitchd.service"] = "failed"; }, "failed"},
         {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["openvswitch"].loaded = false; }, "not loaded"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
+        {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.twin = "/dev/vdb3"; }, "/dev/vdb3 is the same image"},
+        {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used.clear(); }, "found nothing yet"},
         {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.errors = {"Failed loading yaml blob", "more"}; }, "yaml blob (and 1 more)"},
@@ -104,6 +115,21 @@ TEST(Doctor, EachFaultIsFoundAlone) {
             EXPECT_FALSE(one.hint.empty()) << fault.text;
         }
     }
+}
+
+TEST(Doctor, ALiveSystemKeepsNothing) {
+    DoctorInputs in = healthy();
+    in.pool.reset();
+    in.live = "sr0";
+    unsigned warned = 0;
+    for (const auto& check : run_doctor(in)) {
+        if (check.status == CheckStatus::kOk) continue;
+        EXPECT_EQ(check.status, CheckStatus::kWarning) << check.name;
+        EXPECT_TRUE(check.name == "storage" || check.name == "disk") << check.name;
+        EXPECT_TRUE(check.detail.contains("live")) << check.detail;
+        ++warned;
+    }
+    EXPECT_EQ(warned, 2u);
 }
 
 TEST(Doctor, JsonHasTheApiForm) {
@@ -138,6 +164,10 @@ TEST(Doctor, GathersAVirtioCloud) {
     root.link("/sys/devices/pci0/0000:00:04.0/virtio2/driver", "../../../../bus/virtio/drivers/virtio_blk");
     root.link("/sys/dev/block/252:1", "../../devices/pci0/0000:00:04.0/virtio2/block/vda/vda1");
     root.file("/sys/class/dmi/id/sys_vendor", "QEMU\n");
+    root.file("/proc/sys/kernel/random/entropy_avail", "256\n");
+    root.file("/sys/class/misc/hw_random/rng_current", "virtio_rng.0\n");
+    const auto yesterday = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() - 100'000;
+    root.file("/usr/share/blanket/xen-build.json", std::format(R"({{"version": "4.20.3-0+deb13u1", "commit": "c42374a105", "released": {}, "advisories": [480, 508, 495, -1, "x"]}})", yesterday));
     root.file("/sys/class/net/wg-blanket/mtu", "1420\n");
     root.file("/run/blanket/datasource", "Ec2\n");
     root.file("/run/cloud-init/status.json",
@@ -179,12 +209,23 @@ TEST(Doctor, GathersAVirtioCloud) {
     ASSERT_TRUE(in.wireguard);
     EXPECT_EQ(in.wireguard->peers, 2u);
     EXPECT_EQ(in.wireguard->alive, 1u);
+    EXPECT_EQ(in.entropy, 256u);
+    EXPECT_EQ(in.random_source, "virtio_rng.0");
+    EXPECT_EQ(in.secure_boot, SecureBoot::kUnknown);
+    ASSERT_TRUE(in.xen_build);
+    EXPECT_EQ(in.xen_build->version, "4.20.3-0+deb13u1");
+    EXPECT_EQ(in.xen_build->age_days, 1u);
+    EXPECT_EQ(in.xen_build->advisories, 3u);
+    EXPECT_EQ(in.xen_build->newest, 508u);
     EXPECT_EQ(commands, (std::vector<std::string>{"systemctl", "ip", "wg"}));
 }
 
 TEST(Doctor, GathersAnNvmeCloudWithoutADefaultRoute) {
     const FakeRoot root;
-    root.file("/sys/firmware/efi/x", "");
+    root.file("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", std::string("\6\0\0\0\1", 5));
+    root.file("/usr/share/blanket/xen-build.json", R"({"version": 3})");
+    root.file("/sys/class/misc/hw_random/rng_current", "none\n");
+    root.file("/proc/sys/kernel/random/entropy_avail", "many\n");
     root.file("/sys/devices/pci0/0000:00:02.0/net/enp0s2/mtu", "9001\n");
     root.link("/sys/devices/pci0/0000:00:02.0/net/enp0s2/device", "../../../0000:00:02.0");
     root.link("/sys/devices/pci0/0000:00:02.0/driver", "../../../bus/pci/drivers/e1000e");
@@ -203,6 +244,9 @@ TEST(Doctor, GathersAnNvmeCloudWithoutADefaultRoute) {
     EXPECT_EQ(in.root_disk.name, "nvme0n1");
     EXPECT_EQ(in.root_disk.driver, "nvme");
     EXPECT_TRUE(in.uefi);
+    EXPECT_EQ(in.secure_boot, SecureBoot::kOn);
+    EXPECT_FALSE(in.xen_build || in.entropy);
+    EXPECT_TRUE(in.random_source.empty());
     EXPECT_TRUE(in.hypervisor_type.empty());
     ASSERT_TRUE(in.wireguard);
     EXPECT_FALSE(in.wireguard->present);

@@ -2,6 +2,7 @@
 // The real program against a fake daemon: golden texts, requests sent, exit codes, jobs, Ctrl-C. BLANKET_UPDATE_GOLDEN=1 writes the golden files anew.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -52,7 +53,7 @@ protected:
 constexpr const char* kVm = R"({"uuid":"6f1b2a3c-0000-4000-8000-000000000001","name":"web","owner":"east","epoch":3,"phase":"running","memory_mib":256,"vcpus":1,
     "definition":"<domain type='xen'>\n  <name>web</name>\n</domain>\n","cpu_features":["aes","sse2"],"nics":[{"net":"lan","mac":"02:00:00:00:00:01","ip":"10.1.0.2"}],
     "volumes":[{"id":"v1","image":"0123456789abcdef0123456789abcdef","size":2147483648,"target":"xvda"}],"policy":"keep-running-no-failover",
-    "created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
+    "seed":{"hostname":"web","sha256":"89abcdef89abcdef","size":1200,"ssh_keys":2},"created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
 
 void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0", 200, R"({"api":"1.0","version":"0.1.0","site":"east","federation":"mycloud"})");
@@ -62,7 +63,13 @@ void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0/sites", 200, R"({"sites":[{"name":"east","index":1,"address":"192.0.2.1","wireguard_key":"k1","role":"voter","version":"0.1.0","member":1,"state":"joined"},
         {"name":"west","index":2,"address":"198.51.100.7","wireguard_key":"k2","role":"voter","version":"0.1.0","member":2,"state":"joined"}]})");
     daemon.on("GET /1.0/images", 200, R"({"images":[{"name":"debian","sha256":"0123456789abcdef0123456789abcdef","size":1073741824,"sites":["east","west"]}]})");
-    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390}]})");
+    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"groups":[
+        {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
+        {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
+        {"name":"office","everybody":true,"vms":[],"rules":[]}]}]})");
+    daemon.on("GET /1.0/trace?from=web&to=10.1.0.3&proto=tcp&port=443", 200, R"x({"trace":{"net":"lan","from":"web","from_ip":"10.1.0.2","to_ip":"10.1.0.3","verdict":"dropped","answer":"",
+        "reason":"VM 'database' is stopped","next":"blanket vm start database","hops":[{"way":"there","site":"east","table":"classify","entry":"in_port=5 (priority 100)","verdict":"goes on to remote","installed":"yes"},
+        {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
     daemon.on("GET /1.0/federation", 200, R"({"federation":{"name":"mycloud","id":"f00d","sites":["east","west"],"members":[{"name":"east","role":"voter","healthy":true},
         {"name":"witness","role":"voter","healthy":false}]}})");
     daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
@@ -81,8 +88,7 @@ constexpr const char* kDone = R"({"job":{"id":"j1","verb":"migrate","subject":"v
     "progress":{"phase":"clean","percent":100},
     "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":20000},{"name":"memory","start_ms":20000,"end_ms":31200}],
     "messages":[{"ms":21000,"text":"memory round 1: 40.0 MiB sent"}],
-    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,
-    "memory_pages":{"zero":26214,"same":310,"delta":1207,"reference":16384,"raw":22101},"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
+    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
 constexpr const char* kRunning = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"running","seq":2,"progress":{"phase":"disk","percent":40},
     "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":null}],"messages":[],"result":null,"error":null}})";
 
@@ -106,6 +112,8 @@ TEST_F(Program, Tables) {
     daemon.on("GET /1.0/jobs/j1", 200, kDone);
     std::string text;
     for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"},
+                                               {"security-group", "list"}, {"security-group", "show", "lan", "web"}, {"security-group", "show", "lan", "office"},
+                                               {"net", "trace", "web", "--to", "10.1.0.3", "--proto", "tcp", "--port", "443"},
                                                {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"uplink", "list"}, {"uplink", "stat"}, {"path", "list"}, {"vm", "show", "web", "-o", "yaml"}})
         text += all(words);
     expect_golden("tables.txt", text);
@@ -169,6 +177,29 @@ TEST_F(Program, MigrationIsWatchedToItsEnd) {
     EXPECT_EQ(blanket({"job", "watch", "j1", "-q"}).err, "");
 }
 
+TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {
+    const std::string reply = R"({"net":"lan","group":{"name":"web","everybody":false,"vms":[],"rules":[{"direction":"ingress","proto":"tcp","ports":"80"}]}})";
+    daemon.on("POST /1.0/nets/lan/groups", 200, reply);
+    daemon.on("POST /1.0/nets/lan/groups/web/rules", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web/rules/2", 200, reply);
+    daemon.on("POST /1.0/nets/lan/groups/web/vms", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web/vms/web1", 200, reply);
+    daemon.on("DELETE /1.0/nets/lan/groups/web", 200, R"({"net":"lan","group":null})");
+    for (const Argv& words : std::vector<Argv>{{"security-group", "create", "lan", "web", "--all-vms"}, {"security-group", "add-rule", "lan", "web", "ingress", "--proto", "tcp", "--port", "80", "--remote", "10.1.0.0/28"},
+                                               {"security-group", "remove-rule", "lan", "web", "2"}, {"security-group", "attach", "lan", "web", "web1"}, {"security-group", "detach", "lan", "web", "web1"},
+                                               {"security-group", "delete", "lan", "web"}}) {
+        const Output output = blanket(words);
+        EXPECT_EQ(output.status, 0) << to_string(words) << output.err;
+        EXPECT_EQ(output.out.contains("ingress"), words[1] != "delete") << output.out;
+    }
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 6u);
+    EXPECT_EQ(asked[0].body, (Json{{"name", "web"}, {"everybody", true}}));
+    EXPECT_EQ(asked[1].body, (Json{{"direction", "ingress"}, {"proto", "tcp"}, {"ports", "80"}, {"established", false}, {"remote", "10.1.0.0/28"}, {"remote_group", ""}}));
+    EXPECT_EQ(asked[3].body, (Json{{"vm", "web1"}}));
+    EXPECT_EQ(asked[2].path, "/1.0/nets/lan/groups/web/rules/2");
+}
+
 TEST_F(Program, NoWaitPrintsOnlyTheId) {
     daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j7","state":"running","seq":1}})");
     const Output output = blanket({"vm", "start", "web", "--no-wait"});
@@ -223,6 +254,40 @@ TEST_F(Program, DryRunShowsStepsAndChangesNothing) {
               (Json{{"name", "web"}, {"image", "debian"}, {"memory_mib", 256u}, {"vcpus", 1u}, {"disk_bytes", 2147483648u}, {"net", "lan"}, {"policy", "keep-running-no-failover"}}));
     daemon.on("DELETE /1.0/vms/web?dry_run=1", 200, steps);
     EXPECT_EQ(Json::parse(blanket({"vm", "destroy", "web", "--delete", "--dry-run", "-o", "json"}).out), Json::parse(steps));
+}
+
+TEST_F(Program, CreateSendsTheSeedAndNamesWhatIsWrongWithIt) {
+    const std::string data = daemon.folder() + "/user-data", key = daemon.folder() + "/key.pub";
+    const std::string one = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nYnRiw4uVQZ3lJcYgFZ6nq0n0mTq1oYw2f8m1w0aB me";
+    ASSERT_TRUE(write_file(key, one + "\n"));
+    daemon.on("POST /1.0/vms?dry_run=1", 200, R"({"steps":["define web"]})");
+    const auto create = [&](const std::string& text, Argv more) {
+        EXPECT_TRUE(write_file(data, text));
+        Argv words{"vm", "create", "my_web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan", "--dry-run"};
+        words.insert(words.end(), more.begin(), more.end());
+        return blanket(words);
+    };
+    const Output good = create("#cloud-config\n", {"--user-data", data, "--ssh-key", key, "--ssh-key", key});
+    EXPECT_EQ(good.status, 0) << good.err;
+    EXPECT_EQ(good.err, "");
+    EXPECT_EQ(daemon.asked().back().body["seed"], (Json{{"hostname", "my-web"}, {"user_data", "#cloud-config\n"}, {"ssh_keys", {one, one}}}));
+    EXPECT_EQ(create("", {"--hostname", "web.example.org"}).status, 0);
+    EXPECT_EQ(daemon.asked().back().body["seed"], (Json{{"hostname", "web.example.org"}, {"user_data", ""}, {"ssh_keys", Json::array()}}));
+    const Output doubtful = create("packages: [nginx]\n", {"--user-data", data});
+    EXPECT_EQ(doubtful.status, 0);
+    EXPECT_TRUE(doubtful.err.contains("warning") && doubtful.err.contains("#cloud-config")) << doubtful.err;
+    const auto sent = [&] { return std::ranges::count(daemon.asked(), "POST", &FakeDaemon::Asked::method); };
+    const auto before = sent();
+    const Output big = create(std::string(70'000, 'a'), {"--user-data", data});
+    EXPECT_EQ(big.status, 2);
+    EXPECT_TRUE(big.err.contains("70000 bytes") && big.err.contains("next:")) << big.err;
+    EXPECT_EQ(create(std::string("\0\1", 2), {"--user-data", data}).status, 2);
+    EXPECT_EQ(create("", {"--user-data", data + ".no"}).status, 3);
+    EXPECT_EQ(create("", {"--user-data", daemon.folder()}).status, 1);
+    EXPECT_EQ(create("secret", {"--ssh-key", data}).status, 2);
+    EXPECT_FALSE(create("secret", {"--ssh-key", data}).err.contains("secret"));
+    EXPECT_EQ(create("", {"--hostname", "not a name"}).status, 2);
+    EXPECT_EQ(sent(), before);  // refused here
 }
 
 TEST_F(Program, CreateWithStartIsTwoJobs) {

@@ -76,6 +76,8 @@ TEST(Addresses, OnlyTheCanonicalForm) {
     EXPECT_TRUE(check_mac("02:00:5e:00:00:01"));
     for (const char* text : {"02:00:5E:00:00:01", "03:00:00:00:00:00", "02-00-00-00-00-00", "02:00:00:00:00", ""}) EXPECT_FALSE(check_mac(text)) << text;
     EXPECT_EQ(parse_cidr("10.42.0.0/24")->prefix, 24u);
+    EXPECT_TRUE(overlap(*parse_cidr("168.63.128.0/20"), kMetadataAddresses[1]) && overlap(kMetadataAddresses[0], *parse_cidr("169.254.7.0/24")));
+    EXPECT_FALSE(overlap(*parse_cidr("168.63.128.0/24"), kMetadataAddresses[1]) || overlap(*parse_cidr("10.0.0.0/8"), kMetadataAddresses[2]));
     const auto host_bits = parse_cidr("10.42.0.5/24");
     ASSERT_FALSE(host_bits);
     EXPECT_NE(host_bits.error().hint.find("10.42.0.0/24"), std::string::npos);

@@ -35,6 +35,15 @@ TEST(DomainXml, WhatWeBuildCanBeAdopted) {
     EXPECT_TRUE(vm->notes.empty());
 }
 
+TEST(DomainXml, ASeedIsAReadOnlyDiskBesideTheOthers) {
+    VmRecord vm = web();
+    vm.seed = SeedFacts{.hostname = "web", .sha256 = {}, .size = 0, .ssh_keys = 1};
+    const auto xml = build_domain_xml(vm);
+    ASSERT_TRUE(xml) << xml.error().what;
+    EXPECT_TRUE(xml->contains("<source dev=\"/dev/blanket/seed-" + vm.uuid + "\" />\n      <target dev=\"xvdz\" bus=\"xen\" />\n      <readonly />")) << *xml;
+    EXPECT_FALSE(build_domain_xml(web())->contains("readonly"));
+}
+
 TEST(DomainXml, RefusesTextThatIsNoName) {
     VmRecord vm = web();
     vm.name = "a</name>";

@@ -29,6 +29,11 @@ TEST(Hotplug, Calls) {
     EXPECT_EQ(call->action, HotplugAction::kNothing);
 }
 
+TEST(Hotplug, TakesTheDisksBehindXvdp) {
+    EXPECT_TRUE(parse_hotplug({"block", "add"}, {{"XENBUS_PATH", "backend/vbd/1/268441856"}}));  // xvdz
+    EXPECT_FALSE(parse_hotplug({"block", "add"}, {{"XENBUS_PATH", "backend/vbd/1/536870912"}}));
+}
+
 TEST(Hotplug, RefusesWhatIsNotABackend) {
     for (const char* path : {"", "backend/vbd/5", "backend/vbd/5/x", "backend/vbd/0/1", "backend/vbd/5/1/../../tool", "/local/domain/3/backend/vif/5/0", "device/vbd/5/51712"})
         EXPECT_FALSE(parse_hotplug({"block", "add"}, {{"XENBUS_PATH", path}})) << path;

@@ -20,7 +20,8 @@ struct Machine {
         const auto config = read_file(root.path() + "/run/cloud-init/cloud.cfg", 4096), chosen = read_file(root.path() + "/run/blanket/datasource", 4096);
         if (!config || !chosen) return "nothing was written";
         const std::string name(trim(*chosen));
-        EXPECT_EQ(*config, name == "None" ? "datasource_list: [ None ]\n" : std::format("datasource_list: [ {}, None ]\n", name));
+        // Azure's administrator is no account here: the keys are root's.
+        EXPECT_EQ(*config, name == "None" ? "datasource_list: [ None ]\n" : std::format("datasource_list: [ {}, None ]\n{}", name, name == "Azure" ? "users: [root]\n" : ""));
         return name;
     }
 };

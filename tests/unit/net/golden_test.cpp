@@ -18,8 +18,10 @@ std::string text(const Json& object, const char* field) { return json_string_or(
 
 World world_from(const Json& in) {
     World world{.site = text(in, "site"), .nets = {}, .vms = {}, .sites = {}, .ports = {}, .handovers = {}};
-    for (const auto& net : in["nets"])
+    for (const auto& net : in["nets"]) {
         world.nets.push_back({text(net, "name"), net["vni"].get<std::uint32_t>(), text(net, "cidr"), text(net, "gateway"), net.value("mtu", kGuestMtu)});
+        if (net.contains("groups")) world.nets.back().groups = parse_groups(net["groups"]).value();
+    }
     for (const auto& item : in["sites"]) {
         Site site;
         site.name = text(item, "name");
@@ -104,7 +106,7 @@ TEST(Golden, Commands) {
     std::string got;
     for (const auto& command :
          {commands::switch_read(), commands::switch_change({{"--may-exist", "add-br", "br-int"}, {"set", "Bridge", "br-int", "fail_mode=secure"}}),
-          commands::flows_read(), commands::flows_change("flow add x\n"), commands::addresses_read(), commands::addresses_change("link set dev gw1 up\n"),
+          commands::flows_read(), commands::flows_read_all(), commands::flows_change("flow add x\n"), commands::addresses_read(), commands::addresses_change("link set dev gw1 up\n"),
           commands::wireguard_sync("PrivateKey = s\n"), commands::firewall_load("table x\n"), commands::dhcp_unit("reload", 101)})
         got += to_string(command.argv) + (command.input.empty() ? "" : " <<< " + command.input.substr(0, command.input.find('\n'))) + '\n';
     got += '\n' + firewall_rules();

@@ -37,7 +37,7 @@ TEST(OpenFlow, ABundleByteByByte) {
 TEST(OpenFlow, WordsOfOthersAreLeftToOvsOfctl) {
     for (const char* line : {"flow add table=0,priority=1,ip,nw_tos=4,actions=drop", "flow add table=0,priority=1,ip,actions=mod_vlan_vid:3", "flow modify table=0,actions=drop",
                              "flow add table=0,ip,actions=goto_table:1,output:3", "flow add table=0,tcp,tcp_flags=+syn,actions=drop", "packet-out in_port=3,packet=00,actions=output:1",
-                             "flow add table=0,tp_dst=80,actions=drop", "flow add table=0,actions=move:NXM_NX_REG0[]->NXM_NX_REG1[]", "flow add table=0,actions=set_field:3->reg0"}) {
+                             "flow add table=0,tp_dst=80,actions=drop", "flow add table=0,actions=move:NXM_NX_REG0[]->NXM_NX_REG1[]", "flow add table=0,actions=set_field:3->reg2"}) {
         const auto refused = encode_bundle(line, 1);
         ASSERT_FALSE(refused) << line;
         EXPECT_EQ(refused.error().kind, Kind::kPrecondition) << line;

@@ -97,7 +97,7 @@ TEST_F(OverlayTest, MakesAHostFromNothingAndThenRests) {
     EXPECT_TRUE(host_.firewall.contains("udp dport 4789"));
     EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"});
     EXPECT_EQ(*read_file(folder_ + "/dhcp/101.hosts"), "02:00:00:00:00:11,10.1.0.2,web\n02:00:00:00:00:12,10.1.0.3,client\n");
-    EXPECT_TRUE(has("table=6", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
     const auto flows = host_.flows;
     host_.log.clear();
     ASSERT_TRUE(apply());
@@ -117,6 +117,24 @@ TEST_F(OverlayTest, RepairsAfterARestartOfTheSwitch) {
     ASSERT_TRUE(apply());
     EXPECT_EQ(host_.flows, flows);
     EXPECT_EQ(host_.links["gw101"].second, std::vector<std::string>{"10.1.0.1/24"});
+}
+
+TEST_F(OverlayTest, TracesByWhatIsInstalled) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    host_.plug("vif2.0", kClient, "02:00:00:00:00:12");
+    const TraceQuery query{"client", "10.1.0.2", IpProto::kTcp, 80};
+    EXPECT_EQ(overlay_->trace(query).error().kind, Kind::kPrecondition) << "nothing is known before the first apply()";
+    ASSERT_TRUE(apply());
+    auto seen = overlay_->trace(query);
+    ASSERT_TRUE(seen) << seen.error().what;
+    EXPECT_EQ(seen->verdict, "delivered");
+    EXPECT_TRUE(seen->differences.empty());
+    std::erase_if(host_.flows, [](const auto& entry) { return entry.first.starts_with("table=10,priority=100"); });
+    seen = overlay_->trace(query);
+    ASSERT_TRUE(seen);
+    EXPECT_EQ(seen->differences.size(), 2u);
+    host_.fail_on = "dump-flows";
+    EXPECT_FALSE(overlay_->trace(query));
 }
 
 TEST_F(OverlayTest, AloneThereIsNoTunnel) {
@@ -167,9 +185,9 @@ TEST_F(OverlayTest, SourceAfterTheCommitSendsDirect) {
     const auto old = vms_;
     vms_[0] = moved(vms_[0], "west");
     ASSERT_TRUE(apply());
-    EXPECT_TRUE(has("table=5", kToWest));
+    EXPECT_TRUE(has("table=9", kToWest));
     EXPECT_TRUE(has("priority=200", kToWest));  // for third sites that are late
-    EXPECT_FALSE(has("table=1", "02:00:00:00:00:11"));  // whatever the old copy says goes nowhere
+    EXPECT_FALSE(has("table=1,", "02:00:00:00:00:11"));  // whatever the old copy says goes nowhere
     const auto flows = host_.flows;
     vms_ = old;  // a stale snapshot does not turn anything back
     ASSERT_TRUE(apply());
@@ -186,20 +204,20 @@ TEST_F(OverlayTest, TargetActivates) {
     vms_.push_back(neighbour);
     vms_[0] = moving(vms_[0], "west");
     ASSERT_TRUE(apply());
-    EXPECT_TRUE(has("table=5", kWebDst));
+    EXPECT_TRUE(has("table=9", kWebDst));
     EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // east relays already
-    EXPECT_FALSE(has("table=6", kWebDst));
+    EXPECT_FALSE(has("table=10", kWebDst));
     host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
     ASSERT_TRUE(apply());
-    EXPECT_FALSE(has("table=6", kWebDst));  // the vif alone changes nothing: the record decides
+    EXPECT_FALSE(has("table=10", kWebDst));  // the vif alone changes nothing: the record decides
     const VmRecord now = moved(vms_[0], "west");
     host_.log.clear();
     const auto done = overlay_->activate(now);
     ASSERT_TRUE(done) << done.error().what;
     EXPECT_EQ(host_.count("ovs-vsctl"), 1u);
     EXPECT_EQ(host_.count("ovs-ofctl"), 1u);
-    EXPECT_TRUE(has("table=6", kWebDst));
-    EXPECT_FALSE(has("table=5", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
+    EXPECT_FALSE(has("table=9", kWebDst));
     EXPECT_FALSE(has("table=2", "dl_src=02:00:00:00:00:11"));  // east no longer speaks for it
     EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));
     ASSERT_EQ(host_.packets.size(), 1u);
@@ -238,8 +256,8 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
         EXPECT_TRUE(has("table=0", "in_port=" + vif + " "));                       // the guest can speak from its first moment
         EXPECT_TRUE(has(out_of_hold, "output:" + vif));
         EXPECT_TRUE(has("priority=150", to_hold));
-        EXPECT_FALSE(has("table=6,priority=100,", kWebDst));                        // and hears nothing but what comes out of the hold
-        EXPECT_TRUE(has("table=5", kWebDst));
+        EXPECT_FALSE(has("table=10,priority=100,", kWebDst));                        // and hears nothing but what comes out of the hold
+        EXPECT_TRUE(has("table=9", kWebDst));
     }
     const VmRecord now = moved(vms_[0], "west");
     vms_[0] = coming;
@@ -256,8 +274,8 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
     EXPECT_TRUE(holds_.devices["hold0"].closed);
     EXPECT_FALSE(host_.ports.contains("hold0"));
     EXPECT_FALSE(has("priority=150"));
-    EXPECT_TRUE(has("table=6", kWebDst));
-    EXPECT_FALSE(has("table=5", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
+    EXPECT_FALSE(has("table=9", kWebDst));
     EXPECT_EQ(host_.packets.size(), 1u);  // announced
     EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));  // the old owner may still relay
     vms_[0] = now;
@@ -321,7 +339,7 @@ TEST_F(OverlayTest, ThereAndBackLeavesNoRedirect) {
     ASSERT_TRUE(overlay_->activate(vms_[0]));
     ASSERT_TRUE(apply());
     EXPECT_FALSE(has("priority=200", kToWest));
-    EXPECT_TRUE(has("table=6", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
 }
 
 TEST_F(OverlayTest, ActivateWaitsForTheVif) {
@@ -331,7 +349,7 @@ TEST_F(OverlayTest, ActivateWaitsForTheVif) {
     EXPECT_EQ(late.error().kind, Kind::kTimeout);
     host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
     EXPECT_TRUE(overlay_->activate(vms_[0]));
-    EXPECT_TRUE(has("table=6", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
 }
 
 TEST_F(OverlayTest, AFailureIsToldAndTheNextRoundRepairs) {
@@ -343,7 +361,7 @@ TEST_F(OverlayTest, AFailureIsToldAndTheNextRoundRepairs) {
         EXPECT_TRUE(failed.error().what.contains("told to")) << failed.error().what;
         host_.fail_on.clear();
         ASSERT_TRUE(apply()) << part;
-        EXPECT_TRUE(has("table=6", kWebDst));
+        EXPECT_TRUE(has("table=10", kWebDst));
         host_ = FakeHost();
         host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
         std::filesystem::remove_all(folder_);

@@ -204,6 +204,58 @@ TEST_F(RealOvs, TakesThePlanReadsItBackAndTracesLikeTheInterpreter) {
     expect_installed(plan_flows(world(), *std::make_unique<std::vector<std::string>>()));
 }
 
+// Registers, masked ports and prefixes: the switch takes the entries of security groups by our own codec, prints them as we do, and decides as the interpreter.
+TEST_F(RealOvs, SecurityGroups) {
+    SecurityRule any_out, web, ping, answers;
+    any_out.ingress = false;
+    web.proto = RuleProto::kTcp;
+    web.first_port = 80;
+    web.last_port = 90;
+    web.remote_group = "clients";
+    ping.proto = RuleProto::kIcmp;
+    ping.remote = "10.1.0.2/31";
+    answers.proto = RuleProto::kTcp;
+    answers.established = true;
+    nets_[0].groups = {{.name = "web", .everybody = false, .rules = {any_out, web, ping, answers}, .vms = {kWeb}}, {.name = "clients", .everybody = false, .rules = {any_out, answers}, .vms = {kClient, kFar}}};
+    ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));
+    plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    plug("vif2.0", kClient, "02:00:00:00:00:12");
+    ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));
+    std::vector<std::string> warnings;
+    const World now = world();
+    const auto flows = plan_flows(now, warnings);
+    expect_installed(flows);
+    host_.log.clear();
+    ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));
+    EXPECT_EQ(host_.count("bundle"), 0u) << "what was printed back is what was planned";
+    constexpr Mac kWebMac = 0x0200'0000'0011, kClientMac = 0x0200'0000'0012, kFarMac = 0x0200'0000'0014;
+    constexpr std::uint32_t kNet = 0x0a010000, kNorth = 0x0ad50301;
+    std::uint32_t client = 0, web_port = 0;
+    for (const auto& port : now.ports.vms) (port.uuid == kClient ? client : web_port) = port.port;
+    ASSERT_TRUE(client && web_port);
+    unsigned passed = 0;
+    for (const unsigned port : {79u, 80u, 87u, 88u, 90u, 91u, 443u})
+        for (const bool ack : {false, true})
+            for (const bool far : {false, true}) {
+                Frame frame{.eth_src = far ? kFarMac : kClientMac, .eth_dst = kWebMac, .ip_src = kNet + (far ? 4u : 3u), .ip_dst = kNet + 2, .ip_proto = 6, .l4_dst = static_cast<std::uint16_t>(port), .syn = !ack, .ack = ack};
+                if (far) {
+                    frame.tun_id = 101;
+                    frame.tun_src = kNorth;
+                }
+                const bool want = ack || (port >= 80 && port <= 90);
+                const auto got = trace(frame, far ? now.ports.tunnel : client);
+                EXPECT_EQ(got, want ? std::vector{web_port} : std::vector<std::uint32_t>{}) << port << ack << far;
+                EXPECT_EQ(walk(flows, frame, far ? now.ports.tunnel : client).size(), got.size());
+                passed += want ? 1 : 0;
+            }
+    EXPECT_EQ(passed, 22u);
+    Frame ping_frame{.eth_src = kClientMac, .eth_dst = kWebMac, .ip_src = kNet + 3, .ip_dst = kNet + 2, .ip_proto = 1, .icmp_type = 8};
+    EXPECT_EQ(trace(ping_frame, client), std::vector{web_port});
+    std::swap(ping_frame.eth_src, ping_frame.eth_dst);
+    std::swap(ping_frame.ip_src, ping_frame.ip_dst);
+    EXPECT_TRUE(trace(ping_frame, web_port).empty()) << "no rule of the clients lets ICMP in";
+}
+
 // What our own codec does not know goes by ovs-ofctl; what the switch refuses is told, and nothing of that bundle stays.
 TEST_F(RealOvs, BundlesOfForeignAndBadWords) {
     ASSERT_TRUE(overlay_->apply(nets_, vms_, sites_));

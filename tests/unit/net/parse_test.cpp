@@ -149,7 +149,7 @@ TEST(Bundle, TouchesOnlyWhatDiffersAndNeverGoesBack) {
     EXPECT_TRUE(plan_bundle({local_flow(5, 9)}, at(local_flow(5, 9))).empty());
     EXPECT_EQ(plan_bundle({local_flow(6, 9)}, at(local_flow(5, 9))).size(), 1u);   // the same entry under a newer epoch
     EXPECT_TRUE(plan_bundle({local_flow(4, 8)}, at(local_flow(5, 9))).empty());    // a lower epoch does not replace
-    EXPECT_EQ(plan_bundle({}, at(local_flow(5, 9))), (std::vector<std::string>{"flow delete_strict table=6,priority=100,dl_dst=02:00:00:00:00:11,ip,metadata=0x65"}));
+    EXPECT_EQ(plan_bundle({}, at(local_flow(5, 9))), (std::vector<std::string>{"flow delete_strict table=10,priority=100,dl_dst=02:00:00:00:00:11,ip,metadata=0x65"}));
     Flow remote = local_flow(4, 1);
     remote.table = Table::kRemote;
     EXPECT_TRUE(plan_bundle({remote}, at(local_flow(5, 9))).empty());  // nor does it put a rule in front of the newer one, nor delete that

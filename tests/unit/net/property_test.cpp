@@ -385,5 +385,44 @@ TEST(Property, ServicesAreLocal) {
     });
 }
 
+// Whatever a VM sends: it comes out at VMs of its own net, or at its host's gateway port, addressed to the gateway itself. So nothing of it is ever
+// routed on, and no provider's metadata service hears it, under any of its addresses.
+TEST(Property, NoVmReachesAProvidersMetadata) {
+    const std::vector<std::uint32_t> metadata{169u << 24 | 254u << 16 | 169u << 8 | 254u, 169u << 24 | 254u << 16 | 170u << 8 | 2u, 168u << 24 | 63u << 16 | 129u << 8 | 16u,
+                                              100u << 24 | 100u << 16 | 100u << 8 | 200u};
+    for_many(100, [&](const Federation& federation, std::mt19937& random) {
+        for (unsigned i = 0; i < federation.vms.size(); ++i) {
+            const Vm& from = federation.vms[i];
+            std::vector<Mac> next_hops{gateway_mac(vni(from.net)), gateway_mac(vni(1 - from.net)), kBroadcastMac, 0x0200'0000'9999};
+            for (const auto& vm : federation.vms) next_hops.push_back(vm.mac);
+            for (const Mac hop : next_hops)
+                for (const std::uint8_t protocol : {std::uint8_t{1}, std::uint8_t{6}, std::uint8_t{17}}) {
+                    Frame frame{.eth_src = from.mac, .eth_dst = hop, .ip_src = from.ip, .ip_proto = protocol, .icmp_type = 8};
+                    frame.syn = random() % 2 == 0;
+                    frame.ack = random() % 2 == 0;
+                    if (random() % 4 == 0) frame.l4_src = 68, frame.l4_dst = 67;
+                    for (const std::uint32_t address_of_metadata : metadata) {
+                        frame.ip_dst = address_of_metadata;
+                        Federation::Journey journey;
+                        federation.send(from.place(), vif(i), frame, journey);
+                        ASSERT_TRUE(journey.delivered.empty() && journey.on_wan.empty()) << format_ipv4(address_of_metadata);
+                    }
+                    Frame v6 = frame;  // fd00:ec2::254
+                    v6.ether_type = 0x86dd;
+                    Federation::Journey six;
+                    federation.send(from.place(), vif(i), v6, six);
+                    ASSERT_TRUE(six.delivered.empty() && six.on_wan.empty());
+                    frame.ip_dst = random() % 3 == 0 ? kGatewayIp : static_cast<std::uint32_t>(random());
+                    Federation::Journey anywhere;
+                    federation.send(from.place(), vif(i), frame, anywhere);
+                    for (const auto& delivery : anywhere.delivered) {
+                        if (delivery.port < vif(0)) ASSERT_TRUE(delivery.port == gateway_port(from.net) && (delivery.frame.ip_dst == kGatewayIp || delivery.frame.ip_dst == 0xffff'ffff));
+                        else ASSERT_EQ(federation.vms[vm_of(delivery.port)].net, from.net);
+                    }
+                }
+        }
+    });
+}
+
 }  // namespace
 }  // namespace blanket::net::test

@@ -145,6 +145,19 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     ASSERT_TRUE(registry.remove("gone/" + vm.uuid));
     EXPECT_FALSE(registry.gone(vm.uuid).value());
 
+    // A seed lies beside the records: no watcher hears of it, no snapshot carries it.
+    const int before_seed = calls;
+    const auto seeded = registry.put("seeds/" + vm.uuid, Json{{"hostname", "web"}}, 0);
+    ASSERT_TRUE(seeded) << seeded.error().what;
+    EXPECT_EQ(registry.get("seeds/" + vm.uuid).value()->value["hostname"], "web");
+    EXPECT_EQ(etcd->range_prefix(std::string(kSeedPrefix))->kvs.size(), 1u);
+    const auto records = etcd->range_prefix(std::string(kRegistryPrefix));
+    ASSERT_TRUE(records);
+    for (const auto& kv : records->kvs) EXPECT_FALSE(kv.key.contains("seed")) << kv.key;
+    ASSERT_TRUE(registry.remove("seeds/" + vm.uuid));
+    EXPECT_FALSE(registry.get("seeds/" + vm.uuid).value());
+    EXPECT_EQ(calls, before_seed);
+
     EXPECT_EQ(next_number(registry, "vni").value(), 1u);
     EXPECT_EQ(next_number(registry, "vni").value(), 2u);
     EXPECT_EQ(registry.put("nets/../x", Json(1), 0).error().kind, Kind::kInvalid);

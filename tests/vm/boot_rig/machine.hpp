@@ -19,16 +19,22 @@ struct MachineKind {
     Disk disk = Disk::kVirtio;
     std::string nic = "virtio-net-pci";
     std::uint64_t disk_bytes = 6ull << 30;
-    bool cd_is_first = false;  // boots the CD, where there is one
-    Argv more = {};            // arguments for QEMU
+    std::string disk_options = {};  // of QEMU's device, such as "logical_block_size=4096"
+    bool media_first = false;       // boots the CD, the stick or the network, not the disk
+    unsigned cpus = 2, memory_mib = 2048;
+    bool serial = true;
+    std::string clock = "utc";  // what the machine's clock says at the start, as in QEMU's -rtc base=
+    Argv more = {};             // arguments for QEMU
 };
 std::string describe(const MachineKind& kind);
 
 struct Media {
     std::string image;  // qcow2 or raw below an overlay; empty: an empty disk
-    std::string cd;     // an ISO
-    std::string seed;   // a small disk image
-    std::string metadata;  // "127.0.0.1:PORT" of what answers at 169.254.169.254:80; empty: nothing does
+    std::string cd = {};        // an ISO
+    std::string stick = {};     // an ISO, written to a USB stick
+    std::string seed = {};      // a small disk image
+    std::string metadata = {};  // "127.0.0.1:PORT" of what answers at 169.254.169.254:80 and at Azure's 168.63.129.16:80; empty: nothing does
+    std::string tftp = {};      // a folder on a TFTP server; by BIOS the network card's iPXE loads its blanket.ipxe, by UEFI the firmware its grubx64.efi
 };
 
 class Machine final {
@@ -37,7 +43,10 @@ public:
     static Result<std::unique_ptr<Machine>> start(const MachineKind& kind, const Media& media, const std::string& dir, bool keep_disk = false);
     Result<void> wait_console(const std::string& text, std::chrono::milliseconds deadline);  // kUnavailable when QEMU has ended
     Result<void> wait_ssh(std::chrono::milliseconds deadline);
+    Result<void> wait_sshd(std::chrono::milliseconds deadline);  // its banner, whether a key lets in or not
     Result<std::string> ssh(const std::string& command, std::chrono::milliseconds deadline = std::chrono::seconds(60));
+    // Types at the serial console; only for a machine that has one.
+    Result<void> type(const std::string& keys);
     Result<int> wait_end(std::chrono::milliseconds deadline) { return child_->wait(deadline); }
     void kill();
     [[nodiscard]] std::string console() const;

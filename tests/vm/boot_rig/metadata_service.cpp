@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// See metadata_service.hpp.
+// The server of metadata_service.hpp; what each cloud says is in metadata_clouds.cpp.
 #include "tests/vm/boot_rig/metadata_service.hpp"
 
 #include <httplib.h>
 #include <mutex>
-#include <set>
 #include <thread>
-
-#include "toolstack/base/text.hpp"
 
 namespace blanket::boot_rig {
 
@@ -16,59 +13,26 @@ struct MetadataService::Server {
     std::thread thread;
     int port = 0;
     std::mutex mutex;
-    std::set<std::string> tokens;
+    Answers answers;
 };
 
-MetadataService::MetadataService(std::map<std::string, std::string> entries) : entries_(std::move(entries)), server_(std::make_unique<Server>()) {
-    Server& server = *server_;
-    server.http.Put("/latest/api/token", [&server](const httplib::Request& request, httplib::Response& response) {
-        if (request.get_header_value("X-aws-ec2-metadata-token-ttl-seconds").empty()) {
-            response.status = 400;
-            return;
-        }
-        const std::lock_guard lock(server.mutex);
-        const std::string token = random_hex(16);
-        server.tokens.insert(token);
-        response.set_content(token, "text/plain");
-    });
-    server.http.Get(R"(/[^/]+(/.*)?)", [this, &server](const httplib::Request& request, httplib::Response& response) {
-        {
-            const std::lock_guard lock(server.mutex);
-            if (!server.tokens.contains(request.get_header_value("X-aws-ec2-metadata-token"))) {
-                ++refused_;
-                response.status = 401;
-                return;
-            }
-        }
-        std::string path = request.path.substr(1);  // "2021-03-23/meta-data/..."
-        path = path.contains('/') ? path.substr(path.find('/') + 1) : "";
-        if (const auto at = entries_.find(path); at != entries_.end()) {
-            ++answered_;
-            response.set_content(at->second, "text/plain");
-            return;
-        }
-        if (!path.empty() && !path.ends_with('/')) path += '/';
-        std::set<std::string> names;
-        for (const auto& [name, text] : entries_) {
-            if (!name.starts_with(path)) continue;
-            const std::string rest = name.substr(path.size());
-            const bool folder = rest.contains('/');
-            std::string shown = folder ? rest.substr(0, rest.find('/') + 1) : rest;
-            if (path == "meta-data/public-keys/") shown = rest.substr(0, rest.find('/')) + "=key";
-            names.insert(shown);
-        }
-        if (names.empty()) {
-            response.status = 404;
-            return;
-        }
-        ++answered_;
-        std::string list;
-        for (const auto& name : names) list += (list.empty() ? "" : "\n") + name;
-        response.set_content(list, "text/plain");
-    });
-    server.http.set_keep_alive_max_count(1);
-    server.port = server.http.bind_to_any_port("127.0.0.1");
-    server.thread = std::thread([&server] { server.http.listen_after_bind(); });
+MetadataService::MetadataService(Answers answers, std::chrono::milliseconds delay) : server_(std::make_unique<Server>()) {
+    server_->answers = std::move(answers);
+    const auto handle = [this, delay](const httplib::Request& request, httplib::Response& response) {
+        std::this_thread::sleep_for(delay);
+        Request asked{.method = request.method, .path = request.path, .query = {request.params.begin(), request.params.end()},
+                      .header = [&](const std::string& name) { return request.get_header_value(name); }, .body = request.body};
+        const std::lock_guard lock(server_->mutex);
+        Answer answer = server_->answers(asked);
+        if (answer.status == 400 || answer.status == 401 || answer.status == 403) ++refused_;
+        if (answer.status == 200) ++answered_;
+        response.status = answer.status;
+        response.set_content(std::move(answer.body), answer.type);
+    };
+    server_->http.Get(".*", handle).Put(".*", handle).Post(".*", handle);
+    server_->http.set_keep_alive_max_count(1);
+    server_->port = server_->http.bind_to_any_port("127.0.0.1");
+    server_->thread = std::thread([server = server_.get()] { server->http.listen_after_bind(); });
 }
 
 MetadataService::~MetadataService() {

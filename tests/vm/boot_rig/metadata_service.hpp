@@ -1,28 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// EC2's metadata service, version 2 only: without a token of its own it says 401, and a token ends after its time. On the loopback; a Machine reaches it at 169.254.169.254.
+// Metadata services of the clouds, on the loopback; a Machine reaches one at 169.254.169.254 (and Azure's other half at 168.63.129.16). Each refuses what the real one refuses: a request
+// without a token of EC2's version 2, or without the header by which GCE and Azure know that no browser was tricked into asking.
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
 namespace blanket::boot_rig {
 
+struct Request {
+    std::string method, path;  // the path without its query
+    std::map<std::string, std::string> query;
+    std::function<std::string(const std::string& name)> header;
+    std::string body;
+};
+struct Answer {
+    int status = 200;
+    std::string body = {}, type = "text/plain";
+};
+// Called on the service's threads, one call at a time.
+using Answers = std::function<Answer(const Request&)>;
+
 class MetadataService final {
 public:
-    // `entries`: "meta-data/instance-id" -> text; folders follow from them.
-    explicit MetadataService(std::map<std::string, std::string> entries);
+    // Each answer comes `delay` late.
+    explicit MetadataService(Answers answers, std::chrono::milliseconds delay = {});
     ~MetadataService();
     [[nodiscard]] std::string address() const;  // "127.0.0.1:PORT"
     [[nodiscard]] unsigned answered() const { return answered_; }
-    [[nodiscard]] unsigned refused() const { return refused_; }  // asked without a token
+    [[nodiscard]] unsigned refused() const { return refused_; }  // 400, 401 and 403
 
 private:
     struct Server;
-    std::map<std::string, std::string> entries_;
     std::atomic<unsigned> answered_ = 0, refused_ = 0;
     std::unique_ptr<Server> server_;
 };
+
+// `entries`: "meta-data/instance-id" -> text; folders follow from them.
+Answers ec2_metadata(std::map<std::string, std::string> entries);
+Answers gce_metadata(std::string hostname, std::string key, std::string user_data);
+Answers openstack_metadata(std::string meta_data_json, std::string user_data);
+// The instance's metadata and the wireserver; `ready` is set when the machine has reported that it is.
+Answers azure_metadata(std::string instance_json, std::shared_ptr<std::atomic<bool>> ready);
+Answers broken_metadata();  // 500, whatever is asked
 
 }  // namespace blanket::boot_rig

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// `host drain`: the plan as a pure function; then a drain by real moves between the real halves of a migration over fakes.
+#include "toolstack/daemon/drain.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/fakes/fake_link.hpp"
+#include "tests/unit/fakes/fake_overlay.hpp"
+#include "tests/unit/fakes/fake_registry.hpp"
+#include "tests/unit/fakes/fake_site.hpp"
+#include "toolstack/base/text.hpp"
+#include "toolstack/daemon/peers.hpp"
+#include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/admission.hpp"
+
+namespace blanket {
+namespace {
+
+VmRecord drain_vm(int number, std::uint64_t memory_mib, Phase phase = Phase::kRunning, const std::string& owner = "east") {
+    VmRecord vm;
+    vm.uuid = std::format("11111111-2222-4333-8444-{:012}", number);
+    vm.name = std::format("vm{}", number);
+    vm.owner = owner;
+    vm.phase = phase;
+    vm.memory_mib = memory_mib;
+    vm.definition = "<domain/>";
+    if (phase == Phase::kMigrating) vm.migration = Migration{"job-9", "west"};
+    return vm;
+}
+
+Site drain_site(const std::string& name, std::uint32_t index, const std::string& role = "voter") {
+    Site site;
+    site.name = name;
+    site.index = index;
+    site.address = std::format("10.0.0.{}", index);
+    site.role = role;
+    return site;
+}
+
+// Sites that take VMs as long as their memory lasts, as admission does.
+AskSite room(std::map<std::string, std::uint64_t> free_mib) {
+    return [free = std::move(free_mib)](const VmRecord& vm, const std::string& target) -> Result<void> {
+        if (vm.memory_mib <= free.at(target)) return {};
+        return fail_hint(Kind::kPrecondition, std::format("site '{}' has {} MiB", target, free.at(target)), "free memory there");
+    };
+}
+
+Snapshot world_of(const std::vector<VmRecord>& vms) {
+    Snapshot now;
+    for (const auto& vm : vms) now.vms.push_back({vm, 1});
+    now.sites = {{drain_site("east", 1), 1}, {drain_site("west", 2), 1}, {drain_site("south", 3), 1}, {drain_site("judge", 4, "witness"), 1}};
+    Site half = drain_site("north", 5);
+    half.state = "joining";
+    now.sites.push_back({half, 1});
+    return now;
+}
+
+std::string told(const std::vector<DrainStep>& steps) {
+    std::string text;
+    for (const auto& step : steps) text += std::format("{}>{} ", step.name, step.target.empty() ? "!" : step.target);
+    return text;
+}
+
+TEST(DrainPlan, TheLargestFirstAndToWhoGetsLeast) {
+    const auto now = world_of({drain_vm(1, 256), drain_vm(2, 1024), drain_vm(3, 512), drain_vm(4, 256, Phase::kStopped), drain_vm(5, 256, Phase::kRunning, "west"), drain_vm(6, 128, Phase::kSettling)});
+    EXPECT_EQ(told(plan_drain(now, "east", "", room({{"west", 4096}, {"south", 4096}}))), "vm2>south vm3>west vm1>west vm6>west ");
+    EXPECT_EQ(told(plan_drain(now, "east", "west", room({{"west", 4096}}))), "vm2>west vm3>west vm1>west vm6>west ");
+    EXPECT_EQ(told(plan_drain(now, "south", "", room({}))), "");
+}
+
+TEST(DrainPlan, WhatGoesBeforeCounts) {
+    const auto now = world_of({drain_vm(1, 512), drain_vm(2, 512), drain_vm(3, 512)});
+    const auto steps = plan_drain(now, "east", "", room({{"west", 1100}, {"south", 520}}));
+    EXPECT_EQ(told(steps), "vm1>south vm2>west vm3>west ");
+    const auto full = plan_drain(now, "east", "", room({{"west", 600}, {"south", 520}}));
+    EXPECT_EQ(told(full), "vm1>south vm2>west vm3>! ");
+    EXPECT_TRUE(full[2].refusal.contains("'west' has 600 MiB (544 MiB of it for VMs that go there before it)") && full[2].refusal.contains("'south' has 520")) << full[2].refusal;
+    EXPECT_EQ(full[2].hint, "free memory there");
+}
+
+TEST(DrainPlan, WhoMovesAlreadyAndWhoHasNowhereToGo) {
+    const auto moving = plan_drain(world_of({drain_vm(1, 512, Phase::kMigrating)}), "east", "", room({{"west", 4096}, {"south", 4096}}));
+    ASSERT_EQ(told(moving), "vm1>! ");
+    EXPECT_EQ(moving[0].hint, "blanket job watch job-9");
+    const auto nowhere = plan_drain(world_of({drain_vm(1, 512)}), "east", "north", room({}));
+    ASSERT_EQ(told(nowhere), "vm1>! ");
+    EXPECT_FALSE(nowhere[0].refusal.empty() || nowhere[0].hint.empty());
+}
+
+// Asks and moves reach the other site's real code; a link is served on a thread of its own.
+struct DrainWires final : Neighbours {
+    std::map<std::string, App*> up;
+    std::vector<std::jthread> serving;
+    std::function<void(fakes::FakeLink::Wire&)> spoil = [](fakes::FakeLink::Wire&) {};
+    Result<std::unique_ptr<PeerLink>> link(const Site& site) override {
+        serving.clear();  // the fakes take one move at a time
+        const auto wire = std::make_shared<fakes::FakeLink::Wire>();
+        spoil(*wire);
+        auto [source, target] = fakes::FakeLink::pair("east", site.name, wire);
+        serving.emplace_back([app = up.at(site.name), end = std::move(target)]() mutable { serve_channel(*app, std::move(end), [] { return true; }); });
+        return std::move(source);
+    }
+    Result<Json> call(const Site& site, const std::string&, const std::string& path, const Json* body) override {
+        if (path != "/1.0/peer/admit") return fail(Kind::kNotFound, "no {}", path);
+        BLANKET_TRY(const VmRecord vm, parse_vm((*body)["record"]));
+        App& app = *up.at(site.name);
+        BLANKET_TRY(const HostFacts facts, app.hypervisor.facts());
+        BLANKET_TRY(const PoolFacts pool, app.blocks.pool());
+        BLANKET_TRY(const auto domains, app.hypervisor.list());
+        BLANKET_CHECK(migrate::admit(vm, {site.name, facts, pool, domains}));
+        return Json{{"ok", true}};
+    }
+    Result<void> lead_near(const Site&) override { return {}; }
+};
+
+struct DrainHost {
+    std::string folder = std::filesystem::temp_directory_path() / ("drain-" + random_hex(4));
+    fakes::FakeSite site;
+    fakes::FakeOverlay net;
+    fakes::FakeClock clock;
+    EventLog events;
+    Settings settings;
+    World world;
+    std::unique_ptr<JobTable> jobs;
+    App app;
+    DrainHost(const std::string& name, Registry& registry, Neighbours& neighbours)
+        : site(name), world(registry, net, events), jobs((std::filesystem::create_directories(folder), std::make_unique<JobTable>(folder))),
+          app{{registry, site, site, site, site, net, clock}, settings, name, "0", neighbours, world, *jobs, events} {}
+    ~DrainHost() {
+        jobs.reset();
+        std::filesystem::remove_all(folder);
+    }
+};
+
+struct DrainRig {
+    fakes::FakeRegistry registry;
+    DrainWires wires;
+    DrainHost east{"east", registry, wires}, west{"west", registry, wires};
+    DrainRig() {
+        wires.up = {{"east", &east.app}, {"west", &west.app}};
+        east.site.other = &west.site;
+        west.site.other = &east.site;
+        for (const auto& site : {drain_site("east", 1), drain_site("west", 2), drain_site("judge", 3, "witness")}) {
+            Site keyed = site;
+            keyed.wireguard_key = std::string(43, 'A') + "=";
+            EXPECT_TRUE(registry.put("sites/" + site.name, to_json(keyed), 0));
+        }
+        for (const int number : {1, 2}) {
+            VmRecord vm = drain_vm(number, 256);
+            vm.volumes = {{vm.name + "-1", "", 65536, "xvda"}};
+            EXPECT_TRUE(registry.create_vm(vm));
+            east.site.domains[vm.uuid] = DomainInfo{vm.uuid, vm.name, number, DomainState::kRunning, 256, 1};
+            east.site.memory[vm.uuid] = std::string(100'000, 'm') + "END";
+            east.site.disks[vm.name + "-1"] = {.data = "data", .open = true, .epoch = 1};
+        }
+        EXPECT_TRUE(east.world.refresh() && west.world.refresh());
+    }
+    ~DrainRig() {
+        east.jobs.reset();
+        wires.serving.clear();
+    }
+    Json drain(const std::string& to = "") {
+        const auto answer = drain_host(east.app, to, false);
+        EXPECT_TRUE(answer) << answer.error().what;
+        if (!answer) return {};
+        std::uint64_t seen = 0;
+        while (!answer->job->ended()) seen = answer->job->wait(seen, std::chrono::seconds(5));
+        wires.serving.clear();
+        return answer->job->to_json();
+    }
+    std::string owner(int number) { return registry.vm(drain_vm(number, 1).uuid)->value().value.owner; }
+};
+
+TEST(Drain, MovesThemAllOneAfterAnother) {
+    DrainRig rig;
+    const auto plan = drain_host(rig.east.app, "", true);
+    ASSERT_TRUE(plan) << plan.error().what;
+    EXPECT_EQ(plan->steps, (std::vector<std::string>{"move VM 'vm1' (256 MiB) to 'west'", "move VM 'vm2' (256 MiB) to 'west'"}));
+    EXPECT_EQ(rig.owner(1), "east");
+    const Json job = rig.drain();
+    EXPECT_EQ(job["state"], "done") << job.dump(1);
+    EXPECT_EQ(job["result"]["moved"], (Json{"vm1 to west", "vm2 to west"}));
+    EXPECT_EQ(rig.owner(1) + rig.owner(2), "westwest");
+    EXPECT_TRUE(rig.east.site.domains.empty() && rig.west.site.runs(drain_vm(1, 1).uuid) && rig.west.site.runs(drain_vm(2, 1).uuid));
+    const auto again = drain_host(rig.east.app, "", true);
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(again->steps.empty());  // nothing to do
+}
+
+TEST(Drain, NothingMovesWhenOneCannot) {
+    DrainRig rig;
+    rig.west.site.host.free_mib = 400;
+    const auto refused = drain_host(rig.east.app, "west", false);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+    EXPECT_TRUE(refused.error().what.contains("1 of 2 running VMs cannot move, so none is moved; 'vm2': site 'west' has 400 MiB")) << refused.error().what;
+    EXPECT_FALSE(refused.error().hint.empty());
+    EXPECT_EQ(rig.owner(1), "east");
+    EXPECT_EQ(drain_host(rig.east.app, "east", false).error().kind, Kind::kInvalid);
+    EXPECT_EQ(drain_host(rig.east.app, "judge", false).error().kind, Kind::kInvalid);
+    EXPECT_EQ(drain_host(rig.east.app, "nowhere", false).error().kind, Kind::kNotFound);
+}
+
+TEST(Drain, AMoveThatFailsEndsItAndTheRestRunsOn) {
+    DrainRig rig;
+    int links = 0;
+    rig.wires.spoil = [&](fakes::FakeLink::Wire& wire) { wire.cut = ++links == 2; };
+    const Json job = rig.drain();
+    EXPECT_EQ(job["state"], "failed");
+    EXPECT_TRUE(job["error"]["what"].get<std::string>().starts_with("1 of 2 VMs have moved, the others run here: ")) << job.dump(1);
+    EXPECT_NE(job["error"]["hint"], "");
+    EXPECT_EQ(rig.owner(1) + rig.owner(2), "westeast");
+    EXPECT_TRUE(rig.east.site.runs(drain_vm(2, 1).uuid));
+}
+
+TEST(Drain, TheEndOfTheTableEndsIt) {
+    DrainRig rig;
+    ASSERT_TRUE(drain_host(rig.east.app, "", false));
+    rig.east.jobs.reset();  // returns: neither a drain nor a move that it began is left behind
+    rig.wires.serving.clear();
+    for (const int number : {1, 2}) EXPECT_NE(rig.east.site.runs(drain_vm(number, 1).uuid), rig.west.site.runs(drain_vm(number, 1).uuid));
+}
+
+}  // namespace
+}  // namespace blanket

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The image on the machines that providers rent out, on odd ones, and the way back when Xen does not come up.
+#include <print>
+
+#include "tests/lab/deadline.hpp"
+#include "tests/vm/boot_rig/fixture.hpp"
+#include "toolstack/base/file.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::boot_rig {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class Machines : public Boot, public testing::WithParamInterface<MachineKind> {};
+
+TEST_P(Machines, BootsAndIsHealthy) {
+    std::println("{}", describe(GetParam()));
+    auto machine = Machine::start(GetParam(), {.image = image_, .seed = seed("#cloud-config\n", "m1")}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    healthy(**machine, "m1");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Machines,
+                         testing::Values(MachineKind{.disk = Disk::kIde, .nic = "e1000", .cpus = 1, .memory_mib = 1024}, MachineKind{}, MachineKind{.disk = Disk::kScsi}, MachineKind{.disk = Disk::kUsb, .nic = "e1000"},
+                                         MachineKind{.chipset = "q35", .disk = Disk::kSata, .nic = "e1000e"}, MachineKind{.chipset = "q35", .disk = Disk::kNvme},
+                                         MachineKind{.chipset = "q35", .uefi = true}, MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kScsi, .cpus = 4, .memory_mib = 6144},
+                                         MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kNvme, .nic = "e1000e"}, MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kSata, .nic = "e1000e"},
+                                         MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kUsb}, MachineKind{.uefi = true, .nic = "e1000"}));
+
+// A machine without a serial port, whose clock is a year of long ago: time comes from the network later, and nothing waits for it.
+TEST_F(Boot, WithoutASerialPortAndWithAWrongClock) {
+    auto machine = Machine::start({.chipset = "q35", .serial = false, .clock = "2001-01-01T00:00:00"}, {.image = image_, .seed = seed("#cloud-config\n", "m4")}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    healthy(**machine, "m4");
+}
+
+// A disk that was copied to a second one of the same machine: it boots, twice, takes one of them, says so, and leaves the other alone.
+TEST_F(Boot, TwoDisksWithTheSameImage) {
+    const std::string copy = std::string(kDir) + "/copy.qcow2", cidata = seed("#cloud-config\n", "m5");
+    ASSERT_TRUE(run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", image_, "-F", "qcow2", copy, "6G"}));
+    const MachineKind kind{.more = {"-drive", "if=none,id=copy,format=qcow2,file=" + copy, "-device", "virtio-blk-pci,drive=copy"}};
+    for (const bool again : {false, true}) {
+        auto machine = Machine::start(kind, {.image = image_, .seed = cidata}, machine_dir(), again);
+        ASSERT_TRUE(machine) << machine.error().what;
+        healthy(**machine, "m5");
+        const auto findings = green_findings(**machine);
+        ASSERT_TRUE(findings.contains("disk"));
+        EXPECT_TRUE(findings.at("disk").contains("same image")) << findings.at("disk");
+        EXPECT_EQ(trim((*machine)->ssh("lsblk -nro MOUNTPOINTS /dev/vdb | grep -c /").value_or("0")), "0");
+        ASSERT_TRUE((*machine)->ssh("sync"));
+    }
+    ASSERT_TRUE(remove_file(copy));
+}
+
+// User-data with a mistake: the machine is reachable all the same, and says what is wrong.
+TEST_F(Boot, BadUserDataIsToldAndCostsNothingElse) {
+    auto machine = Machine::start({}, {.image = image_, .seed = seed("#cloud-config\nwrite_files: [\n  - {path: /x\n", "m2")}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    healthy(**machine, "m2");
+    const auto doctor = (*machine)->ssh("blanket doctor");
+    EXPECT_TRUE(doctor && doctor->contains("cloud-init complains")) << (doctor ? *doctor : doctor.error().what);
+}
+
+// Three starts of Xen that nobody confirms: the fourth is Linux without it, with sshd, and a word about it.
+TEST_F(Boot, AXenThatNeverComesUpGivesWayToLinux) {
+    const std::string cidata = seed("#cloud-config\n", "m3");
+    for (int start = 0; start < 3; ++start) {
+        auto machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir(), start > 0);
+        ASSERT_TRUE(machine) << machine.error().what;
+        ASSERT_TRUE((*machine)->wait_console("(XEN) ", minutes(3))) << tail((*machine)->console());
+        (*machine)->kill();
+    }
+    auto machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir(), true);
+    ASSERT_TRUE(machine) << machine.error().what;
+    ASSERT_TRUE((*machine)->wait_ssh(minutes(6))) << tail((*machine)->console());
+    EXPECT_FALSE((*machine)->console().contains("(XEN) "));
+    EXPECT_TRUE((*machine)->ssh("cat /run/motd.d/blanket").value_or("").contains("were not confirmed"));
+    EXPECT_EQ(trim((*machine)->ssh("/usr/libexec/blanket/boot-tries").value_or("?")), "3");
+    ASSERT_TRUE((*machine)->ssh("/usr/libexec/blanket/boot-tries 0 && sync"));
+    (*machine)->kill();
+    machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir(), true);
+    ASSERT_TRUE(machine) << machine.error().what;
+    healthy(**machine, "m3");
+}
+
+}  // namespace
+}  // namespace blanket::boot_rig
