@@ -25,7 +25,7 @@ enum class Table : std::uint8_t {
     kPortSecurity = 1,   // from a VM port: its own MAC and IPv4 address only
     kTunnelIngress = 2,  // from the tunnel: the source address must be the record owner's
     kArp = 3,            // answered here, never forwarded
-    kPolicy = 4,         // gateway services, link-local, broadcast
+    kPolicy = 4,         // gateway services, providers' metadata, broadcast
     kSourceGroup = 5,    // security groups of the sender
     kTargetGroup = 6,    // security groups of the receiver
     kEgress = 7,         // what the sender's groups let out

@@ -14,7 +14,8 @@ const VmRecord* record_of(const World& world, const std::string& uuid) {
 
 DropReason policy_reason(const WalkStep& step, const std::string& site) {
     const Match& match = step.flow->match;
-    if (match.ip_dst_prefix == 16) return {"169.254.0.0/16, where providers keep their metadata, is closed to VMs", "nothing: VMs have no business there"};
+    if (const auto closed = std::ranges::find_if(kMetadataAddresses, [&](const Cidr& range) { return match.ip_dst == range.base && match.ip_dst_prefix == range.prefix; }); closed != kMetadataAddresses.end())
+        return {std::format("{}/{}, where providers keep their metadata, is closed to VMs", format_ipv4(closed->base), closed->prefix), "nothing: VMs have no business there"};
     if (match.l4_src || match.l4_dst)
         return {"DHCP goes only between a VM and the gateway of its own host", "use another port than 67 between VMs"};
     return {std::format("the host '{}' lets its VMs have DHCP, echo and answers to its own connections, nothing else", site), "connect from the host to the VM instead"};

@@ -14,7 +14,7 @@ struct FaultResult {
     bool struck = false;       // false: the move was over before its phase came
     bool restarted = false;    // the guest was started again (its boot id is new)
     double fault_s = 0;        // how long the fault lasted
-    double answers_s = -1;     // from its end until the guest answered, wherever it then was: what its users wait
+    double answers_s = -1;     // from its end until the guest was seen to answer; the first question comes when the move's operator has his answer, so behind a move that went on it is an upper bound
     double healed_s = -1;      // from its end until all had been seen to be well; < 0: never
     double healed_from_s = -1;  // the same until that look at everything began, which itself takes seconds: it healed between the two
     std::int64_t commit_ms = -1;  // the compare-and-swap of a move that was committed, as its job tells

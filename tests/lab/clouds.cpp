@@ -144,8 +144,10 @@ Result<void> create_vms(Clouds& clouds, bool with_client, bool with_seed) {
     BLANKET_CHECK(east.run({"net", "create", "lan", "--cidr", "10.42.0.0/24"}));
     clouds.story.say("east: blanket net create lan --cidr 10.42.0.0/24");
     constexpr const char* kSeedFile = "/root/web.yaml";
-    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh("east"));
-    BLANKET_CHECK(ssh->script(std::format("cat >{} <<'END'\n{}END\n", kSeedFile, kUserData)));
+    if (with_seed) {
+        BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh("east"));
+        BLANKET_CHECK(ssh->script(std::format("cat >{} <<'END'\n{}END\n", kSeedFile, kUserData)));
+    }
     // One after the other: an emulated processor forgets its translated addresses at each switch of domains, and two that boot at once take longer than two in turn.
     BLANKET_CHECK(create_vm(clouds, east, "web", clouds.web, clouds.web_facts, with_seed ? Argv{"--user-data", kSeedFile} : Argv{}));
     return with_client ? create_vm(clouds, east, "client", clouds.asker, clouds.asker_facts) : Result<void>{};

@@ -10,9 +10,24 @@ namespace {
 std::string groups_path(const Invocation& call) { return "/1.0/nets/" + percent_encode(call.arg(0)) + "/groups"; }
 std::string group_path(const Invocation& call) { return groups_path(call) + "/" + percent_encode(call.arg(1)); }
 
-std::string answer_text(const Context& context, const Json& reply) {
+// For people: the record has the VMs' UUIDs, which a name may leave; those of VMs that are there no more stay as they are.
+Json with_names(Context& context, Json group) {
+    const auto vms = group.find("vms");
+    if (vms == group.end() || vms->empty()) return group;
+    const auto all = context.client.get("/1.0/vms");
+    if (!all || !all->contains("vms")) return group;
+    for (auto& uuid : *vms)
+        for (const auto& vm : (*all)["vms"])
+            if (uuid == vm.value("uuid", Json())) {
+                uuid = vm.value("name", Json());
+                break;
+            }
+    return group;
+}
+
+std::string answer_text(Context& context, const Json& reply) {
     const auto group = reply.find("group"), net = reply.find("net");
-    return group == reply.end() || !group->is_object() ? std::string("removed\n") : security_group_text(*net, *group, context.terminal);
+    return group == reply.end() || !group->is_object() ? std::string("removed\n") : security_group_text(*net, with_names(context, *group), context.terminal);
 }
 
 Result<int> change(Context& context, Request request) {
@@ -39,7 +54,7 @@ Result<int> run_group_show(Context& context, const Invocation& call) {
             if (const auto groups = net.find("groups"); groups != net.end())
                 for (const auto& group : *groups)
                     if (json_string_or(group, "name", "") == call.arg(1)) {
-                        show(context, group, [&](const Json& value) { return security_group_text(net["name"], value, context.terminal); });
+                        show(context, group, [&](const Json& value) { return security_group_text(net["name"], with_names(context, value), context.terminal); });
                         return 0;
                     }
         }
@@ -90,7 +105,7 @@ std::vector<VerbSpec> security_group_verbs() {
             {.noun = "security-group",
              .verb = "show",
              .summary = "show a security group's rules and VMs",
-             .details = "Shows the rules with the numbers that `security-group remove-rule` takes, and the UUIDs of the VMs in it.",
+             .details = "Shows the rules with the numbers that `security-group remove-rule` takes, and the VMs in it (with --output json or yaml: their UUIDs).",
              .action = "show security group {GROUP} of {NET}",
              .args = {kNetArg, kGroupArg},
              .example = "blanket security-group show lan web",

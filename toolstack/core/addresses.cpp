@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Syntax of MAC and IPv4 addresses: canonical form only, since they go into flows, XML and configuration files.
+// See addresses.hpp.
+#include "toolstack/core/addresses.hpp"
+
 #include <algorithm>
 #include <format>
 
 #include "toolstack/base/text.hpp"
-#include "toolstack/core/records.hpp"
 
 namespace blanket {
 

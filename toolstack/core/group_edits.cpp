@@ -45,9 +45,9 @@ Result<void> add_rule(Net& net, const std::string& group_name, const SecurityRul
     BLANKET_TRY(SecurityGroup* const group, find_group(net, group_name));
     if (!rule.remote_group.empty()) BLANKET_CHECK(find_group(net, rule.remote_group));
     if (!rule.remote.empty()) {
-        BLANKET_TRY(const RemoteCidr remote, parse_remote(rule.remote));
+        BLANKET_TRY(const Cidr remote, parse_remote(rule.remote));
         BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
-        if (!overlap(cidr, {remote.base, remote.prefix}))
+        if (!overlap(cidr, remote))
             return fail_hint(Kind::kInvalid, std::format("{} is outside of network '{}' ({}), from which nothing else comes", rule.remote, net.name, net.cidr), "leave --remote out for anybody, or name addresses of the network");
     }
     if (std::ranges::find(group->rules, rule) != group->rules.end())

@@ -3,7 +3,6 @@
 // JSON from the store is input like any other: parse_* checks every field's bounds.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,8 +11,9 @@
 
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/result.hpp"
-#include "toolstack/core/seed.hpp"
+#include "toolstack/core/addresses.hpp"
 #include "toolstack/core/security_groups.hpp"
+#include "toolstack/core/seed.hpp"
 
 namespace blanket {
 
@@ -154,23 +154,6 @@ Result<Site> parse_site(const Json& value);
 Result<Net> parse_net(const Json& value);
 Result<Image> parse_image(const Json& value);
 Result<Token> parse_token(const Json& value);
-
-// Addresses used in flows and XML: both refuse anything but the canonical form.
-Result<void> check_mac(std::string_view mac);
-Result<std::uint32_t> parse_ipv4(std::string_view text);  // host byte order
-std::string format_ipv4(std::uint32_t address);
-struct Cidr {
-    std::uint32_t base = 0;  // host byte order, host bits zero
-    unsigned prefix = 0;     // 8..30 of a net
-};
-Result<Cidr> parse_cidr(std::string_view text);
-// Where providers' metadata services answer: a machine's keys and credentials are there, and no VM may ask for them. (EC2's fd00:ec2::254 is IPv6, which the
-// overlay does not carry.)
-inline constexpr std::array kMetadataAddresses{Cidr{169u << 24 | 254u << 16, 16},                      // link-local: nearly all of them
-                                               Cidr{168u << 24 | 63u << 16 | 129u << 8 | 16u, 32},     // Azure's host
-                                               Cidr{100u << 24 | 100u << 16 | 100u << 8 | 200u, 32}};  // Alibaba Cloud
-bool overlap(const Cidr& a, const Cidr& b);
-bool inside(const Cidr& cidr, std::uint32_t ip);  // as a host's address: neither the first nor the last
 
 // Lowest free host address of the net (gateway and broadcast excluded), given those in use; kConflict when it is full.
 Result<std::string> allocate_ip(const Net& net, const std::vector<VmRecord>& vms);

@@ -7,7 +7,6 @@
 #include <format>
 
 #include "toolstack/base/text.hpp"
-#include "toolstack/core/records.hpp"
 
 namespace blanket {
 namespace {
@@ -66,7 +65,7 @@ Result<SecurityGroup> parse_group(const Json& value) {
 
 }  // namespace
 
-Result<RemoteCidr> parse_remote(std::string_view text) {
+Result<Cidr> parse_remote(std::string_view text) {
     const auto slash = text.find('/');
     BLANKET_TRY(const std::uint32_t base, parse_ipv4(text.substr(0, slash)));
     std::uint64_t prefix = 32;
@@ -76,7 +75,7 @@ Result<RemoteCidr> parse_remote(std::string_view text) {
     const std::uint32_t mask = prefix == 0 ? 0 : 0xffff'ffffu << (32 - prefix);
     if ((base & ~mask) != 0)
         return fail_hint(Kind::kInvalid, std::format("'{}' has host bits set", text.substr(0, 30)), std::format("did you mean {}/{}?", format_ipv4(base & mask), prefix));
-    return RemoteCidr{base, static_cast<unsigned>(prefix)};
+    return Cidr{base, static_cast<unsigned>(prefix)};
 }
 
 std::vector<SecurityRule> default_rules() {

@@ -12,6 +12,7 @@
 
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/result.hpp"
+#include "toolstack/core/addresses.hpp"
 
 namespace blanket {
 
@@ -40,12 +41,7 @@ struct SecurityGroup {
 };
 
 // Of a rule's remote end: any prefix from 0 to 32, no host bits; an address alone is a /32.
-struct RemoteCidr {
-    std::uint32_t base = 0;
-    unsigned prefix = 0;
-    bool operator==(const RemoteCidr&) const = default;
-};
-Result<RemoteCidr> parse_remote(std::string_view text);
+Result<Cidr> parse_remote(std::string_view text);
 
 // What a new group has: everything out, and TCP's answers in.
 std::vector<SecurityRule> default_rules();

@@ -4,17 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <thread>
 
-#include "tests/unit/fakes/fake_clock.hpp"
+#include "tests/unit/daemon/app_host.hpp"
 #include "tests/unit/fakes/fake_link.hpp"
-#include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
-#include "tests/unit/fakes/fake_site.hpp"
-#include "toolstack/base/text.hpp"
 #include "toolstack/daemon/peers.hpp"
-#include "toolstack/daemon/world.hpp"
 #include "toolstack/migrate/admission.hpp"
 
 namespace blanket {
@@ -117,29 +112,10 @@ struct DrainWires final : Neighbours {
     Result<void> lead_near(const Site&) override { return {}; }
 };
 
-struct DrainHost {
-    std::string folder = std::filesystem::temp_directory_path() / ("drain-" + random_hex(4));
-    fakes::FakeSite site;
-    fakes::FakeOverlay net;
-    fakes::FakeClock clock;
-    EventLog events;
-    Settings settings;
-    World world;
-    std::unique_ptr<JobTable> jobs;
-    App app;
-    DrainHost(const std::string& name, Registry& registry, Neighbours& neighbours)
-        : site(name), world(registry, net, events), jobs((std::filesystem::create_directories(folder), std::make_unique<JobTable>(folder))),
-          app{{registry, site, site, site, site, net, clock}, settings, name, "0", neighbours, world, *jobs, events} {}
-    ~DrainHost() {
-        jobs.reset();
-        std::filesystem::remove_all(folder);
-    }
-};
-
 struct DrainRig {
     fakes::FakeRegistry registry;
     DrainWires wires;
-    DrainHost east{"east", registry, wires}, west{"west", registry, wires};
+    AppHost east{"east", registry, wires}, west{"west", registry, wires};
     DrainRig() {
         wires.up = {{"east", &east.app}, {"west", &west.app}};
         east.site.other = &west.site;

@@ -5,10 +5,8 @@
 #include <filesystem>
 #include <thread>
 
-#include "tests/unit/fakes/fake_clock.hpp"
-#include "tests/unit/fakes/fake_overlay.hpp"
+#include "tests/unit/daemon/app_host.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
-#include "tests/unit/fakes/fake_site.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/reconcile.hpp"
@@ -19,8 +17,6 @@ namespace blanket {
 namespace {
 
 constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
-
-struct Host;
 
 // The other sites as functions; a site that is away does not answer.
 struct Wires final : Neighbours {
@@ -35,26 +31,8 @@ struct Wires final : Neighbours {
     Result<void> lead_near(const Site&) override { return {}; }
 };
 
-struct Host {
-    std::string folder = std::filesystem::temp_directory_path() / ("recover-" + random_hex(4));
-    fakes::FakeSite site;
-    fakes::FakeOverlay net;
-    fakes::FakeClock clock;
-    EventLog events;
-    Settings settings;
-    World world;
-    std::unique_ptr<JobTable> jobs;
-    App app;
-
-    Host(const std::string& name, Registry& registry, Neighbours& neighbours)
-        : site(name), world(registry, net, events), jobs((std::filesystem::create_directories(folder), std::make_unique<JobTable>(folder))),
-          app{{registry, site, site, site, site, net, clock}, settings, name, "0", neighbours, world, *jobs, events} {
-        site.images.insert("image");
-    }
-    ~Host() {
-        jobs.reset();
-        std::filesystem::remove_all(folder);
-    }
+struct Host : AppHost {
+    Host(const std::string& name, Registry& registry, Neighbours& neighbours) : AppHost(name, registry, neighbours) { site.images.insert("image"); }
     Json wait(const std::shared_ptr<Job>& job) const {
         Json now = job->to_json();
         while (now["state"] == "running") {

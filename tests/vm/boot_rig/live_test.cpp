@@ -81,7 +81,7 @@ TEST_F(Iso, InstallsToTheOnlyEmptyDiskAndRefusesAFullOne) {
         auto machine = Machine::start({.chipset = "q35", .uefi = true, .disk = Disk::kNvme}, {.seed = seed("#cloud-config\n", "installed")}, machine_dir(), true);
         ASSERT_TRUE(machine) << machine.error().what;
         healthy(**machine, "installed");
-        EXPECT_TRUE((*machine)->ssh("systemctl poweroff").has_value() || true);
+        (void)(*machine)->ssh("systemctl poweroff");  // the connection may end before its answer: what counts is that the machine does
         EXPECT_TRUE((*machine)->wait_end(minutes(3)));
     }
     {
