@@ -5,10 +5,10 @@
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include <asm/xen/page.h>
 #include <xen/page.h>
@@ -17,7 +17,9 @@
 
 #define RESET_TRIES 50 /* of 100 ms: how long a backend may take to let go of what an earlier driver left */
 
-static DEFINE_MUTEX(enumerating);
+/* Compares the bus with the store. Not on the watches' thread: for that one waits who removes a driver, and he holds a device's lock. */
+static void look(struct work_struct *work);
+static DECLARE_WORK(looking, look);
 
 /* ---------------------------------------------------------------- states */
 
@@ -177,6 +179,8 @@ static void backend_changed(struct xenbus_watch *watch, const char *path, const 
 	state = uplink_read_driver_state(dev->otherend);
 	if (driver->otherend_changed)
 		driver->otherend_changed(dev, state);
+	if (state == XenbusStateInitWait && dev->state == XenbusStateClosed)
+		schedule_work(&looking);
 }
 
 static void forget_watch(struct xenbus_device *dev)
@@ -200,9 +204,34 @@ static int find_backend(struct xenbus_device *dev)
 
 	if (!rc && (!*dev->otherend || !uplink_xs_exists(XBT_NIL, dev->otherend, "")))
 		rc = -ENOENT;
+	if (!rc && (dev->otherend_id < 0 || dev->otherend_id >= DOMID_FIRST_RESERVED))
+		rc = -EINVAL;
 	if (rc)
 		uplink_dev_error(dev, rc, "no backend");
 	return rc;
+}
+
+/* An earlier driver (the firmware's, a kernel before, this module before) may have left the handshake anywhere, and a backend that was started again is at
+ * its start: back to there. */
+static void reset_handshake(const char *nodename)
+{
+	static const struct { enum xenbus_state mine, theirs; } steps[] = {
+		{ XenbusStateClosing, XenbusStateClosing }, { XenbusStateClosed, XenbusStateClosed }, { XenbusStateInitialising, XenbusStateInitWait } };
+	char *backend = uplink_xs_read(XBT_NIL, nodename, "backend", NULL);
+	unsigned int i, tries;
+
+	if (IS_ERR(backend))
+		return;
+	for (i = uplink_read_driver_state(backend) == XenbusStateConnected ? 0 : 1; i < ARRAY_SIZE(steps); i++) {
+		if (uplink_xs_printf(XBT_NIL, nodename, "state", "%d", steps[i].mine))
+			break;
+		for (tries = 0; tries < RESET_TRIES && uplink_read_driver_state(backend) != steps[i].theirs; tries++) {
+			if (i == 0 && uplink_read_driver_state(backend) == XenbusStateClosed) /* quicker than we look */
+				break;
+			msleep(100);
+		}
+	}
+	kfree(backend);
 }
 
 static int probe(struct device *device)
@@ -211,6 +240,11 @@ static int probe(struct device *device)
 	struct xenbus_driver *driver = to_xenbus_driver(device->driver);
 	int rc = find_backend(dev);
 
+	if (!rc && dev->state != XenbusStateInitialising) {
+		reset_handshake(dev->nodename);
+		dev->state = uplink_read_driver_state(dev->nodename);
+		rc = dev->state == XenbusStateInitialising ? 0 : -EIO;
+	}
 	if (!rc)
 		rc = driver->probe(dev, id_of(driver->ids, dev));
 	if (rc)
@@ -331,28 +365,6 @@ EXPORT_SYMBOL_GPL(uplink_unregister_driver);
 
 /* ---------------------------------------------------------------- finding devices */
 
-/* An earlier driver (the firmware's, a kernel before, this module before) may have left the handshake anywhere: back to its start. */
-static void reset_handshake(const char *nodename)
-{
-	static const struct { enum xenbus_state mine, theirs; } steps[] = {
-		{ XenbusStateClosing, XenbusStateClosing }, { XenbusStateClosed, XenbusStateClosed }, { XenbusStateInitialising, XenbusStateInitWait } };
-	char *backend = uplink_xs_read(XBT_NIL, nodename, "backend", NULL);
-	unsigned int i, tries;
-
-	if (IS_ERR(backend))
-		return;
-	for (i = uplink_read_driver_state(backend) == XenbusStateConnected ? 0 : 1; i < ARRAY_SIZE(steps); i++) {
-		if (uplink_xs_printf(XBT_NIL, nodename, "state", "%d", steps[i].mine))
-			break;
-		for (tries = 0; tries < RESET_TRIES && uplink_read_driver_state(backend) != steps[i].theirs; tries++) {
-			if (i == 0 && uplink_read_driver_state(backend) == XenbusStateClosed) /* quicker than we look */
-				break;
-			msleep(100);
-		}
-	}
-	kfree(backend);
-}
-
 static void free_device(struct device *device)
 {
 	kfree(to_xenbus_device(device));
@@ -369,14 +381,8 @@ static void add_device(const char *type, const char *nodename)
 	struct xenbus_device *dev;
 	int state = uplink_read_driver_state(nodename);
 
-	if (state == XenbusStateUnknown || strlen(type) > 16)
+	if (state == XenbusStateUnknown)
 		return;
-	if (state != XenbusStateInitialising) {
-		reset_handshake(nodename);
-		state = uplink_read_driver_state(nodename);
-		if (state != XenbusStateInitialising)
-			return;
-	}
 	dev = kzalloc(sizeof(*dev) + len + strlen(type) + 1, GFP_KERNEL);
 	if (!dev)
 		return;
@@ -391,32 +397,73 @@ static void add_device(const char *type, const char *nodename)
 		put_device(&dev->dev);
 }
 
-/* Compares one device's node with what is on the bus. */
-static void look_at(const char *type, const char *id)
+/*
+ * A backend went and is there again: the frontends' drivers have closed, and take no notice. Or the node was removed and made anew between two looks.
+ * With the device's lock.
+ */
+static bool wants_restart(const struct xenbus_device *dev)
 {
-	char *nodename = kasprintf(GFP_KERNEL, "device/%s/%s", type, id);
+	if (dev->state == XenbusStateClosed && dev->otherend && uplink_read_driver_state(dev->otherend) == XenbusStateInitWait)
+		return true;
+	return dev->dev.driver && dev->state != XenbusStateInitialising && uplink_read_driver_state(dev->nodename) == XenbusStateInitialising;
+}
+
+static void restart(struct device *device)
+{
+	bool wants;
+
+	device_lock(device);
+	wants = wants_restart(to_xenbus_device(device));
+	device_unlock(device);
+	if (!wants)
+		return;
+	dev_info(device, "its backend is there again\n");
+	device_release_driver(device);
+	if (device_attach(device) != 1)
+		dev_warn(device, "does not come up with it\n");
+}
+
+static int look_at_known(struct device *device, void *unused)
+{
+	char *there = uplink_xs_read(XBT_NIL, to_xenbus_device(device)->nodename, "", NULL);
+
+	if (PTR_ERR_OR_ZERO(there) == -ENOENT) /* no other error: a disk does not go because the store has */
+		device_unregister(device);
+	else if (!IS_ERR(there))
+		restart(device);
+	if (!IS_ERR(there))
+		kfree(there);
+	return 0;
+}
+
+/* Of what the provider calls kinds and devices: they end up in names that user space reads. */
+static bool plain(const char *name)
+{
+	const size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+
+	return len && len <= 16 && !name[len];
+}
+
+static void look_for(const char *type, const char *id)
+{
+	char *nodename = plain(type) && plain(id) ? kasprintf(GFP_KERNEL, "device/%s/%s", type, id) : NULL;
 	struct device *known;
-	bool there;
 
 	if (!nodename)
 		return;
-	mutex_lock(&enumerating);
-	there = uplink_xs_exists(XBT_NIL, nodename, "");
 	known = bus_find_device(&uplink_bus, NULL, nodename, same_node);
-	if (there && !known)
+	if (!known)
 		add_device(type, nodename);
-	if (!there && known)
-		device_unregister(known);
-	mutex_unlock(&enumerating);
 	put_device(known);
 	kfree(nodename);
 }
 
-static void look_at_all(void)
+static void look(struct work_struct *work)
 {
 	unsigned int i, j, types, count;
 	char **type = uplink_xs_directory(XBT_NIL, "device", "", &types);
 
+	bus_for_each_dev(&uplink_bus, NULL, NULL, look_at_known);
 	if (IS_ERR(type))
 		return;
 	for (i = 0; i < types; i++) {
@@ -425,27 +472,22 @@ static void look_at_all(void)
 		if (IS_ERR(id))
 			continue;
 		for (j = 0; j < count; j++)
-			look_at(type[i], id[j]);
+			look_for(type[i], id[j]);
 		kfree(id);
 	}
 	kfree(type);
 }
 
-/* path: "device", "device/vbd", "device/vbd/51712" or below. Only the third and deeper ones name a device; a handshake's own writes come here too. */
+/* path: "device" (the watch's first event), "device/vbd", "device/vbd/51712" or below. Not all that a handshake writes there is worth a look. */
 static void devices_changed(struct xenbus_watch *watch, const char *path, const char *token)
 {
-	char *copy = kstrdup(path, GFP_KERNEL), *at = copy, *type, *id;
+	const char *last = strrchr(path, '/');
+	unsigned int depth = 0, i;
 
-	if (!copy)
-		return;
-	strsep(&at, "/");
-	type = strsep(&at, "/");
-	id = strsep(&at, "/");
-	if (!type)
-		look_at_all(); /* the watch's first event */
-	else if (id && (!at || !strcmp(at, "state") || !strcmp(at, "backend")))
-		look_at(type, id);
-	kfree(copy);
+	for (i = 0; path[i]; i++)
+		depth += path[i] == '/';
+	if (depth < 3 || (depth == 3 && (!strcmp(last, "/state") || !strcmp(last, "/backend"))))
+		schedule_work(&looking);
 }
 
 static struct xenbus_watch device_watch = { .node = "device", .callback = devices_changed };
@@ -457,8 +499,10 @@ int uplink_bus_init(void)
 	if (rc)
 		return rc;
 	rc = uplink_xs_watch(&device_watch);
-	if (rc)
+	if (rc) {
+		disable_work_sync(&looking);
 		bus_unregister(&uplink_bus);
+	}
 	return rc;
 }
 
@@ -471,6 +515,7 @@ static int drop(struct device *device, void *unused)
 void uplink_bus_exit(void)
 {
 	uplink_xs_unwatch(&device_watch);
+	disable_work_sync(&looking);
 	bus_for_each_dev(&uplink_bus, NULL, NULL, drop);
 	bus_unregister(&uplink_bus);
 }

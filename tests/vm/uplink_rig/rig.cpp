@@ -2,6 +2,7 @@
 // See rig.hpp.
 #include "tests/vm/uplink_rig/rig.hpp"
 
+#include <cstdlib>
 #include <vector>
 
 #include "tests/lab/deadline.hpp"
@@ -23,8 +24,15 @@ systemctl stop blanketd blanket-etcd libvirtd 2>/dev/null || true
 mkdir -p /root/rig/root/modules; cd /root/rig
 modules=/usr/lib/modules/$(uname -r)
 cp "$modules"/updates/blanket/*.ko "$modules"/kernel/drivers/xen/xen-privcmd.ko "$modules"/kernel/drivers/block/xen-blkfront.ko "$modules"/kernel/drivers/net/xen-netfront.ko root/modules/
-mv /root/probe root/init; chmod 755 root/init
-(cd root && find . | cpio --quiet -o -H newc) >initrd.img
+[ ! -d /root/modules ] || cp /root/modules/*.ko root/modules/
+mv /root/probe root/init; chmod 755 root/init /root/start-domu /root/rogue
+pack() { (cd "$1" && find . | cpio --quiet -o -H newc); }
+pack root >initrd.img
+# The same with a guest to start in there: the program with its libraries, the kernel, and an initramfs of the probe alone.
+mkdir -p domu/modules with/domu; cp root/init domu/init; cp root/modules/xen-privcmd.ko domu/modules/; pack domu >with/domu/initrd.img
+cp -a root/. with/; cp /boot/vmlinuz with/domu/vmlinuz; mv /root/start-domu with/start-domu
+ldd with/start-domu | grep -o '/[^ ]*' | sort -u | (cd / && xargs cp -L --parents -t /root/rig/with)
+pack with >initrd-domu.img; rm -r domu with
 cat >block <<'S'
 #!/bin/sh
 [ "$1" = add ] || exit 0
@@ -43,16 +51,17 @@ setsid root/init serve </dev/null >/dev/null 2>&1 &
 )sh";
 
 std::string config_of(const Inside& inside) {
-    std::string text = "name = \"inside\"\ntype = \"pvh\"\nkernel = \"/boot/vmlinuz\"\nramdisk = \"/root/rig/initrd.img\"\n";
+    std::string text = std::format("name = \"inside\"\ntype = \"pvh\"\nkernel = \"/boot/vmlinuz\"\nramdisk = \"/root/rig/initrd{}.img\"\n", inside.domu ? "-domu" : "");
     if (inside.blanket)
         text += std::format("pvshim = 1\npvshim_path = \"/boot/xen-blanket.gz\"\n"
-                            "pvshim_cmdline = \"console=xen,pv dom0_mem=320M,max:320M dom0_max_vcpus={} loglvl=all mmio-relax=1 spec-ctrl=eager-fpu\"\n",
-                            inside.dom0_vcpus);
-    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 stock={} {}\"\nmemory = 512\nvcpus = {}\ntsc_mode = \"native\"\n"
+                            "pvshim_cmdline = \"console=xen,pv dom0_mem=320M,max:320M dom0_max_vcpus={} loglvl=all mmio-relax=1 spec-ctrl=eager-fpu {}\"\n",
+                            inside.dom0_vcpus, inside.xen_words);
+    // As many event channels as the interface of 2 levels has, and not the toolstack's thousand.
+    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 stock={} {}\"\nmemory = {}\nvcpus = {}\nevent_channels = 8191\ntsc_mode = \"native\"\n"
                               "on_crash = \"destroy\"\non_reboot = \"destroy\"\n"
                               "disk = [ \"format=raw, vdev=xvda, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
                               "vif = [ \"mac=00:16:3e:99:00:02, script=/root/rig/vif\" ]\n",
-                              inside.blanket ? 0 : 1, inside.words, inside.vcpus);
+                              inside.blanket ? 0 : 1, inside.domu ? inside.words + " domu=1" : inside.words, inside.domu ? 640 : 512, inside.vcpus);
 }
 
 }  // namespace
@@ -84,7 +93,14 @@ Result<void> Rig::prepare() {
     const std::string disk = lab_->dir() + "/uplink.img";
     BLANKET_CHECK(write_file(disk, bytes));
     BLANKET_CHECK(ssh_->put_file(UPLINK_PROBE, "/root/probe", minutes(2)));
+    BLANKET_CHECK(ssh_->put_file(UPLINK_START_DOMU, "/root/start-domu", minutes(2)));
+    BLANKET_CHECK(ssh_->put_file(UPLINK_ROGUE, kRogue, minutes(2)));
     BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/rig"}));
+    if (const char* const folder = std::getenv("BLANKET_MODULES"); folder != nullptr) {
+        BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/modules"}));
+        for (const char* name : {"uplink", "uplink-blk", "uplink-net"})
+            BLANKET_CHECK(ssh_->put_file(std::format("{}/{}.ko", folder, name), std::format("/root/modules/{}.ko", name), minutes(2)));
+    }
     BLANKET_CHECK(ssh_->put_file(disk, kDisk, minutes(2)));
     BLANKET_CHECK(ssh_->script(kPrepare, minutes(3)));
     return {};

@@ -13,12 +13,14 @@ namespace blanket::rig {
 struct Inside {
     unsigned vcpus = 1, dom0_vcpus = 1;
     std::string words;     // for the probe, on its kernel's command line
+    std::string xen_words; // for our hypervisor
+    bool domu = false;     // an initramfs from which the probe can start a guest of its own
     bool blanket = true;   // false: no hypervisor of ours between, and the kernel's own frontends
 };
 
 class Rig final {
 public:
-    // Boots the provider (a minute and a half under emulation). In a network namespace of its own; the thread must outlive it.
+    // Boots the provider (a minute and a half under emulation). BLANKET_MODULES: a folder with modules to use instead of the image's. In a network namespace of its own; the thread must outlive it.
     static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance);
 
     Result<void> start(const Inside& inside);
@@ -37,6 +39,7 @@ private:
     lab::Ssh* ssh_ = nullptr;
 };
 
+constexpr const char* kRogue = "/root/rogue";        // at the provider: rogue.cpp
 constexpr const char* kDisk = "/root/rig/disk.img";  // at the provider; pattern.hpp says what is in it
 
 }  // namespace blanket::rig

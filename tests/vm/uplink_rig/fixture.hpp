@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The provider that all tests of one program share. Input: BLANKET_IMAGE (./dev test vm sets it).
+#pragma once
+
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include "tests/vm/uplink_rig/rig.hpp"
+
+namespace blanket::rig {
+
+inline void expect_done(const auto& result) { ASSERT_TRUE(result) << result.error().what; }
+
+inline void expect_no_alarm(const std::string& said) {
+    for (const char* alarm : {"FAILED", "BUG:", "Oops", "Call Trace", "Panic on CPU", "ASSERT"}) EXPECT_FALSE(said.contains(alarm)) << alarm << "\n" << said;
+}
+
+class RigTest : public ::testing::Test {
+protected:
+    static void SetUpTestSuite() {
+        ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "needs root";
+        const char* const image = std::getenv("BLANKET_IMAGE");
+        auto made = Rig::create("uplink-test", image == nullptr ? "" : image);
+        ASSERT_TRUE(made) << made.error().what << " " << made.error().hint;
+        rig_ = std::move(*made);
+    }
+    static void TearDownTestSuite() {
+        if (rig_ && ::testing::UnitTest::GetInstance()->failed_test_count() > 0) std::printf("logs: %s\n", rig_->machine().dir().c_str());
+        rig_.reset();
+    }
+    void SetUp() override { ASSERT_TRUE(rig_) << "the provider did not come up"; }
+
+    // The usual steps, all of them well.
+    static void expect_good(const Result<std::string>& console) {
+        ASSERT_TRUE(console) << console.error().what;
+        for (const char* step : {"load", "disk", "network", "reload"}) EXPECT_TRUE(console->contains(std::format("PROBE {} ok", step))) << "step '" << step << "'; console:\n" << *console;
+        EXPECT_TRUE(console->contains("PROBE provider xen 4.20")) << *console;
+        EXPECT_TRUE(console->contains("PROBE end"));
+        expect_no_alarm(*console);
+    }
+
+    static inline std::unique_ptr<Rig> rig_;
+};
+
+}  // namespace blanket::rig

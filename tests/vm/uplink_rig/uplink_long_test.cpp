@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The uplink modules inside a real Xen, what takes longer or concerns few providers (label nightly).
+#include "tests/vm/uplink_rig/fixture.hpp"
+
+namespace blanket::rig {
+namespace {
+
+using UplinkLong = RigTest;
+
+TEST_F(UplinkLong, FiftyReloadsLeaveNothing) {
+    const auto console = rig_->run({.words = "reloads=50 ports=1 twoway=60"});
+    expect_good(console);
+    EXPECT_TRUE(console && console->contains("PROBE ports ok") && console->contains("PROBE both-ways ok")) << *console;
+}
+
+// Without a provider's Xen, or with the option that says so, every call is -ENOSYS and the module stays out; the hypervisor boots and ends as usual.
+TEST_F(UplinkLong, WithoutAProvider) {
+    const auto console = rig_->run({.words = "none=1", .xen_words = "blanket=no"});
+    ASSERT_TRUE(console) << console.error().what;
+    EXPECT_TRUE(console->contains("PROBE none ok")) << *console;
+    expect_no_alarm(*console);
+}
+
+// Events by the platform device's interrupt line: a PVH guest has no such device, so the module says so and leaves; Xen goes on without a vector.
+TEST_F(UplinkLong, EventsByALineThatIsNotThere) {
+    const auto console = rig_->run({.words = "none=2", .xen_words = "blanket=intx"});
+    ASSERT_TRUE(console) << console.error().what;
+    EXPECT_TRUE(console->contains("PROBE no-line ok")) << *console;
+    expect_no_alarm(*console);
+}
+
+}  // namespace
+}  // namespace blanket::rig
