@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <thread>
 
 #include "tests/unit/daemon/app_host.hpp"
@@ -115,7 +116,7 @@ struct DrainWires final : Neighbours {
 struct DrainRig {
     fakes::FakeRegistry registry;
     DrainWires wires;
-    AppHost east{"east", registry, wires}, west{"west", registry, wires};
+    AppHost east{"east", registry, wires}, west{"west", registry, wires}, south{"south", registry, wires};
     DrainRig() {
         wires.up = {{"east", &east.app}, {"west", &west.app}};
         east.site.other = &west.site;
@@ -191,6 +192,32 @@ TEST(Drain, AMoveThatFailsEndsItAndTheRestRunsOn) {
     EXPECT_NE(job["error"]["hint"], "");
     EXPECT_EQ(rig.owner(1) + rig.owner(2), "westeast");
     EXPECT_TRUE(rig.east.site.runs(drain_vm(2, 1).uuid));
+}
+
+// While the first operator's move goes on, another one asks for a move of the same VM to another site: one goes, the other is told why not and what to watch.
+TEST(Drain, TwoOperatorsWantOneVmAtDifferentSites) {
+    DrainRig rig;
+    Site third = drain_site("south", 4);
+    third.wireguard_key = std::string(43, 'B') + "=";
+    ASSERT_TRUE(rig.registry.put("sites/south", to_json(third), 0));
+    ASSERT_TRUE(rig.east.world.refresh());
+    rig.wires.up["south"] = &rig.south.app;
+    const VmRecord vm = rig.registry.vm(drain_vm(1, 1).uuid)->value().value;
+    std::optional<Error> refused;
+    rig.wires.spoil = [&](fakes::FakeLink::Wire&) {
+        if (const auto second = migrate_vm(rig.east.app, vm, "south", false); !second) refused = second.error();
+    };
+    const auto first = migrate_vm(rig.east.app, vm, "west", false);
+    ASSERT_TRUE(first) << first.error().what;
+    std::uint64_t seen = 0;
+    while (!first->job->ended()) seen = first->job->wait(seen, std::chrono::seconds(5));
+    rig.wires.serving.clear();
+    ASSERT_TRUE(refused) << "both were let go on";
+    EXPECT_EQ(refused->kind, Kind::kConflict);
+    EXPECT_TRUE(refused->hint.contains("blanket job watch")) << refused->what << "; " << refused->hint;
+    EXPECT_EQ(rig.owner(1), "west");
+    EXPECT_TRUE(rig.west.site.runs(vm.uuid));
+    EXPECT_FALSE(rig.east.site.runs(vm.uuid) || rig.south.site.runs(vm.uuid));
 }
 
 TEST(Drain, TheEndOfTheTableEndsIt) {
