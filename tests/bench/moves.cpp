@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // bench-moves: ten moves in a row in one running lab, between two sites, under a client's eyes. Writes DESIGN.md section 6's JSON and a plot; exits 0 when it could measure.
-//   bench-moves --image FILE --domu FILE [--report FILE] [--moves N]
+//   bench-moves --image FILE --domu FILE [--report FILE] [--moves N] [--without LIST/LIST...]
+// --without: what moves do without, a list as `vm migrate --without` takes it, or all; the first list for the first move there and back, and so on, and again from
+// the front: all/references compares both ways in one boot.
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -71,16 +73,18 @@ Json report_of(const DemoResult& result, std::uint64_t wanted, const std::map<st
             {"migrations", report_json(result)["migrations"]}};
 }
 
-Result<void> measure(Clouds& clouds, DemoResult& result, const std::string& domu, std::uint64_t moves, std::map<std::string, double>& memory_of) {
+Result<void> measure(Clouds& clouds, DemoResult& result, const std::string& domu, std::uint64_t moves, const std::vector<std::string>& without, std::map<std::string, double>& memory_of) {
     BLANKET_CHECK(bring_up(clouds, domu));
     BLANKET_CHECK(create_vms(clouds));
     BLANKET_CHECK(start_traffic(clouds));
     std::string here = "east", there = "west";
     for (std::uint64_t i = 1; i <= moves; ++i) {
-        clouds.story.chapter("move {} of {}: {} -> {}", i, moves, here, there);
-        BLANKET_TRY(MigrationResult move, move_web(clouds, here, there));
+        const std::string& left_out = without[(i - 1) / 2 % without.size()];
+        clouds.story.chapter("move {} of {}: {} -> {}{}", i, moves, here, there, left_out == "all" ? "" : ", without " + left_out);
+        BLANKET_TRY(MigrationResult move, move_web(clouds, here, there, left_out == "all" ? "" : left_out));
         result.migrations.push_back(move);
         if (!move.ok) return fail(Kind::kIo, "move {} failed: {}", i, move.error);
+        clouds.story.say("memory: {}", move.memory.dump());
         clouds.story.say("{:.1f} s, down {:.0f} ms, stall {:.0f} ms, {} reconnects, {} lost writes", move.total_s, move.downtime_ms, move.client_stall_ms, move.tcp_reconnects, move.lost_writes);
         std::swap(here, there);
         std::this_thread::sleep_for(scaled(std::chrono::seconds(3)));
@@ -94,7 +98,8 @@ Result<void> measure(Clouds& clouds, DemoResult& result, const std::string& domu
 
 Result<int> run_bench(const std::vector<std::string>& args, const std::string& folder) {
     std::uint64_t moves = 10;
-    BLANKET_TRY(const ToolOptions options, parse_tool(args, "bench-moves", {{"--moves", take_number(moves, 1, 1000, "number of moves")}}));
+    std::string without = "all";
+    BLANKET_TRY(const ToolOptions options, parse_tool(args, "bench-moves", {{"--moves", take_number(moves, 1, 1000, "number of moves")}, {"--without", take_text(without)}}));
     Story story;
     LabOptions lab_options = options.lab;
     if (lab_options.witness_program.empty()) lab_options.witness_program = folder + "blanket-witness";
@@ -106,7 +111,7 @@ Result<int> run_bench(const std::vector<std::string>& args, const std::string& f
     std::map<std::string, double> memory_of;
     result.machine = machine_facts(lab->accelerator());
     result.commit = commit_of_tree();
-    if (const auto measured = measure(clouds, result, options.domu, moves, memory_of); !measured) {
+    if (const auto measured = measure(clouds, result, options.domu, moves, split(without, '/'), memory_of); !measured) {
         result.failure = measured.error().what;
         story.say("ended early: {}", result.failure);
         lab->collect_logs();

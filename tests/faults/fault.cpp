@@ -133,7 +133,7 @@ std::vector<Fault> make_faults() {
         killing("kill-target-etcd", target, "etcd"),
         killing("kill-source-libvirtd", source, "libvirtd"),
         killing("kill-target-libvirtd", target, "libvirtd"),
-        killing("kill-stream", source, "libxl-save-helper", Fault::Kind::kMoving),
+        killing("kill-stream", source, "blanket-save", Fault::Kind::kMoving),
         cutting("cut-1s", seconds(1)),
         cutting("cut-5s", seconds(5)),
         cutting("cut-60s", seconds(60)),

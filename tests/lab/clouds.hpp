@@ -45,6 +45,6 @@ Result<void> create_vms(Clouds& clouds, bool with_client = true, bool with_seed 
 Result<void> start_traffic(Clouds& clouds);                             // load in web, probe in client, some seconds of quiet measure
 Result<void> read_client_log(Clouds& clouds);
 // One move, watched from all sides. An error only when the lab itself fails; a failed move is a result with ok = false.
-Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to);
+Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to, const std::string& without = {});
 
 }  // namespace blanket::lab

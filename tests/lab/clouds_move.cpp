@@ -31,6 +31,8 @@ void read_job(const Json& answer, MigrationResult& move) {
     }
     const Json result = job.value("result", Json::object());
     move.rounds = json_number_or(result, "rounds", 0);
+    for (const char* key : {"memory_bytes", "memory_pages", "memory_class_bytes", "memory_rounds", "stopped_because", "forecast_ms", "last_pages_ms"})
+        if (result.is_object() && result.contains(key)) move.memory[key] = result[key];
     move.memory_wire_bytes = json_number_or(result, "memory_wire_bytes", 0);
     move.disk_wire_bytes = json_number_or(result, "disk_wire_bytes", 0);
     move.downtime_ms = static_cast<double>(json_number_or(result, "downtime_ms", 0));
@@ -51,10 +53,11 @@ std::string sent_again(Clouds& clouds, const std::string& owner) {
 
 }  // namespace
 
-Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to) {
+Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const std::string& to, const std::string& without) {
     MigrationResult move;
     move.from = from;
     move.to = to;
+    move.without = without;
     BLANKET_TRY(BlanketCli blanket, clouds.at(from));
     BLANKET_CHECK(read_client_log(clouds));
     const std::uint64_t reconnects = clouds.client.reconnects() + clouds.client.errors();
@@ -63,7 +66,9 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
 
     clouds.story.say("TCP before: {}", sent_again(clouds, from));
     move.begin_s = clouds.story.now_s();
-    BLANKET_TRY(const CommandResult command, blanket.follow({"vm", "migrate", "web", to}, minutes(10), [&](std::string_view line) { clouds.story.say("  {}", trim(line)); }));
+    Argv words{"vm", "migrate", "web", to};
+    if (!without.empty()) words.insert(words.end(), {"--without", without});
+    BLANKET_TRY(const CommandResult command, blanket.follow(words, minutes(10), [&](std::string_view line) { clouds.story.say("  {}", trim(line)); }));
     move.end_s = clouds.story.now_s();
     BLANKET_CHECK(clouds.lab.shaper().mark(std::format("move to {} ended", to)));
     const WireCount after = wire_count(clouds.lab.shaper());

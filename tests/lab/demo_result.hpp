@@ -24,6 +24,8 @@ struct MigrationResult {
     std::uint64_t disk_wire_bytes = 0;    // the delta as sent (the job) and all WireGuard frames between the sites meanwhile, DRBD's among them (the shaper)
     std::uint64_t wan_bytes = 0;          // every frame between the two sites meanwhile, both directions (the shaper)
     std::uint64_t rounds = 0;
+    std::string without;                  // what the move was to do without (vm migrate --without)
+    Json memory = Json::object();         // the job's account of it: pages and bytes by class, each round, why the last one was the last
     std::vector<PhaseSpan> phases;
     double begin_s = 0, end_s = 0;        // lab clock
     double median_ms = 0;                 // of the client's requests meanwhile

@@ -18,6 +18,8 @@ Json migration_json(const MigrationResult& move) {
                {"client_stall_ms", rounded(move.client_stall_ms)}, {"tcp_reconnects", move.tcp_reconnects}, {"lost_writes", move.lost_writes},
                {"memory_wire_bytes", move.memory_wire_bytes}, {"disk_wire_bytes", move.disk_wire_bytes}, {"wan_bytes", move.wan_bytes}, {"rounds", move.rounds},
                {"client_median_ms", rounded(move.median_ms)}, {"begin_s", rounded(move.begin_s)}, {"end_s", rounded(move.end_s)}, {"job", move.job}, {"phases", phases}};
+    if (!move.without.empty()) value["without"] = move.without;
+    if (!move.memory.empty()) value["memory"] = move.memory;
     if (!move.error.empty()) value["error"] = move.error;
     return value;
 }

@@ -216,7 +216,7 @@ Result<void> put(const ByteSink& sink, std::uint32_t a, std::uint32_t b) {
 
 }  // namespace
 
-Result<void> SimHypervisor::save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) {
+Result<void> SimHypervisor::save_live(const std::string& uuid, const SaveLimits&, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) {
     BLANKET_CHECK(world_.enter(site_, "save", 10 * kMs, 100 * kMs));
     const auto running = [&] { const Domain* domain = find(uuid); return domain != nullptr && domain->state == DomainState::kRunning; };
     if (!running()) return fail(Kind::kConflict, "it does not run");

@@ -44,6 +44,16 @@ std::string of_list(const Json& object, std::string_view list, std::string_view 
         if (const auto part = text(one, name); !part.empty()) joined += (joined.empty() ? "" : ",") + part;
     return joined;
 }
+// "raw 12,zero 7" of an object of numbers; empty for any other value.
+std::string counts_of(const Json& value) {
+    std::string joined;
+    if (!value.is_object()) return joined;
+    for (const auto& [name, count] : value.items()) {
+        if (!count.is_number()) return {};
+        joined += std::format("{}{} {}", joined.empty() ? "" : ",", name, text_of(count));
+    }
+    return joined;
+}
 double number(const Json& object, std::string_view name, double fallback) {
     const Json& value = field(object, name);
     return value.is_number() ? value.get<double>() : fallback;
@@ -269,7 +279,8 @@ Fields job_fields(const Json& job) {
                   {"percent", running ? text(progress, "percent") : ""}};
     const Json& result = field(job, "result");
     if (result.is_object())
-        for (const auto& [name, value] : result.items()) fields.emplace_back(name, text_of(value));
+        for (const auto& [name, value] : result.items())
+            if (!value.is_array()) fields.emplace_back(name, value.is_object() ? counts_of(value) : text_of(value));  // rounds: in json and yaml
     fields.emplace_back("error", text(field(job, "error"), "what"));
     fields.emplace_back("next", text(field(job, "error"), "hint"));
     return fields;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // blanket vm list|show|start|stop|destroy|delete|migrate; the others are in verb_vm_create, verb_vm_console and verb_vm_import.
+#include <tuple>
+
+#include "toolstack/base/text.hpp"
 #include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
 #include "toolstack/cli/verb_lists.hpp"
@@ -36,7 +39,19 @@ Result<int> run_destroy(Context& context, const Invocation& call) {
 }
 
 Result<int> run_migrate(Context& context, const Invocation& call) {
-    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = {{"target", call.arg(1)}}}});
+    Json body{{"target", call.arg(1)}};
+    constexpr std::uint64_t kHour = 3'600'000;
+    for (const auto& [option, key, most] : {std::tuple("downtime-target", "downtime_target_ms", kHour), std::tuple("max-downtime", "max_downtime_ms", kHour),
+                                            std::tuple("bandwidth", "bandwidth_mbit", std::uint64_t(1'000'000))}) {
+        if (!call.has(option)) continue;
+        BLANKET_TRY(body[key], parse_number(call.option(option), 1, most, option));
+    }
+    if (call.has("max-time")) {
+        BLANKET_TRY(const auto seconds, parse_duration(call.option("max-time"), "max-time"));
+        body["max_time_ms"] = seconds * 1000;
+    }
+    if (call.has("without")) body["without"] = split(call.option("without"), ',');
+    return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = body}});
 }
 
 Result<int> run_policy(Context& context, const Invocation& call) {
@@ -120,9 +135,17 @@ std::vector<VerbSpec> vm_verbs() {
              .verb = "migrate",
              .summary = "move a running VM to another site, live",
              .details = "Moves memory and disk while the VM runs, stops it for a moment, and lets it go on at the target with the same addresses and connections. Any error before the commit "
-                        "leaves it running where it is. Phases and progress go to standard error; the last line says how long it took, how long the VM stood still, and what was sent.",
+                        "leaves it running where it is. Phases and progress go to standard error; the last line says how long it took, how long the VM stood still, and what was sent. "
+                        "Memory is copied in rounds, until what is left takes no time worth speaking of, until the downtime to be expected is within --downtime-target, or until rounds bring "
+                        "nothing because the VM writes as fast as the link sends. Then it stops for what is left, however long that takes, unless --max-downtime says how long it may: then the "
+                        "move ends, the VM runs on, and the error says what it writes and what the link takes.",
              .action = "migrate {NAME} to {TARGET}",
              .args = {kVm, {"TARGET", "the site that it moves to", ArgKind::kSite}},
+             .options = {{.name = "downtime-target", .value = "MS", .help = "stop copying as soon as the VM would stand still for no longer than this"},
+                         {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
+                         {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
+                         {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
+                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, versions, compression, measuring, policy, with commas between"}},
              .mutates = true,
              .job = true,
              .example = "blanket vm migrate web west",

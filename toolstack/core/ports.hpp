@@ -68,11 +68,31 @@ public:
     virtual Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) = 0;
 };
 
+// How long a live save may go on copying, and what stop of the guest it works towards. 0: no limit.
+struct SaveLimits {
+    std::int64_t downtime_target_ms = 0;  // stop copying when the whole stop is expected to be shorter; 0: as short as rounds can make it
+    std::int64_t max_downtime_ms = 0;     // give up rather than stop the guest for longer
+    std::int64_t max_time_ms = 0;         // of copying; then stop, or give up
+    std::int64_t fixed_ms = 0;            // what the guest's stop has cost besides the last pages, the last time; 0: unknown
+    std::int64_t rounds = 0;              // so many and no rule besides, as libxl does it with five; 0: until they bring nothing more
+};
+
+// One pre-copy round that has ended.
+struct SaveRound {
+    std::uint64_t round = 0, pages = 0;  // sent in it
+    std::int64_t ms = 0;                 // it took
+    std::uint64_t dirty = 0;             // pages dirtied meanwhile; 0 for the last one, which only the suspended guest could tell
+    bool operator==(const SaveRound&) const = default;
+};
+
 struct SaveProgress {
     std::uint32_t round = 0;       // pre-copy round, from 0
     std::uint64_t bytes = 0;       // of the stream so far
     bool stopping = false;         // the guest is asked to stop as soon as on_progress returns (at the latest after a second): told once
     bool suspended = false;        // the guest no longer runs
+    std::vector<SaveRound> ended = {};  // the rounds so far
+    std::string why = {};          // they ended, once they have
+    std::int64_t forecast_ms = 0;  // the guest's stop, as foreseen when they ended
 };
 
 // Takes the next bytes of a stream; an error breaks it off.
@@ -85,7 +105,7 @@ public:
     virtual ~MigrationEnds() = default;
     // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on.
     // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled).
-    virtual Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
+    virtual Result<void> save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
     virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on
     virtual Result<void> destroy_source(const std::string& uuid) = 0;  // after the commit: the suspended copy goes, and its definition
     // Target. Makes a new domain of a libxl stream; it stays paused. Needs `xml` (the definition). `source` may be called from a helper thread, and never

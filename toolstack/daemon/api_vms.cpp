@@ -134,7 +134,8 @@ void bind_vms(RestServer& server, App& app) {
     server.route("POST", "/1.0/vms/*/migrate", act_at_owner(app, [&](const RestRequest& request, const VmRecord& vm) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());
         BLANKET_TRY(const std::string target, json_string(body, "target"));
-        return migrate_vm(app, vm, target, is_dry_run(request));
+        BLANKET_TRY(const MoveLimits limits, parse_move_limits(body));
+        return migrate_vm(app, vm, target, limits, is_dry_run(request));
     }));
 }
 

@@ -32,6 +32,7 @@
 #include "toolstack/migrate/watched_registry.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
+#include "toolstack/stream/indexed_store.hpp"
 
 namespace blanket {
 namespace {
@@ -65,6 +66,8 @@ struct Daemon::Parts {
     std::unique_ptr<LibvirtHypervisor> hypervisor;
     std::unique_ptr<storage::ThinStore> store;
     std::unique_ptr<storage::ThinMoves> moves;
+    std::unique_ptr<stream::IndexShelf> indexes;
+    std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
@@ -179,14 +182,17 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
+    parts->indexes = std::make_unique<stream::IndexShelf>(set.root + "/index");
+    parts->indexed_store = std::make_unique<stream::IndexedStore>(*parts->store, *parts->indexes);
     parts->make_guard({*parts->registry, *parts->hypervisor, *parts->hypervisor, *parts->store, *parts->moves, *parts->overlay, system_time()});
     parts->watched_registry = std::make_unique<WatchedRegistry>(*parts->registry, *parts->guard);
     parts->guarded_domains = std::make_unique<GuardedDomains>(*parts->hypervisor, *parts->hypervisor, *parts->guard);
     parts->seeds = std::make_unique<Seeds>(*parts->registry, set.root + "/seeds", LoopDevices{attach_loop, detach_loop});
     parts->seeds->attach_all();
     parts->seeded_domains = std::make_unique<SeededDomains>(*parts->guarded_domains, *parts->guarded_domains, *parts->seeds);
-    const SitePorts ports{*parts->watched_registry, *parts->seeded_domains, *parts->seeded_domains, *parts->store, *parts->moves, *parts->overlay, system_time()};
+    const SitePorts ports{*parts->watched_registry, *parts->seeded_domains, *parts->seeded_domains, *parts->indexed_store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
+    parts->app->indexes = parts->indexes.get();
     parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
         if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
     };

@@ -18,7 +18,28 @@ Result<void> refuse_moving(const VmRecord& vm) {
     return fail_hint(Kind::kConflict, std::format("VM '{}' is moving to '{}'", vm.name, vm.migration->target), std::format("blanket job watch {}", vm.migration->id));
 }
 
-Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, const Site& target, Job& job) {
+// What the guest's stop costs besides its last pages: as at the last move to that site. 0: there was none, or it is forgotten.
+std::int64_t fixed_cost_of(App& app, const std::string& target) {
+    std::int64_t cost = 0;
+    for (const auto& job : app.jobs.list()) {  // in the order of time
+        const Json result = job.value("result", Json());
+        if (json_string_or(job, "verb", "") == "migrate" && result.is_object() && json_string_or(result, "to", "") == target) cost = static_cast<std::int64_t>(json_number_or(result, "fixed_ms", 0));
+    }
+    return cost;
+}
+
+Json rounds_json(const std::vector<SaveRound>& rounds) {
+    Json list = Json::array();
+    for (const auto& round : rounds) list.push_back({{"round", round.round}, {"pages", round.pages}, {"ms", round.ms}, {"dirty", round.dirty}});
+    return list;
+}
+
+// How many pages of each class, or the bytes that they cost.
+Json classes_json(const stream::PageCounts& pages, std::uint64_t stream::ClassCount::* which) {
+    return {{"zero", pages.zero.*which}, {"same", pages.same.*which}, {"delta", pages.delta.*which}, {"reference", pages.reference.*which}, {"raw", pages.raw.*which}};
+}
+
+Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, const Site& target, const MoveLimits& limits, Job& job) {
     BLANKET_TRY(const auto vm, owned_vm(app, uuid));
     if (vm.value.phase != Phase::kRunning)
         return fail_hint(Kind::kConflict, std::format("VM '{}' is {}", vm.value.name, to_string(vm.value.phase)), "start it first: blanket vm start " + vm.value.name);
@@ -26,7 +47,11 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
     BLANKET_TRY(const auto link, app.neighbours.link(target));
     const auto begun = app.clock.boottime_ms();
-    migrate::Source source(app, *link, {job.id(), vm, here, target, 7800}, job);
+    migrate::SourcePlan plan{.job = job.id(), .vm = vm, .here = here, .target = target, .limits = limits.save, .bandwidth = limits.bandwidth};
+    plan.limits.fixed_ms = fixed_cost_of(app, target.name);
+    plan.indexes = app.indexes;
+    plan.features = limits.features;
+    migrate::Source source(app, *link, std::move(plan), job);
     auto stats = source.run();
     (void)app.world.refresh();
     if (!stats) return std::unexpected(std::move(stats).error());
@@ -35,8 +60,11 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
                          stats->downtime_ms, format_bytes(stats->memory_wire_bytes), format_bytes(stats->disk_wire_bytes)));
     return Json{{"from", here.name}, {"to", target.name}, {"ok", true}, {"total_s", total}, {"downtime_ms", stats->downtime_ms},
                 {"commit_ms", stats->commit_ms}, {"open_ms", stats->open_ms}, {"resume_ms", stats->resume_ms},
-                {"memory_wire_bytes", stats->memory_wire_bytes}, {"memory_bytes", stats->memory_bytes}, {"disk_wire_bytes", stats->disk_wire_bytes},
-                {"disk_bytes", stats->disk_bytes}, {"rounds", stats->rounds}, {"disk_rounds", stats->disk_rounds}, {"rtt_ms", stats->rtt_ms}, {"epoch", stats->epoch}};
+                {"memory_wire_bytes", stats->memory_wire_bytes}, {"memory_bytes", stats->memory_bytes},
+                {"memory_pages", classes_json(stats->pages, &stream::ClassCount::pages)}, {"memory_class_bytes", classes_json(stats->pages, &stream::ClassCount::wire_bytes)}, {"disk_wire_bytes", stats->disk_wire_bytes},
+                {"disk_bytes", stats->disk_bytes}, {"rounds", stats->rounds}, {"memory_rounds", rounds_json(stats->memory_rounds)}, {"stopped_because", stats->stopped_because},
+                {"forecast_ms", stats->forecast_ms}, {"last_pages_ms", stats->last_pages_ms}, {"fixed_ms", std::max<std::int64_t>(stats->downtime_ms - stats->last_pages_ms, 0)},
+                {"disk_rounds", stats->disk_rounds}, {"rtt_ms", stats->rtt_ms}, {"epoch", stats->epoch}};
 }
 
 }  // namespace
@@ -93,7 +121,46 @@ Result<Json> set_policy(App& app, const VmRecord& vm, const std::string& policy,
     return Json{{"vm", to_json(changed.value)}};
 }
 
-Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target_name, bool dry_run) {
+namespace {
+
+Result<void> leave_out(const std::string& feature, MoveLimits& limits) {
+    constexpr std::int64_t kLibxlRounds = 5;
+    if (feature == "references") limits.features.references = false;
+    else if (feature == "versions") limits.features.versions = false;
+    else if (feature == "compression") limits.features.compression = stream::CodingChoice::Rule::kNever;
+    else if (feature == "measuring") limits.features.compression = stream::CodingChoice::Rule::kAlways;
+    else if (feature == "policy") limits.save.rounds = kLibxlRounds;
+    else return fail_hint(Kind::kInvalid, std::format("a move cannot do without '{}'", feature.substr(0, 40)), "one of: references, versions, compression, measuring, policy");
+    return {};
+}
+
+}  // namespace
+
+Result<MoveLimits> parse_move_limits(const Json& body) {
+    constexpr std::uint64_t kHour = 3'600'000, kMaxMbit = 1'000'000;
+    MoveLimits limits;
+    const auto read = [&](const char* key, std::uint64_t most, std::int64_t& into) -> Result<void> {
+        if (!body.contains(key)) return {};
+        BLANKET_TRY(const std::uint64_t value, json_number(body, key));
+        if (value > most) return fail(Kind::kInvalid, "{} is {}, at most {}", key, value, most);
+        into = static_cast<std::int64_t>(value);
+        return {};
+    };
+    std::int64_t mbit = 0;
+    BLANKET_CHECK(read("downtime_target_ms", kHour, limits.save.downtime_target_ms));
+    BLANKET_CHECK(read("max_downtime_ms", kHour, limits.save.max_downtime_ms));
+    BLANKET_CHECK(read("max_time_ms", 24 * kHour, limits.save.max_time_ms));
+    BLANKET_CHECK(read("bandwidth_mbit", kMaxMbit, mbit));
+    if (limits.save.max_downtime_ms > 0 && limits.save.downtime_target_ms > limits.save.max_downtime_ms)
+        return fail(Kind::kInvalid, "the downtime to work towards, {} ms, is above the most that is allowed, {} ms", limits.save.downtime_target_ms, limits.save.max_downtime_ms);
+    limits.bandwidth = static_cast<std::uint64_t>(mbit) * 125'000;
+    const Json without = body.value("without", Json::array());
+    if (!without.is_array()) return fail(Kind::kInvalid, "'without' is not a list");
+    for (const Json& one : without) BLANKET_CHECK(leave_out(one.is_string() ? one.get<std::string>() : one.dump(), limits));
+    return limits;
+}
+
+Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target_name, const MoveLimits& limits, bool dry_run) {
     BLANKET_CHECK(refuse_moving(vm));
     BLANKET_TRY(const Site target, app.world.site(target_name));
     BLANKET_TRY(const Site here, app.world.site(app.site));
@@ -122,7 +189,7 @@ Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& targe
         plan.steps.push_back(std::format("resume at '{}', remove the copy at '{}'", target.name, app.site));
         return plan;
     }
-    BLANKET_TRY(auto job, app.jobs.start("migrate", "vm/" + vm.name, [&app, uuid = vm.uuid, here, target](Job& self) { return migrate_now(app, uuid, here, target, self); }));
+    BLANKET_TRY(auto job, app.jobs.start("migrate", "vm/" + vm.name, [&app, uuid = vm.uuid, here, target, limits](Job& self) { return migrate_now(app, uuid, here, target, limits, self); }));
     return Answer{job, {}};
 }
 

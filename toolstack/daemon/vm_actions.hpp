@@ -4,6 +4,7 @@
 
 #include "toolstack/daemon/app.hpp"
 #include "toolstack/migrate/lifecycle.hpp"
+#include "toolstack/stream/features.hpp"
 
 namespace blanket {
 
@@ -26,7 +27,14 @@ Result<Answer> start_vm(App& app, const VmRecord& vm, bool dry_run);
 Result<Answer> stop_vm(App& app, const VmRecord& vm, StopMode mode, std::chrono::seconds deadline, bool dry_run);
 Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run);
 Result<Json> set_policy(App& app, const VmRecord& vm, const std::string& policy, bool dry_run);
-Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, bool dry_run);
+struct MoveLimits {
+    SaveLimits save;
+    std::uint64_t bandwidth = 0;  // bytes per second while the VM runs; 0: no limit
+    stream::Features features;
+};
+// downtime_target_ms, max_downtime_ms, max_time_ms, bandwidth_mbit, without: ["references", "versions", "compression", "measuring", "policy"], each optional
+Result<MoveLimits> parse_move_limits(const Json& body);
+Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, const MoveLimits& limits, bool dry_run);
 // At any site, for a VM whose owner is lost or whose record went back (migrate/takeover.hpp).
 Result<Answer> recover_vm(App& app, const Versioned<VmRecord>& vm, bool accept_loss, bool dry_run);
 Result<Json> disk_epochs(App& app, const Json& body);  // for a peer that asks: the epochs of the volumes that it names

@@ -36,7 +36,7 @@ public:
     Result<std::string> definition(const std::string& uuid) override;
     Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) override;
 
-    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
+    Result<void> save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override;
     Result<void> resume_source(const std::string& uuid) override;
     Result<void> destroy_source(const std::string& uuid) override;
     Result<void> restore_paused(const std::string& uuid, const std::string& xml, const ByteSource& source) override;

@@ -27,7 +27,7 @@ struct SaveWatch {
     std::atomic<bool>& suspended;  // for the pump
     SaveProgress progress;
     bool done = false, cancelled = false;
-    std::string error;
+    std::string error, hint;
 
     void tell() {
         if (cancelled || !on_progress || on_progress(progress)) return;
@@ -39,11 +39,17 @@ struct SaveWatch {
         if (!line) return;
         if (line->what == SaveLine::What::kError) {
             error = line->error;
+            hint = line->hint;
             return;
         }
         progress.round = line->round;
         progress.bytes = line->bytes;
-        if (line->what == SaveLine::What::kStopping) progress.stopping = true;
+        if (line->what == SaveLine::What::kRound) progress.ended.push_back(line->ended);
+        if (line->what == SaveLine::What::kStopping) {
+            progress.stopping = true;
+            progress.why = line->why;
+            progress.forecast_ms = line->forecast_ms;
+        }
         if (line->what == SaveLine::What::kSuspended) progress.suspended = suspended = true;
         if (line->what == SaveLine::What::kDone) done = true;
         else tell();
@@ -105,14 +111,14 @@ Result<int> LibvirtHypervisor::running_id(const std::string& uuid) {
     return static_cast<int>(id);
 }
 
-Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) {
+Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) {
     BLANKET_TRY(const int domid, running_id(uuid));
     BLANKET_TRY(Pipe lines, make_pipe());
     BLANKET_TRY(Pipe stream, make_pipe());
     BLANKET_TRY(Pipe go, make_pipe());
     (void)::fcntl(stream.write.get(), F_SETPIPE_SZ, kPipeSize);  // smaller is slower, not wrong
     const int out = stream.write.get();
-    BLANKET_TRY(Child child, Child::spawn({paths_.save, std::to_string(domid), std::to_string(out)},
+    BLANKET_TRY(Child child, Child::spawn({paths_.save, std::to_string(domid), std::to_string(out), format_limits(limits)},
                                           {.in = go.read.get(), .out = lines.write.get(), .err = -1, .pass = {out}}));
     go.read.reset();
     lines.write.reset();
@@ -123,7 +129,7 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSin
         pumped = pump(stream.read.get(), sink, suspended);
         stream.read.reset();  // after an error of the sink this breaks the save's pipe, and the guest runs on
     });
-    SaveWatch watch{.child = child, .go = go.write.get(), .on_progress = on_progress, .suspended = suspended, .progress = {}, .done = false, .cancelled = false, .error = {}};
+    SaveWatch watch{.child = child, .go = go.write.get(), .on_progress = on_progress, .suspended = suspended, .progress = {}, .done = false, .cancelled = false, .error = {}, .hint = {}};
     watch.read_all(lines.read.get());
     const auto status = child.wait(90s);  // its output is closed: it is at its end
     if (!status) child.kill(SIGKILL);
@@ -136,6 +142,7 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const ByteSin
     }
     if (watch.cancelled) return fail(Kind::kCancelled, "the save of domain {} was given up; the guest runs on", domid);
     if (!pumped) return pumped;
+    if (!watch.hint.empty()) return fail_hint(Kind::kPrecondition, watch.error, watch.hint);
     if (watch.error.empty()) watch.error = status ? std::format("blanket-save ended with status {}", *status) : status.error().what;
     return fail(Kind::kIo, "live save of domain {}: {}", domid, watch.error);
 }

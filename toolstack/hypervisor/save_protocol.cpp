@@ -14,10 +14,13 @@ std::string format_line(const SaveLine& line) {
     Json json;
     switch (line.what) {
     case SaveLine::What::kProgress: json = {{"round", line.round}, {"bytes", line.bytes}}; break;
-    case SaveLine::What::kStopping: json = {{"stopping", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
+    case SaveLine::What::kRound:
+        json = {{"ended", {{"round", line.ended.round}, {"pages", line.ended.pages}, {"ms", line.ended.ms}, {"dirty", line.ended.dirty}}}, {"round", line.round}, {"bytes", line.bytes}};
+        break;
+    case SaveLine::What::kStopping: json = {{"stopping", true}, {"round", line.round}, {"bytes", line.bytes}, {"why", line.why}, {"forecast_ms", line.forecast_ms}}; break;
     case SaveLine::What::kSuspended: json = {{"suspended", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
     case SaveLine::What::kDone: json = {{"done", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
-    case SaveLine::What::kError: json = {{"error", line.error}, {"cancelled", line.cancelled}}; break;
+    case SaveLine::What::kError: json = {{"error", line.error}, {"hint", line.hint}, {"cancelled", line.cancelled}}; break;
     }
     return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -32,23 +35,40 @@ Result<SaveLine> parse_line(std::string_view text) {
     if (json.contains("error")) {
         line.what = SaveLine::What::kError;
         line.error = json_string_or(json, "error", "unknown");
+        line.hint = json_string_or(json, "hint", "");
     } else if (json_bool_or(json, "done", false)) {
         line.what = SaveLine::What::kDone;
     } else if (json_bool_or(json, "suspended", false)) {
         line.what = SaveLine::What::kSuspended;
     } else if (json_bool_or(json, "stopping", false)) {
         line.what = SaveLine::What::kStopping;
+        line.why = json_string_or(json, "why", "");
+        line.forecast_ms = static_cast<std::int64_t>(json_number_or(json, "forecast_ms", 0));
+    } else if (const Json ended = json.value("ended", Json()); ended.is_object()) {
+        line.what = SaveLine::What::kRound;
+        line.ended = {.round = json_number_or(ended, "round", 0), .pages = json_number_or(ended, "pages", 0), .ms = static_cast<std::int64_t>(json_number_or(ended, "ms", 0)),
+                      .dirty = json_number_or(ended, "dirty", 0)};
     } else if (!json.contains("round")) {
         return fail(Kind::kInvalid, "a line of blanket-save has none of its fields");
     }
     return line;
 }
 
-Result<std::uint32_t> parse_round(std::string_view progress_text) {
-    constexpr std::string_view kPrefix = "Frames iteration ";
-    if (!progress_text.starts_with(kPrefix)) return fail(Kind::kInvalid, "'{}' names no round", progress_text);
-    BLANKET_TRY(const auto round, parse_number(progress_text.substr(kPrefix.size()), 0, 1'000'000, "round"));
-    return static_cast<std::uint32_t>(round);
+std::string format_limits(const SaveLimits& limits) {
+    return std::format("{},{},{},{},{}", limits.downtime_target_ms, limits.max_downtime_ms, limits.max_time_ms, limits.fixed_ms, limits.rounds);
+}
+
+Result<SaveLimits> parse_limits(std::string_view text) {
+    constexpr std::uint64_t kDay = 86'400'000;
+    std::array<std::int64_t, 5> values{};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const auto comma = text.find(',');
+        if ((comma == std::string_view::npos) != (i + 1 == values.size())) return fail(Kind::kInvalid, "limits are five numbers with commas between");
+        BLANKET_TRY(const std::uint64_t value, parse_number(text.substr(0, comma), 0, kDay, "limit"));
+        values[i] = static_cast<std::int64_t>(value);
+        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+    }
+    return SaveLimits{.downtime_target_ms = values[0], .max_downtime_ms = values[1], .max_time_ms = values[2], .fixed_ms = values[3], .rounds = values[4]};
 }
 
 Result<std::vector<std::byte>> encode_save_header(std::string_view xml) {

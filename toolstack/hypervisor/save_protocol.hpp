@@ -2,12 +2,13 @@
 // What blanket-save prints, one JSON object a line, and the head of libvirt's Xen save image. Pure. Used by blanket-save (writes) and
 // LibvirtHypervisor (reads).
 //
-//   blanketd                    blanket-save DOMID FD                 libxl-save-helper
-//      | spawn, fd passed on -------->| libxl_domain_suspend(LIVE) --------->|
-//      |<- {"round":0,"bytes":...} ---|<------------- progress --------------|
-//      |<- {"stopping":true} ---------|<-- (libxl is about to ask the guest)
-//      | a byte ------------------->|   ask it now; without a byte after a second, or at the end of its input
-//      |<- {"suspended":true} --------|<------ "Domain now suspended" -------|
+//   blanketd                    blanket-save DOMID FD LIMITS          libxenguest
+//      | spawn, fd passed on -------->| xc_domain_save(LIVE) --------------->|
+//      |<- {"round":0,"bytes":...} ---|<------ pages sent, and the policy ---|
+//      |<- {"ended":{...}} -----------|
+//      |<- {"stopping":true,...} -----|<------ suspend callback -------------|
+//      | a byte -------------------->|   asks the guest now; without a byte after a second, or at the end of its input
+//      |<- {"suspended":true} --------|
 //      |<- {"done":true}, exit 0 -----|          or {"error":"..."}, exit 1: the guest runs on
 //      | SIGTERM -------------------->|  give up: {"error":..., "cancelled":true}, the guest runs on
 //
@@ -20,22 +21,27 @@
 #include <vector>
 
 #include "toolstack/base/result.hpp"
+#include "toolstack/core/ports.hpp"
 
 namespace blanket {
 
 struct SaveLine {
-    enum class What { kProgress, kStopping, kSuspended, kDone, kError } what = What::kProgress;
+    enum class What { kProgress, kRound, kStopping, kSuspended, kDone, kError } what = What::kProgress;
     std::uint32_t round = 0;
-    std::uint64_t bytes = 0;  // of page data sent so far, all rounds
-    std::string error;
+    std::uint64_t bytes = 0;        // of page data sent so far, all rounds
+    SaveRound ended = {};           // kRound
+    std::string why = {};           // kStopping: what ended the copying
+    std::int64_t forecast_ms = 0;   // kStopping: the guest's stop, as foreseen
+    std::string error = {}, hint = {};  // kError; a hint: the user's limits ended it
     bool cancelled = false;
 };
 
 std::string format_line(const SaveLine& line);  // with its newline
 Result<SaveLine> parse_line(std::string_view line);
 
-// "Frames iteration 3" -> 3; anything else is kInvalid. (Xen 4.20 tools/libs/guest/xg_sr_save.c update_progress_string)
-Result<std::uint32_t> parse_round(std::string_view progress_text);
+// LIMITS: "target,max,time,fixed,rounds", the first four in ms. kInvalid beyond a day.
+std::string format_limits(const SaveLimits& limits);
+Result<SaveLimits> parse_limits(std::string_view text);
 
 // libvirt's src/libxl/libxl_conf.h: 16 bytes of magic, u32 version 2, u32 length of the XML with its NUL, 40 bytes of zero; then the XML and its NUL.
 // kInvalid when the XML is empty, holds a NUL or is longer than 1 MiB.

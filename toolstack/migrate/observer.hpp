@@ -4,6 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
+
+#include "toolstack/core/ports.hpp"
+#include "toolstack/stream/page_counts.hpp"
 
 namespace blanket::migrate {
 
@@ -18,8 +22,13 @@ public:
 
 struct Stats {
     std::uint64_t memory_wire_bytes = 0, memory_bytes = 0;  // sent after and before coding
+    stream::PageCounts pages;                               // of the memory, all rounds
     std::uint64_t disk_wire_bytes = 0, disk_bytes = 0;      // of the delta stream; what DRBD adds is counted by its device
     std::uint32_t rounds = 0;                               // memory pre-copy rounds
+    std::vector<SaveRound> memory_rounds;                   // what each brought
+    std::string stopped_because;                            // why the last of them was the last
+    std::int64_t forecast_ms = 0;                           // the downtime, as foreseen then
+    std::int64_t last_pages_ms = 0;                         // of the downtime: until the last page was handed to the connection
     std::uint32_t disk_rounds = 0;
     std::int64_t downtime_ms = 0;                           // suspend seen at the source to resume reported by the target, less half an RTT
     std::int64_t commit_ms = 0, open_ms = 0, resume_ms = 0;  // at the target, parts of the downtime: the compare-and-swap, its disk under the new epoch, the resume

@@ -2,11 +2,9 @@
 // See protocol.hpp.
 #include "toolstack/migrate/protocol.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
-#include <zstd.h>
-
-#include "toolstack/core/content_hash.hpp"
 
 namespace blanket::migrate {
 namespace {
@@ -14,8 +12,6 @@ namespace {
 constexpr std::array<std::string_view, 20> kNames{
     "?", "hello", "prepare", "ready", "begin", "image", "image-end", "block", "round-end", "ack", "mirror",
     "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image"};
-
-constexpr int kZstdLevel = 1;  // the link must not wait for the encoder; see issue on the page codec for more
 
 template <typename T>
 void put(std::vector<std::byte>& out, T value) {
@@ -30,50 +26,14 @@ T take(std::span<const std::byte>& in) {
     return value;
 }
 
-Result<Coding> parse_coding(std::uint8_t value) {
-    if (value > static_cast<std::uint8_t>(Coding::kZstd)) return fail(Kind::kInvalid, "unknown coding {}", value);
-    return static_cast<Coding>(value);
-}
-
 constexpr std::size_t kBlockHeader = 4 + 8 + 4 + 1;
-constexpr std::size_t kMemoryHeader = 4 + 1;
+constexpr std::uint64_t kPagesPerMib = 256, kLeastCache = 8 * kPagesPerMib, kMostCache = 128 * kPagesPerMib;
 
 }  // namespace
 
 std::string_view to_string(Type type) {
     const auto index = static_cast<std::size_t>(type);
     return index < kNames.size() ? kNames[index] : kNames[0];
-}
-
-Coded encode(std::span<const std::byte> plain) {
-    if (is_zero(plain)) return {Coding::kZero, {}};
-    std::vector<std::byte> out(ZSTD_compressBound(plain.size()));
-    const std::size_t got = ZSTD_compress(out.data(), out.size(), plain.data(), plain.size(), kZstdLevel);
-    if (ZSTD_isError(got) != 0 || got > plain.size() - plain.size() / 8) return {Coding::kRaw, {plain.begin(), plain.end()}};
-    out.resize(got);
-    return {Coding::kZstd, std::move(out)};
-}
-
-Result<std::vector<std::byte>> decode(Coding coding, std::span<const std::byte> data, std::size_t length) {
-    if (length > kMaxBlock) return fail(Kind::kInvalid, "a block of {} bytes is longer than {}", length, kMaxBlock);
-    std::vector<std::byte> plain(length);
-    switch (coding) {
-        case Coding::kZero:
-            if (!data.empty()) return fail(Kind::kInvalid, "a zero block carries {} bytes", data.size());
-            return plain;
-        case Coding::kRaw:
-            if (data.size() != length) return fail(Kind::kInvalid, "a raw block of {} bytes carries {}", length, data.size());
-            std::memcpy(plain.data(), data.data(), length);
-            return plain;
-        case Coding::kZstd: {
-            const std::size_t got = ZSTD_decompress(plain.data(), plain.size(), data.data(), data.size());
-            if (ZSTD_isError(got) != 0 || got != length)
-                return fail(Kind::kInvalid, "a compressed block does not expand to its {} bytes: {}", length,
-                            ZSTD_isError(got) != 0 ? ZSTD_getErrorName(got) : "too short");
-            return plain;
-        }
-    }
-    return fail(Kind::kInvalid, "unknown coding");
 }
 
 std::vector<std::byte> pack_block(const Block& block) {
@@ -83,7 +43,8 @@ std::vector<std::byte> pack_block(const Block& block) {
     put(out, block.offset);
     put(out, block.length);
     put(out, static_cast<std::uint8_t>(block.coding));
-    out.insert(out.end(), block.data.begin(), block.data.end());
+    out.resize(kBlockHeader + block.data.size());
+    std::ranges::copy(block.data, out.begin() + kBlockHeader);
     return out;
 }
 
@@ -93,27 +54,16 @@ Result<Block> parse_block(std::span<const std::byte> payload) {
     block.volume = take<std::uint32_t>(payload);
     block.offset = take<std::uint64_t>(payload);
     block.length = take<std::uint32_t>(payload);
-    BLANKET_TRY(block.coding, parse_coding(take<std::uint8_t>(payload)));
+    BLANKET_TRY(block.coding, stream::parse_coding(take<std::uint8_t>(payload)));
     if (block.length == 0 || (block.length > kMaxBlock && block.coding != Coding::kZero))
         return fail(Kind::kInvalid, "a block of {} bytes is outside of 1 to {}", block.length, kMaxBlock);
     block.data.assign(payload.begin(), payload.end());
     return block;
 }
 
-std::vector<std::byte> pack_memory(std::uint32_t length, const Coded& coded) {
-    std::vector<std::byte> out;
-    out.reserve(kMemoryHeader + coded.data.size());
-    put(out, length);
-    put(out, static_cast<std::uint8_t>(coded.coding));
-    out.insert(out.end(), coded.data.begin(), coded.data.end());
-    return out;
-}
-
-Result<std::vector<std::byte>> parse_memory(std::span<const std::byte> payload) {
-    if (payload.size() < kMemoryHeader) return fail(Kind::kInvalid, "a memory message of {} bytes is too short", payload.size());
-    const auto length = take<std::uint32_t>(payload);
-    BLANKET_TRY(const Coding coding, parse_coding(take<std::uint8_t>(payload)));
-    return decode(coding, payload, length);
+std::uint64_t cache_pages_for(std::uint64_t memory_mib) {
+    const std::uint64_t all = std::min<std::uint64_t>(memory_mib, 1u << 20) * kPagesPerMib;
+    return std::min(std::clamp(all / 10, kLeastCache, kMostCache), all);
 }
 
 void StreamDigest::mix(std::uint64_t word) {  // one round of a multiply-rotate mixer; order matters, so swapped words differ

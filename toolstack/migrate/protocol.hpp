@@ -4,15 +4,16 @@
 //   source                                             target
 //   kHello {version, job, time_ms}      ---------->    refuses another protocol version, or a clock that is too far off
 //                                       <----------    kHello {version, time_ms}
-//   kPrepare {record}                   ---------->    checks memory, CPU features, pool, names; changes nothing
-//                                       <----------    kReady {missing:[image]}           or kError
+//   kPrepare {record, cache_pages}      ---------->    checks memory, CPU features, pool, names; changes nothing
+//                                       <----------    kReady {missing:[image], cache_pages}  or kError; the lesser of both is what both keep
 //   CAS: phase = migrating
 //   kBegin {revision}                   ---------->    reads the record itself
 //   kImage, kBlock..., kImageEnd        ---------->    for each missing base image       (<- kAck each)
-//                                       <----------    kAck: volumes exist, tops suspended
+//                                       <----------    kAck {images}: volumes exist, tops suspended; these base images can be referred to
 //   kBlock..., kRoundEnd {volume}       ---------->    CoW delta, round by round          (<- kAck each, data on disk)
 //   kMirror {volume, port, ips}         ---------->    DRBD at the target                 (<- kAck)
-//   kMemoryBegin, kMemory...            ---------->    into libvirt's restore, paused
+//   kMemoryBegin {stream, images}       ---------->    the version of stream/format.hpp; the images that are referred to, in this order
+//   kMemory...                          ---------->    into libvirt's restore, paused
 //   guest suspended; frames redirected
 //   kMemoryEnd {bytes, digest}          ---------->    restore completes
 //   top suspended, mirror drained
@@ -28,11 +29,12 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/stream/coding.hpp"
 
 namespace blanket::migrate {
 
-inline constexpr std::uint64_t kProtocolVersion = 1;
-inline constexpr std::size_t kMaxBlock = 1u << 20;       // bytes of plain data in one kBlock or kMemory
+inline constexpr std::uint64_t kProtocolVersion = 2;
+using stream::kMaxBlock;                                 // bytes of plain data in one kBlock
 inline constexpr std::int64_t kMaxClockSkewMs = 30'000;  // certificates and DHCP leases tolerate more, operators' logs do not
 
 enum class Type : std::uint32_t {
@@ -42,16 +44,10 @@ enum class Type : std::uint32_t {
 };
 std::string_view to_string(Type type);
 
-enum class Coding : std::uint8_t { kRaw = 0, kZero = 1, kZstd = 2 };
-
-// Plain data of at most kMaxBlock bytes <-> coded form. Compression is used where it saves at least an eighth.
-struct Coded {
-    Coding coding = Coding::kRaw;
-    std::vector<std::byte> data;
-};
-Coded encode(std::span<const std::byte> plain);
-// `length` is what the peer says the plain data has; anything that does not expand to exactly that is kInvalid.
-Result<std::vector<std::byte>> decode(Coding coding, std::span<const std::byte> data, std::size_t length);
+using stream::Coded;
+using stream::Coding;
+using stream::decode;
+using stream::encode;
 
 // kBlock: volume index (or image), position, plain length, coding, data.
 struct Block {
@@ -64,9 +60,8 @@ struct Block {
 std::vector<std::byte> pack_block(const Block& block);
 Result<Block> parse_block(std::span<const std::byte> payload);  // bounds checked; data still coded
 
-// kMemory: plain length, coding, data.
-std::vector<std::byte> pack_memory(std::uint32_t length, const Coded& coded);
-Result<std::vector<std::byte>> parse_memory(std::span<const std::byte> payload);  // decoded
+// Pages of its memory that both ends keep of a VM while it moves (stream/page_cache.hpp), as one end offers it: a tenth, at least 8 MiB, at most 128 MiB.
+std::uint64_t cache_pages_for(std::uint64_t memory_mib);
 
 // A running digest over a byte stream, cheap enough for the memory path. It finds bugs and torn streams; the peer's honesty is TLS's job.
 class StreamDigest final {

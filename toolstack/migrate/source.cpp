@@ -19,7 +19,7 @@ constexpr auto kCommit = std::chrono::seconds(180);  // restore's tail, a CAS, d
 
 }  // namespace
 
-Source::Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer) : ports_(ports), link_(link), plan_(std::move(plan)), observer_(observer) {}
+Source::Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer) : ports_(ports), link_(link), plan_(std::move(plan)), observer_(observer), choice_(plan_.features.compression), pacer_(ports_.clock, plan_.bandwidth) {}
 Source::~Source() = default;
 
 Result<void> Source::check_cancelled() const {
@@ -101,8 +101,12 @@ Result<void> Source::prepare() {
             return fail_hint(Kind::kConflict, std::format("the disk of VM '{}' is of epoch {}, its record of epoch {}: the registry was put back to an older state", plan_.vm.value.name,
                                                           at->record_epoch(), plan_.vm.value.epoch),
                              "blanket vm recover " + plan_.vm.value.name);
-    BLANKET_CHECK(send_json(link_, Type::kPrepare, {{"record", to_json(plan_.vm.value)}}));
+    load_indexes();
+    const std::uint64_t cache_pages = plan_.features.versions ? cache_pages_for(plan_.vm.value.memory_mib) : 0;
+    BLANKET_CHECK(send_json(link_, Type::kPrepare, {{"record", to_json(plan_.vm.value)}, {"cache_pages", cache_pages}}));
     BLANKET_TRY(const Json ready, expect(link_, Type::kReady, kAnswer));
+    BLANKET_TRY(cache_pages_, json_number(ready, "cache_pages"));
+    if (cache_pages_ > cache_pages) return fail(Kind::kInvalid, "site '{}' wants {} pages to be kept where {} were offered", plan_.target.name, cache_pages_, cache_pages);
     if (const auto it = ready.find("missing"); it != ready.end() && it->is_array())
         for (const auto& item : *it)
             if (item.is_string()) missing_images_.push_back(item.get<std::string>());
@@ -130,7 +134,10 @@ Result<void> Source::begin() {
         };
         BLANKET_CHECK(send_image(link_, ports_.blocks, sha256, progress));
     }
-    BLANKET_CHECK(expect(link_, Type::kAck, kAnswer));
+    BLANKET_TRY(const Json ready, expect(link_, Type::kAck, kAnswer));
+    if (const auto it = ready.find("images"); it != ready.end() && it->is_array())
+        for (const auto& item : *it)
+            if (item.is_string()) referable_.push_back(item.get<std::string>());
     return {};
 }
 

@@ -8,7 +8,11 @@
 
 #include "toolstack/core/ports.hpp"
 #include "toolstack/migrate/observer.hpp"
+#include "toolstack/migrate/pacer.hpp"
 #include "toolstack/migrate/protocol.hpp"
+#include "toolstack/stream/encoder.hpp"
+#include "toolstack/stream/features.hpp"
+#include "toolstack/stream/index_shelf.hpp"
 
 namespace blanket::migrate {
 
@@ -17,6 +21,10 @@ struct SourcePlan {
     Versioned<VmRecord> vm;
     Site here, target;
     std::uint16_t mirror_port = 7800;  // first port for DRBD; one per volume
+    SaveLimits limits = {};
+    std::uint64_t bandwidth = 0;       // bytes per second while the guest runs; 0: what the link takes
+    const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: memory does not refer to them
+    stream::Features features = {};
 };
 
 class Source final {
@@ -35,6 +43,8 @@ private:
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);
     Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
+    void load_indexes();
+    Result<void> begin_memory();
     Result<void> move_memory();
     Result<void> send_memory(std::span<const std::byte> plain, StreamDigest& digest);
     Result<void> hand_over();
@@ -50,11 +60,16 @@ private:
     SourcePlan plan_;
     Observer& observer_;
     Stats stats_;
-    std::vector<std::string> missing_images_;
+    std::vector<std::string> missing_images_, referable_;  // base images that the target lacked; that it can be referred to
+    std::vector<stream::ImageIndex> indexes_;  // of the VM's base images
+    std::uint64_t cache_pages_ = 0;             // that both ends keep
+    stream::CodingChoice choice_;
+    std::unique_ptr<stream::Encoder> encoder_;  // lives as long as the source: giving its memory back takes time that the guest's stop has not
     std::vector<std::unique_ptr<DiskMove>> moves_;
     std::int64_t suspended_at_ = 0, resumed_at_ = 0;  // CLOCK_BOOTTIME, ms
     bool marked_ = false;      // the record says kMigrating by our hand
     bool suspended_ = false;  // the guest does not run
+    Pacer pacer_;
     std::atomic<std::uint64_t> memory_bytes_ = 0;  // counted where the save's bytes come, read where its progress comes
     bool redirected_ = false;  // late frames go to the target
     bool committed_ = false;

@@ -40,6 +40,7 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
             Coded coded = encode(plain);
             const Block block{index, part.offset, static_cast<std::uint32_t>(part.length), coded.coding, std::move(coded.data)};
             BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kBlock), pack_block(block)));
+            pacer_.pace(link_.bytes_sent());
             sent += part.length;
             stats_.disk_bytes += part.length;
             observer_.progress(100.0 * static_cast<double>(sent) / static_cast<double>(total));

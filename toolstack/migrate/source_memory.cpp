@@ -12,19 +12,49 @@ Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest&
     for (; !plain.empty(); plain = plain.subspan(std::min(plain.size(), kMaxBlock))) {
         const auto piece = plain.first(std::min(plain.size(), kMaxBlock));
         digest.add(piece);
-        BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), pack_memory(static_cast<std::uint32_t>(piece.size()), encode(piece))));
+        const std::int64_t before = ports_.clock.boottime_ms();
+        encoder_->compress(choice_.compress());
+        BLANKET_TRY(const auto batch, encoder_->encode(piece));
+        const std::int64_t coded = ports_.clock.boottime_ms();
+        if (!batch.empty()) BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), batch));
         memory_bytes_ = digest.bytes();
+        pacer_.pace(link_.bytes_sent());
+        // Where most pages were told and not sent, the time says nothing of compression.
+        if (encoder_->body() >= piece.size() / 4)
+            choice_.took({.bytes = encoder_->body(), .wire = batch.size(), .coding_ms = coded - before, .sending_ms = ports_.clock.boottime_ms() - coded});
     }
     return {};
 }
 
+void Source::load_indexes() {
+    if (plan_.indexes == nullptr || !plan_.features.references) return;
+    for (const auto& volume : plan_.vm.value.volumes) {
+        if (volume.image.empty() || indexes_.size() == stream::kMaxImages || std::ranges::contains(indexes_, volume.image, &stream::ImageIndex::sha256)) continue;
+        auto index = plan_.indexes->load(volume.image);
+        if (index) indexes_.push_back(std::move(*index));
+        else log::info("migrate", "VM {}: its memory does not refer to base image {}: {}", plan_.vm.value.name, volume.image.substr(0, 12), index.error().what);
+    }
+}
+
+Result<void> Source::begin_memory() {
+    std::erase_if(indexes_, [this](const auto& index) { return !std::ranges::contains(referable_, index.sha256()); });
+    Json names = Json::array();
+    for (const auto& index : indexes_) names.push_back(index.sha256());
+    BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_)));
+    return send_json(link_, Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", names}});
+}
+
 Result<void> Source::move_memory() {
     const std::uint64_t wire_before = link_.bytes_sent();
-    BLANKET_CHECK(send_json(link_, Type::kMemoryBegin, Json::object()));
+    BLANKET_CHECK(begin_memory());
     StreamDigest digest;
     const auto on_progress = [&](const SaveProgress& progress) {
         stats_.rounds = std::max(stats_.rounds, progress.round + 1);
+        if (progress.stopping) pacer_.hurry();
         if (progress.suspended && !suspended_) {
+            stats_.memory_rounds = progress.ended;
+            stats_.stopped_because = progress.why;
+            stats_.forecast_ms = progress.forecast_ms;
             suspended_at_ = ports_.clock.boottime_ms();
             suspended_ = true;
             observer_.phase("suspend");
@@ -39,11 +69,15 @@ Result<void> Source::move_memory() {
         }
         return suspended_ || !observer_.cancelled();
     };
-    const auto saved = ports_.ends.save_live(plan_.vm.value.uuid, [&](std::span<const std::byte> plain) { return send_memory(plain, digest); }, on_progress);
+    const auto saved = ports_.ends.save_live(plan_.vm.value.uuid, plan_.limits, [&](std::span<const std::byte> plain) { return send_memory(plain, digest); }, on_progress);
     suspended_ = saved.has_value();  // a failed save has let the guest run on
     stats_.memory_bytes = memory_bytes_;
     stats_.memory_wire_bytes = link_.bytes_sent() - wire_before;
+    stats_.pages = encoder_->counts();
     if (!saved) return std::unexpected(Error(saved.error()).context("sending memory"));
+    BLANKET_TRY(const auto rest, encoder_->finish());
+    if (!rest.empty()) BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), rest));
+    stats_.last_pages_ms = ports_.clock.boottime_ms() - suspended_at_;
     return send_json(link_, Type::kMemoryEnd, {{"bytes", digest.bytes()}, {"digest", digest.value()}});
 }
 

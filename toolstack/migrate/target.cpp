@@ -83,6 +83,8 @@ Result<void> Target::prepare() {
     if (vm_.value.owner != link_.peer())
         return fail(Kind::kDenied, "site '{}' offers VM '{}', which belongs to '{}'", link_.peer(), vm_.value.name, vm_.value.owner);
     if (coming_) BLANKET_CHECK(coming_(vm_.value.name));
+    BLANKET_TRY(const std::uint64_t offered, json_number(request, "cache_pages"));
+    cache_pages_ = std::min(offered, cache_pages_for(vm_.value.memory_mib));
     Admission at{here_, {}, {}, {}};
     BLANKET_TRY(at.host, ports_.hypervisor.facts());
     BLANKET_TRY(at.pool, ports_.blocks.pool());
@@ -96,7 +98,7 @@ Result<void> Target::prepare() {
         missing_images_.push_back(volume.image);
         missing.push_back(volume.image);
     }
-    return send_json(link_, Type::kReady, {{"missing", missing}});
+    return send_json(link_, Type::kReady, {{"missing", missing}, {"cache_pages", cache_pages_}});
 }
 
 Result<void> Target::begin() {
@@ -125,7 +127,18 @@ Result<void> Target::begin() {
     }
     // From here on nothing that is sent to the VM is lost while it stands still. Without it the move is worse, not wrong.
     if (auto held = ports_.overlay.hold_frames(vm_.value); !held) log::warning("migrate", "VM {}: frames will not wait for it: {}", vm_.value.name, held.error().what);
-    return send_json(link_, Type::kAck, Json::object());
+    Json names = Json::array();
+    for (const auto& volume : vm_.value.volumes) {
+        if (volume.image.empty() || std::ranges::contains(images_, volume.image, &stream::BaseImage::sha256)) continue;
+        auto image = stream::BaseImage::open(ports_.blocks, volume.image);
+        if (!image) {
+            log::warning("migrate", "VM {}: its memory cannot refer to base image {}: {}", vm_.value.name, volume.image.substr(0, 12), image.error().what);
+            continue;
+        }
+        images_.push_back(std::move(*image));
+        names.push_back(volume.image);
+    }
+    return send_json(link_, Type::kAck, {{"images", names}});
 }
 
 Result<void> Target::commit() {

@@ -11,6 +11,7 @@
 
 #include "toolstack/core/ports.hpp"
 #include "toolstack/migrate/protocol.hpp"
+#include "toolstack/stream/decoder.hpp"
 
 namespace blanket::migrate {
 
@@ -30,7 +31,9 @@ private:
     Result<void> receive_disks();
     Result<void> write_block(const Message& message);
     Result<void> attach_mirror(const Json& request);
+    Result<void> begin_memory(const Json& request);
     Result<void> receive_memory();
+    Result<void> take_memory(std::chrono::milliseconds deadline);
     Result<std::size_t> pull_memory(std::span<std::byte> out);
     Result<void> commit();
     void discard();
@@ -47,7 +50,10 @@ private:
     std::vector<std::string> volumes_made_;
     // The memory stream on its way into the hypervisor.
     StreamDigest digest_;
-    std::vector<std::byte> piece_;  // decoded, taken up to piece_at_
+    std::vector<stream::BaseImage> images_;     // that memory may refer to
+    std::uint64_t cache_pages_ = 0;             // that both ends keep
+    std::unique_ptr<stream::Decoder> decoder_;  // lives as long as the target: giving its memory back takes time that the guest's stop has not
+    std::span<const std::byte> piece_;          // the decoder's, taken up to piece_at_
     std::size_t piece_at_ = 0;
     std::optional<Json> memory_end_;
     std::chrono::milliseconds silence_{0};

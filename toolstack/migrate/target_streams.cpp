@@ -12,6 +12,7 @@ namespace {
 constexpr auto kStream = std::chrono::seconds(60);  // silence longer than this within a stream means that the source is gone
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
+constexpr std::size_t kAhead = 4u << 20;  // of memory that has come and waits for blocks from the disk; a batch more at most
 
 }  // namespace
 
@@ -49,28 +50,54 @@ Result<void> Target::receive_disks() {
                 BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
                 break;
             }
-            case Type::kMemoryBegin: return {};
+            case Type::kMemoryBegin: {
+                BLANKET_TRY(const Json request, payload_json(message));
+                return begin_memory(request);
+            }
             default: return fail(Kind::kInvalid, "'{}' while the disk moves", to_string(static_cast<Type>(message.type)));
         }
     }
 }
 
+Result<void> Target::begin_memory(const Json& request) {
+    if (const auto version = json_number_or(request, "stream", 0); version != stream::kVersion)
+        return fail(Kind::kInvalid, "a memory stream of version {}, not {}", version, stream::kVersion);
+    std::vector<stream::BaseImage> referred;
+    if (const auto names = request.find("images"); names != request.end() && names->is_array())
+        for (const auto& name : *names) {
+            const auto at = std::ranges::find_if(images_, [&](const auto& image) { return name == image.sha256(); });
+            if (at == images_.end()) return fail(Kind::kInvalid, "a memory stream that refers to base images that were not agreed");
+            referred.push_back(std::move(*at));
+            images_.erase(at);
+        }
+    BLANKET_TRY(decoder_, stream::Decoder::create(cache_pages_, std::move(referred)));
+    return {};
+}
+
+// The next message of the memory stream. kTimeout: none yet.
+Result<void> Target::take_memory(std::chrono::milliseconds deadline) {
+    BLANKET_TRY(Message message, next(deadline));
+    silence_ = {};
+    const auto type = static_cast<Type>(message.type);
+    if (type == Type::kMemory) return decoder_->take(std::move(message.payload));
+    if (type != Type::kMemoryEnd) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(type));
+    BLANKET_TRY(memory_end_, payload_json(message));
+    return {};
+}
+
 Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
     while (piece_at_ == piece_.size()) {
-        if (memory_end_) return 0;
-        auto message = next(kPiece);
-        if (!message) {
-            if (message.error().kind != Kind::kTimeout) return std::unexpected(std::move(message).error());
-            if (silence_ += kPiece; silence_ < kStream) return std::unexpected(std::move(message).error());
-            return fail(Kind::kIo, "nothing came within the memory stream for {} s", std::chrono::duration_cast<std::chrono::seconds>(silence_).count());
+        if (!memory_end_ && !decoder_->waiting()) {
+            auto taken = take_memory(kPiece);
+            if (!taken && taken.error().kind == Kind::kTimeout && (silence_ += kPiece) >= kStream)
+                return fail(Kind::kIo, "nothing came within the memory stream for {} s", std::chrono::duration_cast<std::chrono::seconds>(silence_).count());
+            BLANKET_CHECK(taken);
         }
-        silence_ = {};
-        if (static_cast<Type>(message->type) == Type::kMemoryEnd) {
-            BLANKET_TRY(memory_end_, payload_json(*message));
-            return 0;
-        }
-        if (static_cast<Type>(message->type) != Type::kMemory) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(static_cast<Type>(message->type)));
-        BLANKET_TRY(piece_, parse_memory(message->payload));
+        // One more than is used up, where one is there: so those that wait for blocks from the disk grow in number while the network is faster.
+        if (!memory_end_ && decoder_->refers() && decoder_->held() < kAhead)
+            if (auto taken = take_memory(std::chrono::milliseconds(0)); !taken && taken.error().kind != Kind::kTimeout) return std::unexpected(std::move(taken).error());
+        if (!decoder_->waiting()) return 0;
+        BLANKET_TRY(piece_, decoder_->next());
         piece_at_ = 0;
         digest_.add(piece_);
     }

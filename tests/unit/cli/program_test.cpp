@@ -88,7 +88,8 @@ constexpr const char* kDone = R"({"job":{"id":"j1","verb":"migrate","subject":"v
     "progress":{"phase":"clean","percent":100},
     "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":20000},{"name":"memory","start_ms":20000,"end_ms":31200}],
     "messages":[{"ms":21000,"text":"memory round 1: 40.0 MiB sent"}],
-    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
+    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,
+    "memory_pages":{"zero":26214,"same":310,"delta":1207,"reference":16384,"raw":22101},"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
 constexpr const char* kRunning = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"running","seq":2,"progress":{"phase":"disk","percent":40},
     "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":null}],"messages":[],"result":null,"error":null}})";
 

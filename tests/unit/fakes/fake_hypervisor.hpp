@@ -175,7 +175,7 @@ public:
     }
 
     // ---- MigrationEnds
-    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
+    Result<void> save_live(const std::string& uuid, const SaveLimits&, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
         {
             const std::lock_guard lock(mutex_);
             BLANKET_CHECK(before(FakeStep::kSave));

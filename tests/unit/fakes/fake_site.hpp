@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <sys/mman.h>
 
 #include "toolstack/core/content_hash.hpp"
 #include "toolstack/core/ports.hpp"
@@ -30,6 +31,7 @@ public:
     std::map<std::string, std::string> memory;  // by uuid
     std::map<std::string, Disk> disks;
     std::set<std::string> images, fail_at;      // fail_at: names of steps
+    std::map<std::string, std::string> image_content;  // of those that can be opened
     std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
     std::string writes_during_move;             // appended to every open disk before each round and at the suspend
 
@@ -86,7 +88,7 @@ public:
     }
 
     // MigrationEnds
-    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
+    Result<void> save_live(const std::string& uuid, const SaveLimits&, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
         if (!runs(uuid)) return fail(Kind::kConflict, "domain does not run");
         const std::string& image = memory[uuid];
         const auto half = image.size() / 2;
@@ -140,10 +142,21 @@ public:
         for (std::size_t at = 0; at < all.size(); at += kBlockSize) hasher.add(std::span(all).subspan(at, std::min(kBlockSize, all.size() - at)));
         if (hasher.finish() != sha256) return fail(Kind::kIo, "hash differs");
         images.insert(sha256);
+        image_content[sha256].assign(reinterpret_cast<const char*>(all.data()), all.size());
         return {};
     }
-    Result<std::vector<Extent>> image_extents(const std::string&) override { return std::vector<Extent>{{0, kBlockSize, false}}; }
-    Result<UniqueFd> open_image(const std::string&) override { return fail(Kind::kNotFound, "no file"); }
+    Result<std::vector<Extent>> image_extents(const std::string& sha256) override {
+        const auto content = image_content.find(sha256);
+        return std::vector<Extent>{{0, content == image_content.end() ? kBlockSize : content->second.size(), false}};
+    }
+    Result<UniqueFd> open_image(const std::string& sha256) override {
+        BLANKET_CHECK(step("open-image"));
+        const auto content = image_content.find(sha256);
+        if (content == image_content.end()) return fail(Kind::kNotFound, "no file");
+        UniqueFd file(::memfd_create("image", MFD_CLOEXEC));
+        BLANKET_CHECK(write_all(file.get(), as_bytes(content->second)));
+        return file;
+    }
     Result<void> create_volume(const Volume& volume, std::uint64_t first_epoch) override {
         BLANKET_CHECK(step("create"));
         disks[volume.id] = {.data = {}, .first = first_epoch};

@@ -23,7 +23,7 @@ struct FakeMove : ::testing::Test {
         auto pipe = make_pipe().value();
         Result<void> restored;
         std::jthread reader([&] { restored = west.restore_paused(kUuid, kXml, [&](std::span<std::byte> out) { return read_some(pipe.read.get(), out); }); });
-        auto saved = east.save_live(kUuid, [&](std::span<const std::byte> piece) { return write_all(pipe.write.get(), piece); }, {});
+        auto saved = east.save_live(kUuid, {}, [&](std::span<const std::byte> piece) { return write_all(pipe.write.get(), piece); }, {});
         pipe.write.reset();
         reader.join();
         return {saved, restored};
@@ -56,7 +56,7 @@ TEST_F(FakeMove, SourceFailureLetsTheGuestRunOn) {
 }
 
 TEST_F(FakeMove, CancelLetsTheGuestRunOn) {
-    const auto saved = east.save_live(kUuid, [](std::span<const std::byte>) -> Result<void> { return {}; }, [](const SaveProgress& progress) { return !progress.suspended; });
+    const auto saved = east.save_live(kUuid, {}, [](std::span<const std::byte>) -> Result<void> { return {}; }, [](const SaveProgress& progress) { return !progress.suspended; });
     ASSERT_FALSE(saved);
     EXPECT_EQ(saved.error().kind, Kind::kCancelled);
     EXPECT_EQ(world.copies(kUuid), 1u);

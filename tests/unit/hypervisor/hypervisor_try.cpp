@@ -53,7 +53,7 @@ Result<void> save(LibvirtHypervisor& host, const std::string& uuid, int fd, int 
     bool suspended = false;
     int lines = 0;
     const auto sink = [fd](std::span<const std::byte> piece) { return write_all(fd, piece); };
-    return host.save_live(uuid, sink, [&](const SaveProgress& progress) {
+    return host.save_live(uuid, {}, sink, [&](const SaveProgress& progress) {
         if (progress.round != round || progress.suspended != suspended) say("  round {} bytes {} suspended {}", progress.round, progress.bytes, progress.suspended);
         round = progress.round;
         suspended = progress.suspended;

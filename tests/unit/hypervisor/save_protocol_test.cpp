@@ -21,11 +21,30 @@ TEST(SaveProtocol, LinesGoThereAndBack) {
     for (const char* bad : {"", "[]", "{}", "{\"round\"", "null", "xc: info"}) EXPECT_FALSE(parse_line(bad)) << bad;
 }
 
-TEST(SaveProtocol, Rounds) {
-    EXPECT_EQ(parse_round("Frames iteration 0").value(), 0u);
-    EXPECT_EQ(parse_round("Frames iteration 12").value(), 12u);
-    EXPECT_FALSE(parse_round("Frames verify"));
-    EXPECT_FALSE(parse_round("Frames iteration x"));
+TEST(SaveProtocol, WhatTheRoundsBroughtAndWhyTheyEnded) {
+    const SaveRound ended{.round = 2, .pages = 900, .ms = 310, .dirty = 42};
+    const auto round = parse_line(format_line({.what = SaveLine::What::kRound, .round = 3, .ended = ended}));
+    ASSERT_TRUE(round);
+    EXPECT_EQ(round->what, SaveLine::What::kRound);
+    EXPECT_EQ(round->ended, ended);
+    const auto stopping = parse_line(format_line({.what = SaveLine::What::kStopping, .why = "42 dirty pages are left", .forecast_ms = 7}));
+    ASSERT_TRUE(stopping);
+    EXPECT_EQ(stopping->why, "42 dirty pages are left");
+    EXPECT_EQ(stopping->forecast_ms, 7);
+    const auto error = parse_line(format_line({.what = SaveLine::What::kError, .error = "no", .hint = "allow more"}));
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->hint, "allow more");
+}
+
+TEST(SaveProtocol, Limits) {
+    const auto limits = parse_limits(format_limits({.downtime_target_ms = 300, .max_downtime_ms = 3000, .max_time_ms = 60'000, .fixed_ms = 2100, .rounds = 5}));
+    ASSERT_TRUE(limits);
+    EXPECT_EQ(limits->downtime_target_ms, 300);
+    EXPECT_EQ(limits->max_downtime_ms, 3000);
+    EXPECT_EQ(limits->max_time_ms, 60'000);
+    EXPECT_EQ(limits->fixed_ms, 2100);
+    EXPECT_EQ(limits->rounds, 5);
+    for (const char* bad : {"", "1", "1,2,3,4", "1,2,3,4,5,6", "1,2,3,4,-5", "1,2,3,x,5", ",,,,", "1,2,3,99999999999,5"}) EXPECT_FALSE(parse_limits(bad)) << bad;
 }
 
 TEST(SaveProtocol, LibvirtHeader) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include "tests/unit/fakes/fake_clock.hpp"
@@ -11,6 +12,7 @@
 #include "tests/unit/fakes/fake_overlay.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
+#include "tests/unit/fakes/xen_stream.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/migrate/recovery.hpp"
 #include "toolstack/migrate/source.hpp"
@@ -43,10 +45,12 @@ struct Rig {
     fakes::FakeSite east{"east"}, west{"west"};
     fakes::FakeOverlay east_net, west_net;
     Quiet observer;
+    stream::Features features;
     std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
     Result<void> served;
     std::function<void()> after_serving;
     std::string written = "hello ";
+    std::unique_ptr<stream::IndexShelf> indexes;  // of east
 
     Rig() {
         east.other = &west;
@@ -77,8 +81,10 @@ struct Rig {
         });
         const auto vm = registry.vm(kUuid);
         east_net.running = [&] { return east.runs(kUuid); };
-        Source source({registry, east, east, east, east, east_net, clock}, *source_end,
-                      {"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800}, observer);
+        SourcePlan plan{"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800};
+        plan.indexes = indexes.get();
+        plan.features = features;
+        Source source({registry, east, east, east, east, east_net, clock}, *source_end, std::move(plan), observer);
         auto stats = source.run();
         source_end->shutdown();
         target_thread.join();
@@ -120,6 +126,164 @@ TEST(Migration, MovesMemoryDiskAndOwner) {
     EXPECT_EQ(stats->memory_bytes, memory.size());
     EXPECT_TRUE(rig.west_net.active.contains("web"));
     EXPECT_TRUE(rig.west.disks["web-1"].data.starts_with("hello www")) << rig.west.disks["web-1"].data;
+}
+
+// A VM of a base image whose memory is a stream as libxl's, in three rounds. The site has the image's index if `indexed`.
+struct ImageRig : Rig {
+    std::string folder = "/tmp/migration-test-" + random_hex(6), image = fakes::seeded_image(1, 64), sha256 = fakes::image_hash(image), memory;
+
+    explicit ImageRig(bool indexed = true) {
+        east.image_content[sha256] = image;
+        east.images.insert(sha256);
+        auto vm = *registry.vm(kUuid).value();
+        vm.value.volumes[0].image = sha256;
+        EXPECT_TRUE(registry.update_vm(vm.value, vm.revision));
+        fakes::SeededGuest guest(1, 640, image);
+        const auto stream = guest.save(3).bytes;
+        memory.assign(reinterpret_cast<const char*>(stream.data()), stream.size());
+        memory += "END";
+        east.memory[kUuid] = memory;
+        indexes = std::make_unique<stream::IndexShelf>(folder);
+        if (!indexed) return;
+        auto builder = stream::ImageIndex::Builder::create().value();
+        EXPECT_TRUE(builder.add(0, as_bytes(image)));
+        EXPECT_TRUE(indexes->keep(*builder.finish(sha256)));
+    }
+    ~ImageRig() { std::filesystem::remove_all(folder); }
+    void give_west(const std::string& content) {
+        west.images.insert(sha256);
+        west.image_content[sha256] = content;
+    }
+};
+
+TEST(Migration, PagesThatTheTargetHasAreNotSent) {
+    for (const bool known : {true, false}) {
+        SCOPED_TRACE(known ? "the image is there" : "the image comes along");
+        ImageRig rig;
+        if (known) rig.give_west(rig.image);
+        std::uint64_t wire = 0;
+        rig.wire->fault = [&](Message& message, bool&) { wire += static_cast<Type>(message.type) == Type::kMemory ? message.payload.size() : 0; };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig.check("west");
+        EXPECT_TRUE(rig.west.memory[kUuid] == rig.memory);
+        EXPECT_EQ(stats->memory_bytes, rig.memory.size());
+        const auto& pages = stats->pages;
+        EXPECT_GT(pages.zero.pages, 240u);
+        EXPECT_GT(pages.reference.pages, 120u);
+        EXPECT_GT(pages.same.pages, 10u);
+        EXPECT_GT(pages.delta.pages, 120u);
+        EXPECT_GT(pages.raw.pages, 200u);
+        EXPECT_LT(wire, rig.memory.size() / 3);
+        EXPECT_GE(stats->memory_wire_bytes, wire);
+        const std::uint64_t told = pages.zero.wire_bytes + pages.same.wire_bytes + pages.delta.wire_bytes + pages.reference.wire_bytes + pages.raw.wire_bytes;
+        EXPECT_LE(told, wire);
+        EXPECT_GT(told, wire * 9 / 10);
+    }
+}
+
+TEST(Migration, WithoutAnIndexOrWithoutTheTargetsImageNothingIsReferredTo) {
+    ImageRig bare(false);
+    bare.give_west(bare.image);
+    ImageRig closed;
+    closed.give_west(closed.image);
+    closed.west.fail_at.insert("open-image");
+    for (ImageRig* const rig : {&bare, &closed}) {
+        const auto stats = rig->move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig->check("west");
+        EXPECT_TRUE(rig->west.memory[kUuid] == rig->memory);
+        EXPECT_EQ(stats->pages.reference.pages, 0u);
+        EXPECT_GT(stats->pages.raw.pages, 300u);
+    }
+}
+
+// What a move may do without; the stream arrives all the same.
+TEST(Migration, FeaturesCanBeLeftOut) {
+    for (const int left_out : {0, 1, 2, 3}) {
+        SCOPED_TRACE(left_out);
+        ImageRig rig;
+        rig.give_west(rig.image);
+        rig.features = {.references = left_out != 1, .versions = left_out != 2, .compression = left_out == 3 ? stream::CodingChoice::Rule::kNever : stream::CodingChoice::Rule::kMeasure};
+        std::uint64_t zstd = 0;
+        rig.wire->fault = [&](Message& message, bool&) { zstd += static_cast<Type>(message.type) == Type::kMemory && message.payload[12] == static_cast<std::byte>(Coding::kZstd) ? 1 : 0; };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig.check("west");
+        EXPECT_TRUE(rig.west.memory[kUuid] == rig.memory);
+        EXPECT_EQ(stats->pages.reference.pages == 0, left_out == 1);
+        EXPECT_EQ(stats->pages.delta.pages == 0, left_out == 2);
+        EXPECT_EQ(zstd == 0, left_out == 3);
+    }
+}
+
+// SHA-256 excludes it; should it be so all the same, no wrong page runs.
+TEST(Migration, AnotherImageUnderTheSameNameIsRefused) {
+    for (const std::string& content : {fakes::seeded_image(2, 64), fakes::seeded_image(1, 3)}) {
+        ImageRig rig;
+        rig.give_west(content);
+        ASSERT_FALSE(rig.move());
+        rig.check("east");
+    }
+}
+
+// Both ends keep what the lesser offer says.
+TEST(Migration, TheOfferedCacheIsTheBound) {
+    std::uint64_t deltas = 0;
+    for (const std::uint64_t offered : {std::uint64_t{1} << 50, std::uint64_t{30}, std::uint64_t{0}}) {
+        SCOPED_TRACE(offered);
+        ImageRig rig;
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) != Type::kPrepare) return;
+            Json body = *payload_json(message);
+            EXPECT_EQ(body["cache_pages"], 6553);
+            body["cache_pages"] = offered;
+            const std::string text = body.dump();
+            message.payload.assign(as_bytes(text).begin(), as_bytes(text).end());
+        };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig.check("west");
+        const std::uint64_t found = stats->pages.delta.pages + stats->pages.same.pages;
+        if (offered > 30) deltas = found;
+        else if (offered > 0) EXPECT_TRUE(found > 0 && found < deltas / 2) << found;
+        else EXPECT_EQ(found, 0u);
+    }
+    EXPECT_EQ(cache_pages_for(4), 1024u);
+    EXPECT_EQ(cache_pages_for(64), 2048u);
+    EXPECT_EQ(cache_pages_for(~std::uint64_t{0}), 32768u);
+}
+
+// What a target says to a memory stream of another version, with images that were not agreed, or with a batch that is none.
+TEST(Migration, AnotherFormOfMemoryIsRefused) {
+    const auto text = [](const Json& body) {
+        const std::string raw = body.dump();
+        return std::vector<std::byte>(as_bytes(raw).begin(), as_bytes(raw).end());
+    };
+    ImageRig one;
+    const std::vector<std::pair<Type, std::vector<std::byte>>> cases{
+        {Type::kMemoryBegin, text({{"stream", stream::kVersion + 1}, {"images", Json::array()}})},
+        {Type::kMemoryBegin, text({{"images", Json::array()}})},
+        {Type::kMemoryBegin, text({{"stream", stream::kVersion}, {"images", {std::string(64, '0')}}})},
+        {Type::kMemoryBegin, text({{"stream", stream::kVersion}, {"images", {one.sha256, one.sha256}}})},
+        {Type::kMemoryBegin, text({{"stream", stream::kVersion}, {"images", {7}}})},
+        {Type::kMemoryBegin, text({{"stream", stream::kVersion}, {"images", Json::array()}})},  // but pages refer to one
+        {Type::kMemory, {}},
+        {Type::kMemory, std::vector<std::byte>(500, std::byte{0xff})},
+        {Type::kMemory, std::vector<std::byte>(4u << 20)},
+    };
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        SCOPED_TRACE(i);
+        ImageRig rig;
+        rig.give_west(rig.image);
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) == cases[i].first) message.payload = cases[i].second;
+        };
+        const auto stats = rig.move();
+        ASSERT_FALSE(stats);
+        EXPECT_EQ(stats.error().kind, Kind::kInvalid) << stats.error().what;
+        rig.check("east");
+    }
 }
 
 TEST(Migration, WithThePolicyPauseTheSourceStaysAsStandby) {

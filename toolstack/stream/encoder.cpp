@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See encoder.hpp and format.hpp.
+#include "toolstack/stream/encoder.hpp"
+
+#include <algorithm>
+
+#include "toolstack/core/content_hash.hpp"
+#include "toolstack/stream/page_delta.hpp"
+
+namespace blanket::stream {
+namespace {
+
+constexpr std::size_t kLeastCoded = 64;       // less is not worth a zstd block
+constexpr std::size_t kTelling = 16 * 1024;   // a batch of this length says whether compression helps
+constexpr unsigned kMostPoor = 3;             // then up to 8 batches go without
+
+void put_u32(std::byte* out, std::size_t value) {
+    const auto number = static_cast<std::uint32_t>(value);
+    std::memcpy(out, &number, sizeof number);
+}
+
+}  // namespace
+
+Encoder::Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, Compressor compressor)
+    : cache_(cache_pages), images_(std::move(images)), compressor_(std::move(compressor)), wire_(std::make_unique_for_overwrite<std::byte[]>(kHead + Compressor::room_for(kMaxTokens + kMaxResidue))) {
+    body_.reserve(kHead + kMaxResidue + kMaxTokens);
+}
+
+Result<std::unique_ptr<Encoder>> Encoder::create(std::size_t cache_pages, std::vector<ImageIndex> images) {
+    if (images.size() > kMaxImages) return fail(Kind::kInvalid, "{} base images are more than {}", images.size(), kMaxImages);
+    BLANKET_TRY(Compressor compressor, Compressor::create());
+    return std::unique_ptr<Encoder>(new Encoder(cache_pages, std::move(images), std::move(compressor)));
+}
+
+Result<std::span<const std::byte>> Encoder::encode(std::span<const std::byte> plain) {
+    if (plain.size() > kMaxStep) return fail(Kind::kInternal, "{} bytes of memory at once are more than {}", plain.size(), kMaxStep);
+    begin_batch();
+    splitter_.feed(plain, *this);
+    return end_batch();
+}
+
+Result<std::span<const std::byte>> Encoder::finish() {
+    begin_batch();
+    splitter_.finish(*this);
+    return end_batch();
+}
+
+void Encoder::put_token(Token kind, std::uint64_t count) { put_number(tokens_, count << 3 | static_cast<std::uint64_t>(kind)); }
+
+void Encoder::append(std::span<const std::byte> data) { body_.insert(body_.end(), data.begin(), data.end()); }
+
+void Encoder::end_run() {
+    if (run_ == 0) return;
+    const std::size_t before = tokens_.size();
+    put_token(run_kind_, run_);
+    if (run_kind_ == Token::kReference) {
+        put_number(tokens_, run_image_);
+        put_number(tokens_, fold(run_block_ - next_block_));
+        next_block_ = run_block_ + run_;
+    }
+    spent_[static_cast<std::size_t>(run_kind_)] += tokens_.size() - before;
+    run_ = 0;
+}
+
+void Encoder::add_pages(Token kind, std::uint64_t count) {
+    if (run_kind_ != kind) end_run();
+    run_kind_ = kind;
+    run_ += count;
+}
+
+void Encoder::bytes(std::span<const std::byte> data) {
+    if (run_kind_ != Token::kBytes) end_run();
+    run_kind_ = Token::kBytes;
+    run_ += data.size();
+    plain_ += data.size();
+    append(data);
+}
+
+void Encoder::entries(std::span<const std::byte> data) {
+    end_run();
+    plain_ += data.size();
+    const std::size_t count = data.size() / 8;
+    scratch_.clear();
+    for (std::size_t at = 0; at < count;) {
+        const auto turned = [&](std::size_t index) { return std::rotl(load<std::uint64_t>(data.data() + index * 8), 4); };
+        const std::uint64_t step = turned(at) - last_entry_ - 16;
+        std::size_t end = at;
+        for (; end < count && turned(end) - last_entry_ - 16 == step; ++end) last_entry_ = turned(end);
+        put_number(scratch_, fold(step));
+        put_number(scratch_, end - at - 1);
+        at = end;
+    }
+    if (scratch_.size() < data.size()) {
+        put_token(Token::kEntries, count);
+        tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
+    } else {
+        put_token(Token::kPlainEntries, count);
+        append(data);
+    }
+}
+
+void Encoder::page(std::uint64_t frame, PageBytes data) {
+    plain_ += kPage;
+    if (is_zero(data)) {
+        ++counts_.zero.pages;
+        add_pages(Token::kZero, 1);
+        cache_.sent_known(frame);
+        return;
+    }
+    const std::byte* const held = cache_.held(frame);
+    if (held != nullptr && std::memcmp(held, data.data(), kPage) == 0) {
+        ++counts_.same.pages;
+        add_pages(Token::kSame, 1);
+        cache_.sent_same(frame);
+        return;
+    }
+    if (held != nullptr) {
+        scratch_.clear();
+        const std::size_t residue_before = body_.size();
+        if (const std::size_t runs = make_delta(held, data, scratch_, body_); runs > 0) {
+            end_run();
+            ++counts_.delta.pages;
+            const std::size_t tokens_before = tokens_.size();
+            put_token(Token::kDelta, runs);
+            tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
+            spent_[static_cast<std::size_t>(Token::kDelta)] += tokens_.size() - tokens_before + body_.size() - residue_before;
+            cache_.sent(frame, data);
+            return;
+        }
+    }
+    // In the first round only: what the guest writes later is seldom a block of the image, and the target's disk has done its part long before the guest stops.
+    if (cache_.in_first_round(frame) && refer(data)) {
+        ++counts_.reference.pages;
+        cache_.sent_known(frame);
+        return;
+    }
+    ++counts_.raw.pages;
+    add_pages(Token::kRaw, 1);
+    append(data);
+    spent_[static_cast<std::size_t>(Token::kRaw)] += kPage;
+    cache_.sent(frame, data);
+}
+
+bool Encoder::refer(PageBytes data) {
+    for (std::size_t image = 0; image < images_.size(); ++image) {
+        const auto block = images_[image].find(data);
+        if (!block) continue;
+        if (run_kind_ != Token::kReference || run_ == 0 || run_image_ != image || run_block_ + run_ != *block) {
+            end_run();
+            run_kind_ = Token::kReference;
+            run_image_ = image;
+            run_block_ = *block;
+        }
+        ++run_;
+        return true;
+    }
+    return false;
+}
+
+void Encoder::begin_batch() {
+    tokens_.clear();
+    body_.resize(kHead);
+    plain_ = 0;
+    spent_ = {};
+}
+
+Result<std::span<const std::byte>> Encoder::end_batch() {
+    end_run();
+    if (plain_ == 0) return std::span<const std::byte>();
+    const std::size_t residue = body_.size() - kHead, total = residue + tokens_.size();
+    append(tokens_);
+    std::byte* batch = body_.data();
+    std::size_t length = kHead + total;
+    Coding coding = Coding::kRaw;
+    if (compress_ && skip_ > 0) {
+        --skip_;
+    } else if (compress_ && total >= kLeastCoded) {
+        coding = Coding::kZstd;
+        batch = wire_.get();
+        BLANKET_TRY(length, compressor_.add(std::span(body_).subspan(kHead), {batch + kHead, Compressor::room_for(total)}));
+        // What does not become smaller costs time and gives nothing: some batches go without, more each time.
+        const bool helped = length <= total - total / 16;
+        if (total >= kTelling) poor_ = helped ? 0 : std::min(poor_ + 1, kMostPoor);
+        if (total >= kTelling && !helped) skip_ = 1u << poor_;
+        length += kHead;
+    }
+    put_u32(batch, plain_);
+    put_u32(batch + 4, tokens_.size());
+    put_u32(batch + 8, residue);
+    batch[12] = static_cast<std::byte>(coding);
+    for (const auto& [kind, count] : {std::pair(Token::kZero, &counts_.zero), std::pair(Token::kSame, &counts_.same), std::pair(Token::kDelta, &counts_.delta),
+                                      std::pair(Token::kReference, &counts_.reference), std::pair(Token::kRaw, &counts_.raw)})
+        count->wire_bytes += spent_[static_cast<std::size_t>(kind)] * length / total;
+    return std::span<const std::byte>(batch, length);
+}
+
+}  // namespace blanket::stream

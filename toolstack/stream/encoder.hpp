@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The source's half of the memory stream's codec: plain bytes in, batches out (format.hpp). It reads no disk and waits for nothing. One thread.
+#pragma once
+
+#include "toolstack/stream/coding.hpp"
+#include "toolstack/stream/image_index.hpp"
+#include "toolstack/stream/page_cache.hpp"
+#include "toolstack/stream/page_counts.hpp"
+#include "toolstack/stream/splitter.hpp"
+
+namespace blanket::stream {
+
+class Encoder final : private Splitter::Sink {
+public:
+    // `cache_pages` and the images' order are the decoder's too.
+    static Result<std::unique_ptr<Encoder>> create(std::size_t cache_pages, std::vector<ImageIndex> images);
+    Encoder(const Encoder&) = delete;
+    Encoder& operator=(const Encoder&) = delete;
+
+    // The next kMaxStep bytes of the plain stream at most. The batch is valid until the next call; it is empty where nothing is whole yet, which is never so
+    // for the last bytes of a stream that ends as it should.
+    Result<std::span<const std::byte>> encode(std::span<const std::byte> plain);
+    Result<std::span<const std::byte>> finish();  // the stream has ended: what was held back
+    void compress(bool wanted) { compress_ = wanted; }  // from the next batch on
+    [[nodiscard]] std::size_t body() const { return plain_ == 0 ? 0 : body_.size() - kHead; }  // of the last batch: its bytes before compression
+    [[nodiscard]] const PageCounts& counts() const { return counts_; }
+    [[nodiscard]] const PageCache& cache() const { return cache_; }
+
+private:
+    Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, Compressor compressor);
+    void bytes(std::span<const std::byte> data) override;
+    void entries(std::span<const std::byte> data) override;
+    void page(std::uint64_t frame, PageBytes data) override;
+    void add_pages(Token kind, std::uint64_t count);
+    bool refer(PageBytes data);
+    void end_run();
+    void put_token(Token kind, std::uint64_t count);
+    void append(std::span<const std::byte> data);
+    void begin_batch();
+    Result<std::span<const std::byte>> end_batch();
+
+    Splitter splitter_;
+    PageCache cache_;
+    std::vector<ImageIndex> images_;
+    Compressor compressor_;
+    PageCounts counts_;
+    // The batch.
+    std::vector<std::byte> tokens_, scratch_;
+    std::vector<std::byte> body_;  // room for the head, and the residue
+    std::size_t plain_ = 0;
+    std::array<std::size_t, 8> spent_{};  // bytes of tokens and residue, by kind
+    std::unique_ptr<std::byte[]> wire_;  // the batch, where it is compressed
+    // The run of tokens that is still open.
+    Token run_kind_ = Token::kBytes;
+    std::uint64_t run_ = 0, run_block_ = 0;
+    std::size_t run_image_ = 0;
+    // What goes on from batch to batch.
+    std::uint64_t last_entry_ = 0, next_block_ = 0;
+    bool compress_ = true;
+    unsigned poor_ = 0, skip_ = 0;     // batches in a row that compression did not help; how many go without it
+};
+
+}  // namespace blanket::stream
