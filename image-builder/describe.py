@@ -37,6 +37,7 @@ def write(name, value):
 
 packages = table("packages.tsv", "name", "version", "architecture", "source", "source_version", "installed_kib")
 programs = table("programs.tsv", "sha256", "path")
+differs = (build / "differs").read_text().splitlines()
 raw = {"size": (build / "appliance.raw").stat().st_size, "sha256": sha256(build / "appliance.raw")}
 stem = f"{NAME}-{version}-amd64."
 artefacts = []
@@ -47,7 +48,7 @@ for kind, use in USES.items():
 
 write("manifest.json", {
     "name": NAME, "version": version, "architecture": "amd64", "id": build.name.removeprefix("image-"), "disk": raw,
-    "boot": ["BIOS", "UEFI"], "secure_boot": False, "artefacts": artefacts, "packages": packages, "programs": programs,
+    "boot": ["BIOS", "UEFI"], "locked": not differs, "differs": differs, "secure_boot": False, "artefacts": artefacts, "packages": packages, "programs": programs,
 })
 
 # The document's id follows from what it is about.

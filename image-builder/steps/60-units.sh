@@ -4,7 +4,7 @@
 set -euo pipefail
 systemd-sysusers
 ldconfig
-systemd-hwdb update 2>/dev/null || true
+systemd-hwdb update
 journalctl --update-catalog
 enable=(systemd-networkd systemd-resolved systemd-timesyncd ssh xen libvirtd openvswitch-switch
         blanket-firstboot blanket-sshkey blanket-join blanket-confirm blanket-rescue blanketd cloud-init-main cloud-init-local cloud-init-network cloud-config cloud-final)

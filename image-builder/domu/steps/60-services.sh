@@ -8,9 +8,10 @@ systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.ti
     systemd-networkd-wait-online.service getty@tty1.service sys-kernel-debug.mount sys-kernel-tracing.mount systemd-pcrphase.service networking.service \
     modprobe@drm.service modprobe@fuse.service sys-fs-fuse-connections.mount grub-common.service
 systemctl --quiet set-default multi-user.target
-ldconfig; systemd-hwdb update 2>/dev/null || true; journalctl --update-catalog; systemd-sysusers
+ldconfig; systemd-hwdb update; journalctl --update-catalog; systemd-sysusers
 : >/etc/machine-id
 echo guest >/etc/hostname
+rm -f /etc/resolv.conf; : >/etc/resolv.conf  # mmdebstrap left the build machine's
 printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
 printf 'LABEL=domu-root / ext4 noatime,errors=remount-ro 0 1\n' >/etc/fstab
 grep -q '^root:[*!]' /etc/shadow || { echo 'root has a password' >&2; exit 1; }

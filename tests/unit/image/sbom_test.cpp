@@ -14,11 +14,12 @@ using Json = nlohmann::json;
 struct Described {
     FakeRoot root;
 
-    Described() {
+    explicit Described(const std::string& differs = "") {
         root.file("/build/image-0123456789abcdef/appliance.raw", "a disk");
         root.file("/build/image-0123456789abcdef/packages.tsv",
                   "libstdc++6\t14.2.0-19\tamd64\tgcc-14\t14.2.0-19\t2000\nmount\t1:2.41~rc1+deb13u1\tamd64\tutil-linux\t2.41\t300\nadduser\t3.152\tall\tadduser\t3.152\t500\n");
         root.file("/build/image-0123456789abcdef/programs.tsv", std::string(64, 'a') + "\t/usr/sbin/blanketd\n");
+        root.file("/build/image-0123456789abcdef/differs", differs);
         root.file("/out/blanket-1.2.3-amd64.qcow2", "an image");
         const auto ran = run_any({"python3", BLANKET_SOURCE_DIR "/image-builder/describe.py", root.path() + "/out", "1.2.3", root.path() + "/build/image-0123456789abcdef"});
         EXPECT_TRUE(ran && ran->status == 0) << (ran ? ran->err : ran.error().what);
@@ -50,6 +51,14 @@ TEST(Sbom, WhatDescribeWritesPasses) {
     EXPECT_EQ(cdx["components"].size(), 4u);
     EXPECT_EQ(cdx["components"][0]["purl"], "pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64&distro=debian-13");
     EXPECT_EQ(cdx["components"][1]["purl"], "pkg:deb/debian/mount@1:2.41~rc1%2Bdeb13u1?arch=amd64&distro=debian-13");
+}
+
+TEST(Sbom, TheManifestTellsWhatIsNotAsLocked) {
+    const Json locked = Described().read("manifest.json"), other = Described("mount: the lock has 1, the mirror 2\n").read("manifest.json");
+    EXPECT_EQ(locked["locked"], true);
+    EXPECT_EQ(locked["differs"], Json::array());
+    EXPECT_EQ(other["locked"], false);
+    EXPECT_EQ(other["differs"], Json::array({"mount: the lock has 1, the mirror 2"}));
 }
 
 TEST(Sbom, DocumentsThatNobodyCouldRead) {
