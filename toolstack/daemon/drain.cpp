@@ -70,7 +70,7 @@ Result<void> move_one(App& app, const DrainStep& step, Job& self) {
         self.note(std::format("VM '{}' does not run here any more", step.name));
         return {};
     }
-    BLANKET_TRY(const Answer answer, migrate_vm(app, vm->value, step.target, false));
+    BLANKET_TRY(const Answer answer, migrate_vm(app, vm->value, step.target, MoveLimits{}, false));
     std::uint64_t seen = 0;
     while (!answer.job->ended()) {
         seen = answer.job->wait(seen, kLook);
@@ -123,7 +123,7 @@ Result<Answer> drain_host(App& app, const std::string& to, bool dry_run) {
         if (target.role == "witness") return fail_hint(Kind::kInvalid, std::format("'{}' is a witness: it runs no VMs", to), "choose another site: blanket site list");
     }
     const auto ask = [&app](const VmRecord& vm, const std::string& target) -> Result<void> {
-        BLANKET_CHECK(migrate_vm(app, vm, target, true));
+        BLANKET_CHECK(migrate_vm(app, vm, target, MoveLimits{}, true));
         return {};
     };
     const auto steps = plan_drain(app.world.snapshot(), app.site, to, ask);

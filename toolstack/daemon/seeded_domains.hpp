@@ -39,8 +39,8 @@ public:
     Result<void> unpause(const std::string& uuid) override { return hypervisor_.unpause(uuid); }
     Result<std::string> definition(const std::string& uuid) override { return hypervisor_.definition(uuid); }
     Result<std::uint32_t> watchdog(std::uint32_t id, std::chrono::seconds time) override { return hypervisor_.watchdog(id, time); }
-    Result<void> save_live(const std::string& uuid, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
-        return ends_.save_live(uuid, sink, on_progress);
+    Result<void> save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) override {
+        return ends_.save_live(uuid, limits, sink, on_progress);
     }
     Result<void> resume_source(const std::string& uuid) override { return ends_.resume_source(uuid); }
     Result<void> resume_target(const std::string& uuid) override { return ends_.resume_target(uuid); }

@@ -205,9 +205,9 @@ TEST(Drain, TwoOperatorsWantOneVmAtDifferentSites) {
     const VmRecord vm = rig.registry.vm(drain_vm(1, 1).uuid)->value().value;
     std::optional<Error> refused;
     rig.wires.spoil = [&](fakes::FakeLink::Wire&) {
-        if (const auto second = migrate_vm(rig.east.app, vm, "south", false); !second) refused = second.error();
+        if (const auto second = migrate_vm(rig.east.app, vm, "south", MoveLimits{}, false); !second) refused = second.error();
     };
-    const auto first = migrate_vm(rig.east.app, vm, "west", false);
+    const auto first = migrate_vm(rig.east.app, vm, "west", MoveLimits{}, false);
     ASSERT_TRUE(first) << first.error().what;
     std::uint64_t seen = 0;
     while (!first->job->ended()) seen = first->job->wait(seen, std::chrono::seconds(5));
