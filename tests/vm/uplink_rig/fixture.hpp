@@ -5,12 +5,16 @@
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <stdexcept>
 
 #include "tests/vm/uplink_rig/rig.hpp"
 
 namespace blanket::rig {
 
-inline void expect_done(const auto& result) { ASSERT_TRUE(result) << result.error().what; }
+// A step that fails ends its test: the next one would wait for minutes in vain.
+inline void expect_done(const auto& result) {
+    if (!result) throw std::runtime_error(result.error().what);
+}
 
 inline void expect_no_alarm(const std::string& said) {
     for (const char* alarm : {"FAILED", "BUG:", "Oops", "Call Trace", "Panic on CPU", "ASSERT"}) EXPECT_FALSE(said.contains(alarm)) << alarm << "\n" << said;
@@ -30,6 +34,9 @@ protected:
         rig_.reset();
     }
     void SetUp() override { ASSERT_TRUE(rig_) << "the provider did not come up"; }
+    void TearDown() override {
+        if (rig_) (void)rig_->provider().run_any({"xl", "destroy", "inside"});  // there only after a failure
+    }
 
     // The usual steps, all of them well.
     static void expect_good(const Result<std::string>& console) {

@@ -16,7 +16,7 @@ std::string parameter(const std::string& name, const std::string& otherwise);   
 bool wait_for(const std::function<bool()>& there, std::chrono::seconds deadline = std::chrono::seconds(60));
 bool exists(const std::string& path);
 double seconds_of(const std::function<void()>& work);
-std::string load(const char* name);
+std::string load(const char* name, const char* options = "");
 std::string load_all();
 std::string nothing_left();  // unloads all; an error when ports or grants are left
 std::string use_disk(bool write, const std::string& name = "/dev/xvda");

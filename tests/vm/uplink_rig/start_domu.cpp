@@ -84,6 +84,11 @@ int main(int argc, char** argv) {
         std::fflush(stdout);
         all += text;
     }
+    vcpu_guest_context_any_t where{};
+    xc_vcpuinfo_t is{};
+    if (reason == ~0u && xc_vcpu_getcontext(xc, domain, 0, &where) == 0 && xc_vcpu_getinfo(xc, domain, 0, &is) == 0)
+        std::printf("start-domu: at %lx, stack %lx; rax %lx rdi %lx rsi %lx; blocked %u, running %u, %.1f s of processor time\n", where.x64.user_regs.rip, where.x64.user_regs.rsp,
+                    where.x64.user_regs.rax, where.x64.user_regs.rdi, where.x64.user_regs.rsi, is.blocked, is.running, static_cast<double>(is.cpu_time) / 1e9);
     xc_domain_destroy(xc, domain);
     if (reason != 0) end_with("the guest did not power off; reason", static_cast<int>(reason));
     return all.find("PROBE refused ok") != std::string::npos ? 0 : 3;
