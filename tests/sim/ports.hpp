@@ -36,7 +36,7 @@ public:
     Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) override;
     Result<std::uint64_t> put(const std::string&, const Json&, std::uint64_t) override { return fail(Kind::kInternal, "not simulated"); }
     Result<std::optional<Versioned<Json>>> get(const std::string&) override { return std::nullopt; }
-    Result<void> remove(const std::string&) override { return {}; }
+    Result<void> remove(const std::string&, std::uint64_t = 0) override { return {}; }
 
 private:
     Result<void> reach(const char* what);

@@ -178,6 +178,27 @@ Table net_table(const Json& reply) {
     return make_table(reply, "nets", kColumns);
 }
 
+std::string net_text(const Json& net, const Terminal& terminal) {
+    static constexpr std::array<Column, 5> kVmColumns{{
+        {"VM", [](const Json& vm) { return text(vm, "name"); }},
+        {"IP", [](const Json& vm) { return text(vm, "ip"); }},
+        {"MAC", [](const Json& vm) { return text(vm, "mac"); }},
+        {"SITE", [](const Json& vm) { return text(vm, "site"); }},
+        {"STATE", [](const Json& vm) { return text(vm, "state"); }},
+    }};
+    static constexpr std::array<Column, 3> kGroupColumns{{
+        {"SECURITY GROUP", [](const Json& group) { return text(group, "name"); }},
+        {">RULES", [](const Json& group) { return std::format("{}", field(group, "rules").size()); }},
+        {">VMS", [](const Json& group) { return json_bool_or(group, "everybody", false) ? std::string("all") : std::format("{}", field(group, "vms").size()); }},
+    }};
+    const Json& guests = field(net, "guest_mtu");
+    std::string out = format_fields({{"name", text(net, "name")}, {"cidr", text(net, "cidr")}, {"gateway", text(net, "gateway")}, {"vni", text(net, "vni")}, {"state", text(net, "state")},
+                                     {"guest mtu", text(guests, "mtu") + (text(guests, "why").empty() ? "" : std::format(" ({})", text(guests, "why")))}});
+    const Table groups = make_table(net, "groups", kGroupColumns), vms = make_table(net, "vms", kVmColumns);
+    out += "\n" + (groups.rows.empty() ? "no security groups: its VMs send and get everything inside of it\n" : format_table(groups, terminal));
+    return out + "\n" + (vms.rows.empty() ? "no VMs\n" : format_table(vms, terminal));
+}
+
 Table security_group_table(const Json& reply) {
     Table table{{"NET", "NAME", ">RULES", ">VMS"}, {}};
     for (const auto& net : field(reply, "nets"))

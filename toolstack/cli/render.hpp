@@ -16,6 +16,7 @@ Table vm_table(const Json& reply);
 Table site_table(const Json& reply);
 Table image_table(const Json& reply);
 Table net_table(const Json& reply);
+std::string net_text(const Json& net, const Terminal& terminal);  // of one, with its groups and VMs
 Table security_group_table(const Json& reply);
 std::string security_group_text(const Json& net, const Json& group, const Terminal& terminal);  // of one, with its rules
 std::string trace_text(const Json& reply, const Terminal& terminal);  // of `net trace`

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket net create|list|trace.
+// blanket net create|list|show|delete|trace.
 #include "toolstack/base/text.hpp"
 #include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
@@ -18,6 +18,14 @@ Result<int> run_net_list(Context& context, const Invocation&) {
     show(context, reply, [&](const Json& value) { return format_table(net_table(value), context.terminal); });
     return 0;
 }
+
+Result<int> run_net_show(Context& context, const Invocation& call) {
+    BLANKET_TRY(const Json reply, context.client.get("/1.0/nets/" + percent_encode(call.arg(0))));
+    show(context, reply, [&](const Json& value) { return net_text(value, context.terminal); });
+    return 0;
+}
+
+Result<int> run_net_delete(Context& context, const Invocation& call) { return mutate(context, {.request = {.method = "DELETE", .path = "/1.0/nets/" + percent_encode(call.arg(0))}}); }
 
 Result<int> run_net_trace(Context& context, const Invocation& call) {
     std::string path = std::format("/1.0/trace?from={}&to={}&proto={}", percent_encode(call.arg(0)), percent_encode(call.option("to")), percent_encode(call.option("proto")));
@@ -49,6 +57,23 @@ std::vector<VerbSpec> net_verbs() {
              .action = "list the networks",
              .example = "blanket net list",
              .run = run_net_list},
+            {.noun = "net",
+             .verb = "show",
+             .summary = "show one network and the VMs in it",
+             .details = "Shows the network's range, gateway and identifier, the MTU that its guests are offered and why, its security groups, and its VMs with address, MAC, site and state.",
+             .action = "show network {NET}",
+             .args = {{"NET", "the network", ArgKind::kNet}},
+             .example = "blanket net show lan",
+             .run = run_net_show},
+            {.noun = "net",
+             .verb = "delete",
+             .summary = "remove a network that no VM uses",
+             .details = "Removes the network at all sites, and its security groups with it. Refused while a VM has a card in it, in whatever state, or while a VM is being created or imported into it.",
+             .action = "delete network {NET}",
+             .args = {{"NET", "the network", ArgKind::kNet}},
+             .mutates = true,
+             .example = "blanket net delete lan",
+             .run = run_net_delete},
             {.noun = "net",
              .verb = "trace",
              .summary = "explain hop by hop what happens to a packet of a VM",

@@ -45,4 +45,32 @@ Result<void> check_new_net(const Net& net, const std::vector<Net>& nets, const s
     return {};
 }
 
+Result<void> check_open(const Net& net) {
+    if (!net.deleting) return {};
+    return fail_hint(Kind::kConflict, std::format("network '{}' is being deleted", net.name), std::format("choose another one (blanket net list), or finish that first: blanket net delete {}", net.name));
+}
+
+Result<void> check_card(const Nic& nic, const Net* net) {
+    if (net == nullptr) return fail_hint(Kind::kNotFound, std::format("there is no network '{}' any more", nic.net), "blanket net list shows all");
+    BLANKET_CHECK(check_open(*net));
+    BLANKET_TRY(const Cidr cidr, parse_cidr(net->cidr));
+    BLANKET_TRY(const std::uint32_t address, parse_ipv4(nic.ip));
+    if (inside(cidr, address) && nic.ip != net->gateway) return {};
+    return fail_hint(Kind::kInvalid, std::format("{} is no VM's address in network '{}' ({})", nic.ip, net->name, net->cidr), "was the network made anew meanwhile? try again");
+}
+
+Result<void> check_unused(const std::string& net, const std::vector<VmRecord>& vms) {
+    constexpr std::size_t kNamed = 5;
+    std::vector<std::string> users;
+    for (const auto& vm : vms)
+        if (std::ranges::find(vm.nics, net, &Nic::net) != vm.nics.end()) users.push_back(vm.name);
+    if (users.empty()) return {};
+    std::ranges::sort(users);
+    std::string named;
+    for (std::size_t i = 0; i < std::min(users.size(), kNamed); ++i) named += (i == 0 ? "" : ", ") + users[i];
+    if (users.size() > kNamed) named += std::format(" and {} more", users.size() - kNamed);
+    return fail_hint(Kind::kConflict, std::format("network '{}' is used by {} VM{}: {}", net, users.size(), users.size() == 1 ? "" : "s", named),
+                     std::format("delete what is no longer wanted, then try again: blanket vm delete {}", users.front()));
+}
+
 }  // namespace blanket

@@ -279,7 +279,8 @@ public:
     virtual ~Registry() = default;
     virtual Result<Snapshot> snapshot() = 0;
     virtual Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) = 0;  // linearizable
-    // Creates the record and its name; kConflict when either exists. Returns the revision.
+    // Creates the record and its name; kConflict when either exists. In the same step its networks exist and take it (core/net_rules.hpp, check_card): one that
+    // is marked as being deleted gets no VM afterwards. Returns the revision.
     virtual Result<std::uint64_t> create_vm(const VmRecord& vm) = 0;
     // Compare-and-swap on the revision; kConflict (with the present owner and epoch in the text) when it moved on. Returns the new revision.
     virtual Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t expected_revision) = 0;
@@ -293,7 +294,8 @@ public:
     // Other records: `key` without the prefix ("nets/lan"); expected_revision 0 = must not exist. Returns the new revision.
     virtual Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) = 0;
     virtual Result<std::optional<Versioned<Json>>> get(const std::string& key) = 0;
-    virtual Result<void> remove(const std::string& key) = 0;
+    // Of any revision (0; absent is fine), or of exactly that one: else kConflict.
+    virtual Result<void> remove(const std::string& key, std::uint64_t expected_revision = 0) = 0;
 };
 
 // What the logic of one site works on. Plain references: the owner outlives all users.

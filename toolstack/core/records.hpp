@@ -120,6 +120,7 @@ struct Net {
     std::string gateway;     // 10.1.0.1
     std::uint32_t mtu = 1390;  // what guests get
     std::vector<SecurityGroup> groups;
+    bool deleting = false;  // no VM comes into it any more; once none is left in it, the record goes
     bool operator==(const Net&) const = default;
 };
 

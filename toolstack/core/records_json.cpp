@@ -191,6 +191,7 @@ Result<Site> parse_site(const Json& value) {
 Json to_json(const Net& net) {
     Json value{{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
     for (const auto& group : net.groups) value["groups"].push_back(to_json(group));
+    if (net.deleting) value["deleting"] = true;
     return value;
 }
 
@@ -209,6 +210,7 @@ Result<Net> parse_net(const Json& value) {
     if (const auto groups = value.find("groups"); groups != value.end()) {
         BLANKET_TRY(net.groups, parse_groups(*groups));
     }
+    net.deleting = json_bool_or(value, "deleting", false);
     return net;
 }
 

@@ -127,6 +127,8 @@ void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
         BLANKET_TRY(const Json body, request.json());
         return create_net(app, body, is_dry_run(request));
     }), Access::kLocal);
+    server.route("GET", "/1.0/nets/*", respond([&](const RestRequest& request) { return show_net(app, request.matches.at(0)); }));
+    server.route("DELETE", "/1.0/nets/*", respond([&](const RestRequest& request) { return delete_net(app, request.matches.at(0), is_dry_run(request)); }), Access::kLocal);
     server.route("GET", "/1.0/trace", respond([hooks](const RestRequest& request) { return hooks.trace(request.query); }), Access::kLocal);
     server.route("GET", "/1.0/jobs", respond([&](const RestRequest&) -> Result<Json> { return Json{{"jobs", app.jobs.list()}}; }));
     server.route("GET", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {

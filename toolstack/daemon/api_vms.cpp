@@ -12,19 +12,6 @@ namespace {
 
 constexpr std::uint64_t kMaxStop = 3600;
 
-Json view(const VmRecord& vm, const std::vector<DomainInfo>& domains, const std::string& here) {
-    Json value = to_json(vm);
-    value["state"] = vm.owner == here ? "shutoff" : to_string(vm.phase);
-    value["host_id"] = -1;
-    if (vm.owner != here && vm.phase == Phase::kStopped) value["state"] = "shutoff";
-    for (const auto& domain : domains)
-        if (domain.uuid == vm.uuid && vm.owner == here) {
-            value["state"] = to_string(domain.state);
-            value["host_id"] = domain.id;
-        }
-    return value;
-}
-
 std::string query_of(const RestRequest& request) {
     std::string text;
     for (const auto& [key, value] : request.query)
@@ -65,17 +52,30 @@ RestServer::Handler act_at_owner(App& app, Act act) {
 
 }  // namespace
 
+Json vm_view(const VmRecord& vm, const std::vector<DomainInfo>& domains, const std::string& here) {
+    Json value = to_json(vm);
+    value["state"] = vm.owner == here ? "shutoff" : to_string(vm.phase);
+    value["host_id"] = -1;
+    if (vm.owner != here && vm.phase == Phase::kStopped) value["state"] = "shutoff";
+    for (const auto& domain : domains)
+        if (domain.uuid == vm.uuid && vm.owner == here) {
+            value["state"] = to_string(domain.state);
+            value["host_id"] = domain.id;
+        }
+    return value;
+}
+
 void bind_vms(RestServer& server, App& app) {
     server.route("GET", "/1.0/vms", respond([&](const RestRequest&) -> Result<Json> {
         BLANKET_CHECK(app.world.refresh());
         BLANKET_TRY(const auto domains, app.hypervisor.list());
         Json list = Json::array();
-        for (const auto& vm : app.world.snapshot().vms) list.push_back(view(vm.value, domains, app.site));
+        for (const auto& vm : app.world.snapshot().vms) list.push_back(vm_view(vm.value, domains, app.site));
         return Json{{"vms", list}};
     }));
     server.route("GET", "/1.0/vms/*", at_owner(app, [&](const RestRequest&, const VmRecord& vm) {
         const auto domains = app.hypervisor.list();
-        return domains ? RestResponse::of(view(vm, *domains, app.site)) : RestResponse::of(domains.error());
+        return domains ? RestResponse::of(vm_view(vm, *domains, app.site)) : RestResponse::of(domains.error());
     }));
     server.route("POST", "/1.0/vms", respond_job([&](const RestRequest& request) -> Result<Answer> {
         BLANKET_TRY(const Json body, request.json());

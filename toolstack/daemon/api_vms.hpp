@@ -11,6 +11,8 @@
 namespace blanket {
 
 void bind_vms(RestServer& server, App& app);
+// The record with `state` and `host_id`, as this site knows them; `domains`: those of its hypervisor.
+Json vm_view(const VmRecord& vm, const std::vector<DomainInfo>& domains, const std::string& here);
 
 bool is_dry_run(const RestRequest& request);
 Json steps_json(const std::vector<std::string>& steps);

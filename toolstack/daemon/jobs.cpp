@@ -19,8 +19,8 @@ constexpr auto kClaimPatience = std::chrono::seconds(10);
 
 }  // namespace
 
-Job::Job(std::string id, std::string verb, std::string subject)
-    : id_(std::move(id)), verb_(std::move(verb)), subject_(std::move(subject)), created_(rfc3339_now()), start_(std::chrono::steady_clock::now()) {}
+Job::Job(std::string id, std::string verb, std::string subject, std::string uses)
+    : id_(std::move(id)), verb_(std::move(verb)), subject_(std::move(subject)), uses_(std::move(uses)), created_(rfc3339_now()), start_(std::chrono::steady_clock::now()) {}
 
 std::int64_t Job::now_ms() const {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start_).count();
@@ -82,7 +82,7 @@ Json Job::to_json() const {
     for (const auto& step : steps_)
         phases.push_back({{"name", step.name}, {"start_ms", step.start_ms}, {"end_ms", step.end_ms < 0 ? Json(nullptr) : Json(step.end_ms)}});
     for (const auto& line : lines_) messages.push_back({{"ms", line.ms}, {"text", line.text}});
-    return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
+    return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"uses", uses_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
             {"progress", {{"phase", steps_.empty() ? "" : steps_.back().name}, {"percent", percent_}}},
             {"phases", phases}, {"messages", messages}, {"result", result_},
             {"error", error_ ? blanket::to_json(*error_)["error"] : Json(nullptr)}};
@@ -178,7 +178,7 @@ void JobTable::reap() {  // with the mutex held
     }
 }
 
-Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std::string& subject, Work work) {
+Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std::string& subject, Work work, const std::string& uses) {
     std::unique_lock lock(mutex_);
     released_.wait_for(lock, kClaimPatience, [&] { return !claimed_.contains(subject); });  // a VM that has just come in is being tidied up after
     if (closing_) return fail_hint(Kind::kUnavailable, "blanketd is being ended", "try again when it runs again");
@@ -190,7 +190,7 @@ Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std:
         return fail_hint(Kind::kConflict, std::format("blanketd itself is at work on {} (it comes in from another site, or is being recovered)", subject), "try again in a moment: blanket events");
     if (running_.size() >= kMaxRunning) return fail_hint(Kind::kConflict, std::format("{} jobs run already, which is as many as may", running_.size()), "blanket job list; try again when one has ended");
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-    auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject);
+    auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject, uses);
     const std::string path = std::format("{}/{}.json", folder_, job->id());
     BLANKET_CHECK(write_file(path, job->to_json().dump(), 0600));
     std::thread thread([job, path, work = std::move(work)] {

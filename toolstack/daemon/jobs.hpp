@@ -26,7 +26,7 @@ namespace blanket {
 // What the job's own thread uses. All methods are thread safe.
 class Job final : public migrate::Observer {
 public:
-    Job(std::string id, std::string verb, std::string subject);
+    Job(std::string id, std::string verb, std::string subject, std::string uses = {});
     void phase(const std::string& name) override;
     void note(const std::string& text) override;
     void progress(double percent) override;
@@ -52,7 +52,7 @@ private:
     [[nodiscard]] std::int64_t now_ms() const;
     void bump();
 
-    const std::string id_, verb_, subject_, created_;
+    const std::string id_, verb_, subject_, uses_, created_;
     const std::chrono::steady_clock::time_point start_;
     std::atomic<bool> cancelled_ = false;
     mutable std::mutex mutex_;
@@ -73,7 +73,8 @@ public:
     ~JobTable();  // waits for the running ones
 
     // kConflict when a running job has the same subject ("vm/web"), or a claim that does not end within seconds: one action at a time per VM.
-    Result<std::shared_ptr<Job>> start(const std::string& verb, const std::string& subject, Work work);
+    // `uses` ("net/lan", or nothing): what must stay while it runs; told in its JSON, kept by who would take that away (nets.hpp).
+    Result<std::shared_ptr<Job>> start(const std::string& verb, const std::string& subject, Work work, const std::string& uses = {});
     [[nodiscard]] Result<Json> show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait);
     [[nodiscard]] Json list();
     Result<void> cancel(const std::string& id);

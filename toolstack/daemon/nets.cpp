@@ -61,6 +61,7 @@ Result<Net> change_net(App& app, const std::string& name, const std::function<Re
             return fail(Kind::kNotFound, "network '{}' has just been removed", name);
         }
         BLANKET_TRY(Net net, parse_net(stored->value));
+        BLANKET_CHECK(check_open(net));
         forget_deleted(net, app.world.snapshot().gone);
         BLANKET_CHECK(edit(net));
         const auto put = app.registry.put("nets/" + name, to_json(net), stored->revision);

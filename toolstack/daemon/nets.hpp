@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Creating and changing a network: one record; every site that runs a VM of it builds it from that.
+// Creating, changing, showing and deleting a network: one record; every site that runs a VM of it builds it from that.
 #pragma once
 
 #include "toolstack/daemon/app.hpp"
@@ -9,6 +9,14 @@ namespace blanket {
 Result<Json> create_net(App& app, const Json& body, bool dry_run);  // {name, cidr, same_addresses} -> the record
 
 // Reads the record, lets `edit` change it (it may refuse), writes it by compare-and-swap; again when somebody was faster. Returns what was written.
+// kConflict while the network is being deleted.
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit);
+
+// The record with `state`, `guest_mtu` {"mtu","why"} and `vms` [{"name","uuid","ip","mac","site","state"}]: one entry for each card in it, by address.
+Result<Json> show_net(App& app, const std::string& name);
+
+// The record goes, with its security groups; every site then takes its part away. kConflict while a VM has a card in it, or a job (here, or at a site that
+// answers) brings one; a VM that is created at the same moment is refused, or refuses the deletion (net_delete.cpp). -> {"net"}, or the steps.
+Result<Json> delete_net(App& app, const std::string& name, bool dry_run);
 
 }  // namespace blanket

@@ -4,6 +4,7 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/core/net_rules.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
@@ -52,7 +53,16 @@ struct Undo {  // what has been done so far, undone in reverse unless dismissed
     }
 };
 
-Result<Json> create_now(App& app, const CreateRequest& request, const Net& net, const Versioned<Image>& image, Job& job) {
+// As it is by now: to bring the image may have taken minutes.
+Result<Net> net_of(App& app, const std::string& name) {
+    BLANKET_TRY(const auto stored, app.registry.get("nets/" + name));
+    if (!stored) return fail_hint(Kind::kNotFound, std::format("network '{}' has been deleted meanwhile", name), "blanket net list shows all");
+    BLANKET_TRY(Net net, parse_net(stored->value));
+    BLANKET_CHECK(check_open(net));
+    return net;
+}
+
+Result<Json> create_now(App& app, const CreateRequest& request, const Versioned<Image>& image, Job& job) {
     VmRecord vm;
     vm.uuid = make_uuid();
     vm.name = request.name;
@@ -66,6 +76,7 @@ Result<Json> create_now(App& app, const CreateRequest& request, const Net& net, 
     job.phase("image");
     BLANKET_CHECK(ensure_image(app, image, job));
     job.phase("record");
+    BLANKET_TRY(const Net net, net_of(app, request.net));
     BLANKET_TRY(const Nic nic, reserve_nic(app, net, vm.uuid, make_mac()));
     undo.steps.emplace_back("address", [&] { return app.registry.remove(ip_key(nic)); });
     vm.nics.push_back(nic);
@@ -118,6 +129,7 @@ Result<CreateRequest> parse_create(const Json& body) {
 
 Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
     BLANKET_TRY(const Net net, app.world.net(request.net));
+    BLANKET_CHECK(check_open(net));
     BLANKET_TRY(const Versioned<Image> image, app.world.image(request.image));
     if (app.world.vm(request.name))
         return fail_hint(Kind::kConflict, std::format("a VM '{}' exists already", request.name), "choose another name, or: blanket vm delete " + request.name);
@@ -135,7 +147,7 @@ Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
         plan.steps.emplace_back("define the domain in libvirt");
         return plan;
     }
-    BLANKET_TRY(auto job, app.jobs.start("create", "vm/" + request.name, [&app, request, net, image](Job& self) { return create_now(app, request, net, image, self); }));
+    BLANKET_TRY(auto job, app.jobs.start("create", "vm/" + request.name, [&app, request, image](Job& self) { return create_now(app, request, image, self); }, "net/" + request.net));
     return Answer{job, {}};
 }
 

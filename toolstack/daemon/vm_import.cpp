@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "toolstack/base/text.hpp"
+#include "toolstack/core/net_rules.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
 #include "toolstack/daemon/world.hpp"
@@ -29,7 +30,8 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
     const std::string path = imported.disks.front().path;
     const std::string net = json_string_or(body, "net", "");
     if (net.empty()) return fail_hint(Kind::kInvalid, "no network named for the imported VM", "add --net NAME (blanket net list)");
-    BLANKET_CHECK(app.world.net(net));
+    BLANKET_TRY(const Net target, app.world.net(net));
+    BLANKET_CHECK(check_open(target));
     if (app.world.vm(imported.name)) return fail_hint(Kind::kConflict, std::format("a VM '{}' exists already", imported.name), "change the name in the definition");
 
     CreateRequest create;
@@ -56,7 +58,7 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
         BLANKET_CHECK(follow("image", *adding.job));
         BLANKET_TRY(const Answer creating, create_vm(app, create, false));
         return follow("create", *creating.job);
-    }));
+    }, "net/" + net));
     return Answer{job, {}};
 }
 

@@ -28,7 +28,7 @@ public:
     }
     Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) override { return registry_.put(key, value, expected_revision); }
     Result<std::optional<Versioned<Json>>> get(const std::string& key) override { return registry_.get(key); }
-    Result<void> remove(const std::string& key) override { return registry_.remove(key); }
+    Result<void> remove(const std::string& key, std::uint64_t expected_revision = 0) override { return registry_.remove(key, expected_revision); }
 
 private:
     template <typename Write>

@@ -4,10 +4,12 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/core/net_rules.hpp"
 
 namespace blanket {
 namespace {
 
+constexpr int kCreateTries = 8;    // while the networks' records change
 constexpr int kOlderVersions = 8;  // of a record that makes no sense, that are looked at
 
 std::string full(std::string_view key) {
@@ -116,10 +118,40 @@ Result<std::uint64_t> EtcdRegistry::commit(const Write& write, const std::functi
 Result<std::uint64_t> EtcdRegistry::create_vm(const VmRecord& vm) {
     BLANKET_CHECK(check_uuid(vm.uuid));
     BLANKET_CHECK(check_name(vm.name, "VM"));
-    return commit({{{vm_key(vm.uuid), 0}, {name_key(vm.name), 0}}, {{vm_key(vm.uuid), text_of(to_json(vm))}, {name_key(vm.name), vm.uuid}}}, [&] {
-        return Error{Kind::kConflict, std::format("a VM named '{}' or with UUID {} exists already", vm.name, vm.uuid),
-                     "choose another name, or delete that VM: blanket vm delete " + vm.name};
-    });
+    for (int attempt = 1;; ++attempt) {
+        BLANKET_TRY(auto compares, nets_that_take(vm));
+        compares.insert(compares.end(), {{vm_key(vm.uuid), 0}, {name_key(vm.name), 0}});
+        bool refused = false;
+        auto created = commit({compares, {{vm_key(vm.uuid), text_of(to_json(vm))}, {name_key(vm.name), vm.uuid}}}, [&] {
+            refused = true;
+            return Error{Kind::kConflict, std::format("a VM named '{}' or with UUID {} exists already", vm.name, vm.uuid),
+                         "choose another name, or delete that VM: blanket vm delete " + vm.name};
+        });
+        if (!refused) return created;
+        BLANKET_TRY(const auto same_uuid, client_->get(vm_key(vm.uuid)));
+        BLANKET_TRY(const auto same_name, client_->get(name_key(vm.name)));
+        if (same_uuid || same_name) return created;
+        if (attempt == kCreateTries) return fail_hint(Kind::kConflict, std::format("the networks of VM '{}' change too often", vm.name), "try again");
+    }
+}
+
+// They are as they were read here when the VM's record is written, or it is not written.
+Result<std::vector<EtcdCompare>> EtcdRegistry::nets_that_take(const VmRecord& vm) {
+    std::vector<EtcdCompare> compares;
+    for (const auto& nic : vm.nics) {
+        BLANKET_CHECK(check_name(nic.net, "network"));
+        const std::string key = full("nets/" + nic.net);
+        BLANKET_TRY(const auto kv, client_->get(key));
+        if (!kv) {
+            BLANKET_CHECK(check_card(nic, nullptr));
+            continue;
+        }
+        BLANKET_TRY(const Json value, parse_json(kv->value));
+        BLANKET_TRY(const Net net, parse_net(value));
+        BLANKET_CHECK(check_card(nic, &net));
+        compares.push_back({key, kv->mod_revision});
+    }
+    return compares;
 }
 
 Error EtcdRegistry::changed_meanwhile(const VmRecord& vm, std::uint64_t expected_revision) {
@@ -197,8 +229,14 @@ Result<std::optional<Versioned<Json>>> EtcdRegistry::get(const std::string& key)
     return Versioned<Json>{std::move(value), kv->mod_revision};
 }
 
-Result<void> EtcdRegistry::remove(const std::string& key) {
+Result<void> EtcdRegistry::remove(const std::string& key, std::uint64_t expected_revision) {
     BLANKET_CHECK(check_key(key));
+    if (expected_revision != 0) {
+        BLANKET_CHECK(commit({{{full(key), expected_revision}}, {{full(key), std::nullopt}}}, [&] {
+            return Error{Kind::kConflict, std::format("'{}' changed meanwhile (expected revision {})", key, expected_revision), "look at it and try again"};
+        }));
+        return {};
+    }
     BLANKET_TRY(const EtcdTxnReply reply, client_->txn({}, {{full(key), std::nullopt}}));
     static_cast<void>(reply);
     return {};

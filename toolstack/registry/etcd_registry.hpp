@@ -33,7 +33,7 @@ public:
     Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) override;
     Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) override;
     Result<std::optional<Versioned<Json>>> get(const std::string& key) override;
-    Result<void> remove(const std::string& key) override;
+    Result<void> remove(const std::string& key, std::uint64_t expected_revision = 0) override;
 
 private:
     struct Write {
@@ -41,6 +41,7 @@ private:
         std::vector<EtcdOp> ops;
     };
     Result<VmRecord> read_vm(const EtcdKv& kv, Malformed* malformed);
+    Result<std::vector<EtcdCompare>> nets_that_take(const VmRecord& vm);
     Result<std::uint64_t> commit(const Write& write, const std::function<Error()>& lost);
     Error changed_meanwhile(const VmRecord& vm, std::uint64_t expected_revision);
     std::shared_ptr<EtcdClient> client_;

@@ -67,6 +67,11 @@ void fill(FakeDaemon& daemon) {
         {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
         {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
         {"name":"office","everybody":true,"vms":[],"rules":[]}]}]})");
+    daemon.on("GET /1.0/nets/lan", 200, R"({"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"state":"active","guest_mtu":{"mtu":1390,"why":"as its record says"},
+        "groups":[{"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress"}]},{"name":"office","everybody":true,"vms":[],"rules":[]}],
+        "vms":[{"name":"web","uuid":"6f1b2a3c-0000-4000-8000-000000000001","ip":"10.1.0.2","mac":"02:00:00:00:00:01","site":"east","state":"running"},
+        {"name":"database","uuid":"u2","ip":"10.1.0.3","mac":"02:00:00:00:00:02","site":"west","state":"migrating"}]})");
+    daemon.on("GET /1.0/nets/dmz", 200, R"({"name":"dmz","vni":1002,"cidr":"10.2.0.0/24","gateway":"10.2.0.1","mtu":1390,"state":"being deleted","vms":[]})");
     daemon.on("GET /1.0/trace?from=web&to=10.1.0.3&proto=tcp&port=443", 200, R"x({"trace":{"net":"lan","from":"web","from_ip":"10.1.0.2","to_ip":"10.1.0.3","verdict":"dropped","answer":"",
         "reason":"VM 'database' is stopped","next":"blanket vm start database","hops":[{"way":"there","site":"east","table":"classify","entry":"in_port=5 (priority 100)","verdict":"goes on to remote","installed":"yes"},
         {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
@@ -112,7 +117,7 @@ TEST_F(Program, Tables) {
     fill(daemon);
     daemon.on("GET /1.0/jobs/j1", 200, kDone);
     std::string text;
-    for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"},
+    for (const Argv& words : std::vector<Argv>{{"vm", "list"}, {"vm", "show", "web"}, {"site", "list"}, {"site", "show"}, {"site", "show", "west"}, {"image", "list"}, {"net", "list"}, {"net", "show", "lan"}, {"net", "show", "dmz"},
                                                {"security-group", "list"}, {"security-group", "show", "lan", "web"}, {"security-group", "show", "lan", "office"},
                                                {"net", "trace", "web", "--to", "10.1.0.3", "--proto", "tcp", "--port", "443"},
                                                {"federation", "show"}, {"job", "list"}, {"job", "show", "j1"}, {"events"}, {"doctor"}, {"uplink", "list"}, {"uplink", "stat"}, {"path", "list"}, {"vm", "show", "web", "-o", "yaml"}})
@@ -132,11 +137,14 @@ TEST_F(Program, Errors) {
     daemon.on("GET /1.0/vms/wbe", 404, R"({"error":{"kind":"not-found","what":"there is no VM 'wbe'","hint":"blanket vm list"}})");
     daemon.on("POST /1.0/vms", 404, R"({"error":{"kind":"not-found","what":"there is no image 'debain'","hint":""}})");
     daemon.on("POST /1.0/federation", 409, R"({"error":{"kind":"conflict","what":"this site belongs to the federation 'mycloud' already","hint":"blanket federation show"}})");
+    daemon.on("DELETE /1.0/nets/lan", 409, R"({"error":{"kind":"conflict","what":"network 'lan' is used by 2 VMs: database, web","hint":"delete what is no longer wanted, then try again: blanket vm delete database"}})");
+    daemon.on("GET /1.0/nets/lna", 404, R"({"error":{"kind":"not-found","what":"there is no network 'lna'","hint":"there are: lan"}})");
     daemon.on_raw("GET /1.0/nets?broken", "");
     std::string text;
     for (const Argv& words : std::vector<Argv>{{"vm", "migrate", "web", "west"}, {"vm", "show", "wbe"}, {"vm", "create", "x", "--image", "debain", "--memory", "256M", "--disk", "2G", "--net", "lan"},
                                                {"federation", "init", "again"}, {"site", "show", "wets"}, {"vm", "start", "ghost"}, {"vm", "create", "x", "--image", "debian", "--memory", "12Q", "--disk", "2G", "--net", "lan"},
-                                               {"vm", "lst"}, {"image", "add", "debian", "/nonexistent.raw"}, {"site", "join", "nonsense"}, {"vm", "import", "/nonexistent", "--net", "lan"}})
+                                               {"vm", "lst"}, {"image", "add", "debian", "/nonexistent.raw"}, {"site", "join", "nonsense"}, {"vm", "import", "/nonexistent", "--net", "lan"},
+                                               {"net", "delete", "lan"}, {"net", "show", "lna"}})
         text += all(words);
     expect_golden("errors.txt", text);
 }
@@ -199,6 +207,16 @@ TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {
     EXPECT_EQ(asked[1].body, (Json{{"direction", "ingress"}, {"proto", "tcp"}, {"ports", "80"}, {"established", false}, {"remote", "10.1.0.0/28"}, {"remote_group", ""}}));
     EXPECT_EQ(asked[3].body, (Json{{"vm", "web1"}}));
     EXPECT_EQ(asked[2].path, "/1.0/nets/lan/groups/web/rules/2");
+}
+
+TEST_F(Program, ANetworkIsDeletedByOneRequest) {
+    daemon.on("DELETE /1.0/nets/lan", 200, R"({"net":"lan"})");
+    EXPECT_EQ(blanket({"net", "delete", "lan"}).out, "done: delete network lan\n");
+    daemon.on("DELETE /1.0/nets/dmz?dry_run=1", 200, R"({"steps":["mark the record","remove it"]})");
+    EXPECT_EQ(blanket({"net", "delete", "dmz", "--dry-run"}).out, " 1. mark the record\n 2. remove it\n");
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 2u);
+    EXPECT_EQ(asked[1].path, "/1.0/nets/dmz?dry_run=1");
 }
 
 TEST_F(Program, NoWaitPrintsOnlyTheId) {

@@ -53,6 +53,35 @@ TEST(NewNet, BadNamesAndRangesAreRefused) {
     for (const char* cidr : {"", "10.50.0.0", "10.50.0.1/24", "10.50.0.0/7", "10.50.0.0/31", "10.50.0.0/24x", "10.050.0.0/24", "fd00::/64", "10.50.0/24"}) EXPECT_EQ(create("new", cidr).error().kind, Kind::kInvalid) << cidr;
 }
 
+TEST(OldNet, NobodyComesIntoOneThatIsBeingDeleted) {
+    Net lan = net("lan", "10.42.0.0/24");
+    lan.gateway = "10.42.0.1";
+    EXPECT_FALSE(to_json(lan).contains("deleting")) << "older versions' records look the same";
+    EXPECT_TRUE(check_card({"lan", "", "10.42.0.2"}, &lan));
+    for (const char* ip : {"10.42.0.1", "10.42.0.0", "10.42.0.255", "10.43.0.2", "", "x"}) EXPECT_EQ(check_card({"lan", "", ip}, &lan).error().kind, Kind::kInvalid) << ip;
+    EXPECT_EQ(check_card({"lan", "", "10.42.0.2"}, nullptr).error().kind, Kind::kNotFound);
+    lan.deleting = true;
+    EXPECT_EQ(parse_net(to_json(lan)).value(), lan);
+    EXPECT_EQ(check_card({"lan", "", "10.42.0.2"}, &lan).error().kind, Kind::kConflict);
+    EXPECT_TRUE(check_open(lan).error().hint.contains("blanket net delete lan"));
+}
+
+TEST(OldNet, WhoUsesItIsNamed) {
+    std::vector<VmRecord> vms;
+    for (int i = 9; i >= 1; --i) {
+        VmRecord vm;
+        vm.name = std::format("vm{}", i);
+        vm.phase = i == 9 ? Phase::kDeleting : Phase::kStopped;
+        vm.nics = {{i > 2 ? "lan" : "dmz", "", ""}, {i == 2 ? "lan" : "dmz", "", ""}};
+        vms.push_back(vm);
+    }
+    EXPECT_TRUE(check_unused("office", vms));
+    const auto refused = check_unused("lan", vms);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().what, "network 'lan' is used by 8 VMs: vm2, vm3, vm4, vm5, vm6 and 3 more");
+    EXPECT_TRUE(refused.error().hint.ends_with("blanket vm delete vm2"));
+}
+
 TEST(Records, AddressesOutsideOfTheNetworkAreRefused) {
     const Json good = {{"name", "lan"}, {"vni", 7u}, {"cidr", "10.42.0.0/24"}, {"gateway", "10.42.0.1"}, {"mtu", 1390u}};
     EXPECT_TRUE(parse_net(good));

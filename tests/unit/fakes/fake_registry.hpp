@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "toolstack/core/net_rules.hpp"
 #include "toolstack/core/ports.hpp"
 #include "toolstack/core/transitions.hpp"
 
@@ -43,6 +44,11 @@ public:
         if (down) return fail(Kind::kUnavailable, "no quorum");
         for (const auto& [uuid, other] : vms_)
             if (uuid == vm.uuid || other.value.name == vm.name) return fail(Kind::kConflict, "VM '{}' exists", vm.name);
+        for (const auto& nic : vm.nics) {
+            const auto it = others_.find("nets/" + nic.net);
+            const auto net = it == others_.end() ? std::nullopt : std::optional(*parse_net(it->second.value));
+            BLANKET_CHECK(check_card(nic, net ? &*net : nullptr));
+        }
         vms_[vm.uuid] = {vm, ++revision_};
         history.push_back(vm);
         return revision_;
@@ -108,9 +114,12 @@ public:
         const auto it = others_.find(key);
         return it == others_.end() ? std::nullopt : std::optional(it->second);
     }
-    Result<void> remove(const std::string& key) override {
+    Result<void> remove(const std::string& key, std::uint64_t expected = 0) override {
         const std::lock_guard lock(mutex_);
+        const auto it = others_.find(key);
+        if (expected != 0 && (it == others_.end() || it->second.revision != expected)) return fail(Kind::kConflict, "key '{}' moved on", key);
         others_.erase(key);
+        ++revision_;
         return {};
     }
 

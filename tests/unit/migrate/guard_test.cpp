@@ -129,7 +129,7 @@ TEST(Guard, CountsFromTheQuestionNotFromTheAnswer) {
         Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t revision, const std::string& silent, std::uint64_t beat) override { return inner.take_over_vm(vm, revision, silent, beat); }
         Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t revision) override { return inner.put(key, value, revision); }
         Result<std::optional<Versioned<Json>>> get(const std::string& key) override { return inner.get(key); }
-        Result<void> remove(const std::string& key) override { return inner.remove(key); }
+        Result<void> remove(const std::string& key, std::uint64_t revision = 0) override { return inner.remove(key, revision); }
     } slow(rig.registry, rig.clock);
     Guard guard({slow, rig.site, rig.site, rig.site, rig.site, rig.net, rig.clock}, "east", {}, {[](const auto&, const auto&) {}, [](const auto&) {}});
     guard.confirm(known);

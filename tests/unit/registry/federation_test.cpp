@@ -167,6 +167,27 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_TRUE(snapshot->nets.empty());
     EXPECT_EQ(snapshot->sites.size(), 1u);
     ASSERT_TRUE(registry.remove("nets/broken"));
+    // A VM's record is written only while its networks take it.
+    Net lan{"lan", 7, "10.1.0.0/24", "10.1.0.1", 1390, {}};
+    VmRecord guest = sample_vm("guest");
+    guest.nics = {{"lan", "02:00:00:00:00:01", "10.1.0.2"}, {"lan", "02:00:00:00:00:02", "10.1.0.3"}};
+    EXPECT_EQ(registry.create_vm(guest).error().kind, Kind::kNotFound);
+    const auto net_made = registry.put("nets/lan", to_json(lan), 0);
+    ASSERT_TRUE(net_made) << net_made.error().what;
+    const auto guest_made = registry.create_vm(guest);
+    ASSERT_TRUE(guest_made) << guest_made.error().what;
+    EXPECT_TRUE(registry.create_vm(guest).error().what.contains("exists already"));
+    ASSERT_TRUE(registry.remove_vm(guest, *guest_made));
+    ASSERT_TRUE(registry.remove("gone/" + guest.uuid));
+    lan.deleting = true;
+    const auto marked = registry.put("nets/lan", to_json(lan), *net_made);
+    ASSERT_TRUE(marked) << marked.error().what;
+    EXPECT_TRUE(registry.create_vm(guest).error().what.contains("being deleted"));
+    // A removal may compare as well.
+    EXPECT_EQ(registry.remove("nets/lan", *net_made).error().kind, Kind::kConflict);
+    EXPECT_TRUE(registry.remove("nets/lan", *marked));
+    EXPECT_EQ(registry.remove("nets/lan", *marked).error().kind, Kind::kConflict);
+    EXPECT_FALSE(registry.get("nets/lan").value());
     // Racing writers: each increment is counted once.
     ASSERT_TRUE(registry.put("seq/race", Json{{"n", 0}}, 0));
     {

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Networks: shown, and deleted while somebody creates a VM in them, at every step of either.
+#include "toolstack/daemon/nets.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/daemon/app_host.hpp"
+#include "tests/unit/fakes/fake_registry.hpp"
+#include "toolstack/core/net_rules.hpp"
+#include "toolstack/daemon/vm_actions.hpp"
+
+namespace blanket {
+namespace {
+
+// Before its call number `at`, something else happens, once.
+struct InterruptedRegistry final : Registry {
+    fakes::FakeRegistry inner;
+    int calls = 0, at = -1;
+    std::function<void()> meanwhile;
+    void count() {
+        if (calls++ == at) std::exchange(meanwhile, {})();
+    }
+    std::vector<Malformed> malformed;
+    Result<Snapshot> snapshot() override {
+        count();
+        BLANKET_TRY(Snapshot now, inner.snapshot());
+        now.malformed = malformed;
+        return now;
+    }
+    Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override { return count(), inner.vm(uuid); }
+    Result<std::uint64_t> create_vm(const VmRecord& vm) override { return count(), inner.create_vm(vm); }
+    Result<std::uint64_t> update_vm(const VmRecord& vm, std::uint64_t revision) override { return count(), inner.update_vm(vm, revision); }
+    Result<void> remove_vm(const VmRecord& vm, std::uint64_t revision) override { return count(), inner.remove_vm(vm, revision); }
+    Result<std::optional<Gone>> gone(const std::string& uuid) override { return inner.gone(uuid); }
+    Result<void> beat(const std::string& site, bool leaving) override { return inner.beat(site, leaving); }
+    Result<std::optional<Beat>> last_beat(const std::string& site) override { return inner.last_beat(site); }
+    Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t revision, const std::string& silent, std::uint64_t beat) override { return inner.take_over_vm(vm, revision, silent, beat); }
+    Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t revision) override { return count(), inner.put(key, value, revision); }
+    Result<std::optional<Versioned<Json>>> get(const std::string& key) override { return count(), inner.get(key); }
+    Result<void> remove(const std::string& key, std::uint64_t revision = 0) override { return count(), inner.remove(key, revision); }
+};
+
+struct JobsOf final : Neighbours {  // sites that tell their jobs
+    std::map<std::string, Json> jobs;
+    Result<std::unique_ptr<PeerLink>> link(const Site& site) override { return fail(Kind::kUnavailable, "no {}", site.name); }
+    Result<Json> call(const Site& site, const std::string&, const std::string&, const Json*) override {
+        if (!jobs.contains(site.name)) return fail(Kind::kUnavailable, "no {}", site.name);
+        return jobs.at(site.name);
+    }
+    Result<void> lead_near(const Site&) override { return {}; }
+};
+
+Net lan(const std::string& cidr = "10.1.0.0/24") { return {"lan", 7, cidr, cidr.starts_with("10.1.") ? "10.1.0.1" : "10.2.0.1", 1390, {}}; }
+
+struct NetRig {
+    InterruptedRegistry registry;
+    JobsOf jobs;
+    AppHost east{"east", registry, jobs}, west{"west", registry, jobs};
+
+    NetRig() {
+        const std::string sum(64, 'a');
+        for (const std::uint32_t index : {1u, 2u}) {
+            Site site;
+            site.name = index == 1 ? "east" : "west";
+            site.index = index;
+            site.address = std::format("192.0.2.{}", index);
+            EXPECT_TRUE(registry.inner.put("sites/" + site.name, to_json(site), 0));
+        }
+        EXPECT_TRUE(registry.inner.put("nets/lan", to_json(lan()), 0));
+        EXPECT_TRUE(registry.inner.put("images/debian", to_json(Image{"debian", sum, 65536, {"east", "west"}}), 0));
+        east.site.images = west.site.images = {sum};
+        EXPECT_TRUE(east.world.refresh() && west.world.refresh());
+    }
+    // To its end.
+    static Result<void> create(AppHost& host, const std::string& name) {
+        CreateRequest request;
+        request.name = name;
+        request.image = "debian";
+        request.net = "lan";
+        BLANKET_TRY(const Answer answer, create_vm(host.app, request, false));
+        while (!answer.job->ended()) answer.job->wait(answer.job->to_json()["seq"], std::chrono::seconds(1));
+        const Json job = answer.job->to_json();
+        if (job["state"] == "done") return {};
+        return std::unexpected(error_from_json({{"error", job["error"]}}));
+    }
+    [[nodiscard]] std::optional<Net> net() {
+        const auto stored = registry.inner.get("nets/lan").value();
+        return stored ? std::optional(parse_net(stored->value).value()) : std::nullopt;
+    }
+    [[nodiscard]] std::size_t vms() { return registry.inner.snapshot()->vms.size(); }
+};
+
+TEST(Nets, AreShownWithTheirVms) {
+    NetRig rig;
+    ASSERT_TRUE(NetRig::create(rig.east, "web"));
+    ASSERT_TRUE(NetRig::create(rig.west, "database"));
+    const auto shown = show_net(rig.east.app, "lan");
+    ASSERT_TRUE(shown) << shown.error().what;
+    EXPECT_EQ((*shown)["cidr"], "10.1.0.0/24");
+    EXPECT_EQ((*shown)["state"], "active");
+    EXPECT_EQ((*shown)["guest_mtu"]["mtu"], 1390u);
+    ASSERT_EQ((*shown)["vms"].size(), 2u);
+    EXPECT_EQ((*shown)["vms"][0]["name"], "web");
+    EXPECT_EQ((*shown)["vms"][0]["ip"], "10.1.0.2");
+    EXPECT_EQ((*shown)["vms"][0]["site"], "east");
+    EXPECT_EQ((*shown)["vms"][1]["site"], "west");
+    EXPECT_EQ((*shown)["vms"][1]["state"], "shutoff");
+    EXPECT_EQ(show_net(rig.east.app, "lna").error().kind, Kind::kNotFound);
+}
+
+TEST(Nets, AreDeletedOnlyWhenNobodyIsInThem) {
+    NetRig rig;
+    ASSERT_TRUE(NetRig::create(rig.west, "web"));
+    for (const bool dry_run : {true, false}) {
+        const auto refused = delete_net(rig.east.app, "lan", dry_run);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().kind, Kind::kConflict);
+        EXPECT_TRUE(refused.error().what.contains("1 VM: web")) << refused.error().what;
+        EXPECT_TRUE(refused.error().hint.contains("blanket vm delete web"));
+    }
+    EXPECT_FALSE(rig.net()->deleting) << "a refusal leaves no mark";
+    const auto now = rig.registry.inner.snapshot().value();
+    ASSERT_TRUE(rig.registry.inner.remove_vm(now.vms[0].value, now.vms[0].revision));
+    const auto steps = delete_net(rig.east.app, "lan", true);
+    ASSERT_TRUE(steps) << steps.error().what;
+    EXPECT_EQ((*steps)["steps"].size(), 4u);
+    ASSERT_TRUE(rig.net() && !rig.net()->deleting);
+    const auto deleted = delete_net(rig.east.app, "lan", false);
+    ASSERT_TRUE(deleted) << deleted.error().what;
+    EXPECT_FALSE(rig.net());
+    const auto again = delete_net(rig.east.app, "lan", false);
+    EXPECT_EQ(again.error().kind, Kind::kNotFound);
+    EXPECT_FALSE(again.error().hint.empty());
+    EXPECT_EQ(delete_net(rig.east.app, "no/name", false).error().kind, Kind::kInvalid);
+}
+
+TEST(Nets, AJobThatBringsAVmKeepsThem) {
+    NetRig rig;
+    std::atomic<bool> end = false;
+    const auto job = rig.east.jobs->start("import", "import/web", [&end](Job&) -> Result<Json> {
+        while (!end) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return Json::object();
+    }, "net/lan");
+    ASSERT_TRUE(job);
+    const auto refused = delete_net(rig.east.app, "lan", false);
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(refused.error().what.contains("import/web")) << refused.error().what;
+    EXPECT_TRUE(refused.error().hint.contains("blanket job watch " + (*job)->id()));
+    end = true;
+    while (!(*job)->ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    // At another site too; whatever that answers is input like any other.
+    rig.jobs.jobs["west"] = {{"jobs", Json::array({Json{{"id", "j9"}, {"verb", "import"}, {"subject", "import/x"}, {"uses", "net/lan"}, {"state", "running"}}})}};
+    EXPECT_TRUE(delete_net(rig.east.app, "lan", false).error().what.contains("job j9 at 'west'"));
+    for (const Json& nonsense : {Json{{"jobs", 3}}, Json{{"jobs", {1, nullptr, "x", Json::array()}}}, Json(nullptr), Json::array(), Json{{"jobs", Json::array({Json{{"state", "running"}, {"uses", {"net/lan"}}}})}}}) {
+        rig.jobs.jobs["west"] = nonsense;
+        EXPECT_TRUE(delete_net(rig.east.app, "lan", true)) << nonsense.dump();
+    }
+    EXPECT_TRUE(delete_net(rig.east.app, "lan", false));
+}
+
+// However the two meet: never a VM in a network that is gone, and what one of them was told is true.
+TEST(Nets, AVmThatIsCreatedDuringTheDeletion) {
+    int met = 0;
+    for (int at = 0;; ++at) {
+        NetRig rig;
+        std::optional<Result<void>> created;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] { created = NetRig::create(rig.west, "web"); };
+        const auto deleted = delete_net(rig.east.app, "lan", false);
+        rig.registry.at = -1;
+        if (!created) break;
+        EXPECT_EQ(rig.vms(), *created ? 1u : 0u) << at;
+        EXPECT_EQ(deleted.has_value(), !rig.net()) << at;
+        if (rig.vms() == 1) {
+            ASSERT_TRUE(rig.net()) << "call " << at << ": a VM in a network that is gone";
+            EXPECT_FALSE(rig.net()->deleting) << at;
+        }
+        if (!*created) {
+            EXPECT_FALSE(created->error().hint.empty()) << created->error().what;
+            EXPECT_FALSE(rig.registry.inner.get("ips/lan/10.1.0.2").value()) << "its address is given back";
+        }
+        met += *created ? 1 : 0;
+    }
+    EXPECT_GE(met, 3);
+}
+
+TEST(Nets, ADeletionDuringTheCreationOfAVm) {
+    int gone = 0;
+    for (int at = 0;; ++at) {
+        NetRig rig;
+        std::optional<Result<Json>> deleted;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] { deleted = delete_net(rig.west.app, "lan", false); };  // the site that creates does not answer it
+        const auto created = NetRig::create(rig.east, "web");
+        rig.registry.at = -1;
+        if (!deleted) break;
+        EXPECT_EQ(rig.net().has_value(), !*deleted) << at;
+        EXPECT_EQ(rig.vms(), created ? 1u : 0u) << at;
+        EXPECT_FALSE(created && *deleted) << "call " << at << ": a VM in a network that is gone";
+        EXPECT_TRUE(created || *deleted) << at;
+        gone += *deleted ? 1 : 0;
+    }
+    EXPECT_GE(gone, 3);
+}
+
+// The network is made anew, with other addresses, between an address was taken and the record is written.
+TEST(Nets, AnotherOneOfThatNameIsNotTheSame) {
+    NetRig rig;
+    VmRecord vm;
+    vm.uuid = make_uuid();
+    vm.name = "web";
+    vm.owner = "east";
+    vm.nics = {{"lan", "02:00:00:00:00:01", "10.1.0.2"}};
+    ASSERT_TRUE(delete_net(rig.east.app, "lan", false));
+    EXPECT_EQ(rig.registry.create_vm(vm).error().kind, Kind::kNotFound);
+    ASSERT_TRUE(rig.registry.put("nets/lan", to_json(lan("10.2.0.0/24")), 0));
+    EXPECT_EQ(rig.registry.create_vm(vm).error().kind, Kind::kInvalid);
+    vm.nics[0].ip = "10.2.0.1";
+    EXPECT_EQ(rig.registry.create_vm(vm).error().kind, Kind::kInvalid) << "the gateway's";
+    vm.nics[0].ip = "10.2.0.2";
+    EXPECT_TRUE(rig.registry.create_vm(vm));
+}
+
+TEST(Nets, AMarkThatADeadDaemonLeftIsCarriedOn) {
+    NetRig rig;
+    Net marked = lan();
+    marked.deleting = true;
+    const auto revision = rig.registry.inner.get("nets/lan").value()->revision;
+    ASSERT_TRUE(rig.registry.inner.put("nets/lan", to_json(marked), revision));
+    ASSERT_TRUE(rig.east.world.refresh());
+    EXPECT_EQ(show_net(rig.east.app, "lan").value()["state"], "being deleted");
+    const auto refused = NetRig::create(rig.east, "web");
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(refused.error().hint.contains("blanket net delete lan"));
+    EXPECT_EQ(change_net(rig.east.app, "lan", [](Net&) -> Result<void> { return {}; }).error().kind, Kind::kConflict);
+    EXPECT_TRUE(delete_net(rig.east.app, "lan", false));
+    EXPECT_FALSE(rig.net());
+}
+
+TEST(Nets, AMarkThatADeadDaemonLeftOnOneInUseIsTakenBack) {
+    NetRig rig;
+    ASSERT_TRUE(NetRig::create(rig.west, "web"));
+    Net marked = lan();
+    marked.deleting = true;
+    ASSERT_TRUE(rig.registry.inner.put("nets/lan", to_json(marked), rig.registry.inner.get("nets/lan").value()->revision));
+    EXPECT_EQ(delete_net(rig.east.app, "lan", true).error().kind, Kind::kConflict);
+    EXPECT_TRUE(rig.net()->deleting) << "a dry run changes nothing";
+    EXPECT_EQ(delete_net(rig.east.app, "lan", false).error().kind, Kind::kConflict);
+    EXPECT_FALSE(rig.net()->deleting);
+    EXPECT_TRUE(NetRig::create(rig.west, "more"));
+}
+
+// Two delete it; before the slower one removes it, the other is done and somebody makes it anew: that one stays.
+TEST(Nets, TheNextOneOfThatNameIsNotDeletedInItsPlace) {
+    int anew = 0;
+    for (int at = 0;; ++at) {
+        NetRig rig;
+        bool met = false;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] {
+            met = true;
+            ASSERT_TRUE(rig.registry.inner.remove("nets/lan"));
+            Net next = lan("10.2.0.0/24");
+            next.vni = 8;
+            ASSERT_TRUE(rig.registry.inner.put("nets/lan", to_json(next), 0));
+            VmRecord vm;
+            vm.uuid = make_uuid();
+            vm.name = "web";
+            vm.owner = "west";
+            vm.nics = {{"lan", "02:00:00:00:00:01", "10.2.0.2"}};
+            ASSERT_TRUE(rig.registry.inner.create_vm(vm));
+        };
+        const auto deleted = delete_net(rig.east.app, "lan", false);
+        rig.registry.at = -1;
+        if (!met || deleted) break;  // from its last call on, it was the first one's
+        ASSERT_TRUE(rig.net()) << at;
+        EXPECT_EQ(rig.net()->vni, 8u);
+        EXPECT_FALSE(rig.net()->deleting);
+        ++anew;
+    }
+    EXPECT_EQ(anew, 5);  // get, snapshot, mark, snapshot, remove
+}
+
+TEST(Nets, ARecordThatNobodyCanReadKeepsThem) {
+    NetRig rig;
+    rig.registry.malformed = {{"vms/x", "not an object", false}};
+    const auto refused = delete_net(rig.east.app, "lan", false);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+    EXPECT_TRUE(refused.error().what.contains("vms/x"));
+}
+
+}  // namespace
+}  // namespace blanket

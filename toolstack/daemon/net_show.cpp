@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// `blanket net show`: a network's record, and who is in it.
+#include <algorithm>
+
+#include "net/model.hpp"
+#include "toolstack/daemon/api_vms.hpp"
+#include "toolstack/daemon/nets.hpp"
+#include "toolstack/daemon/world.hpp"
+
+namespace blanket {
+
+Result<Json> show_net(App& app, const std::string& name) {
+    BLANKET_CHECK(app.world.refresh());
+    BLANKET_TRY(const Net net, app.world.net(name));
+    BLANKET_TRY(const auto domains, app.hypervisor.list());
+    struct Card {
+        std::uint32_t ip = 0;
+        Json json;
+    };
+    std::vector<Card> cards;
+    for (const auto& [vm, revision] : app.world.snapshot().vms)
+        for (const auto& nic : vm.nics) {
+            if (nic.net != name) continue;
+            const Json view = vm_view(vm, domains, app.site);
+            cards.push_back({parse_ipv4(nic.ip).value_or(0), {{"name", vm.name}, {"uuid", vm.uuid}, {"ip", nic.ip}, {"mac", nic.mac}, {"site", vm.owner}, {"state", view["state"]}}});
+        }
+    std::ranges::stable_sort(cards, {}, &Card::ip);
+    Json value = to_json(net);
+    value["state"] = net.deleting ? "being deleted" : "active";
+    value["guest_mtu"] = {{"mtu", net.mtu}, {"why", std::format("as its record says; {} of an uplink, less {} of WireGuard and {} of VXLAN, is {}", net::kUplinkMtu, net::kWireGuardOverhead, net::kVxlanOverhead, net::kGuestMtu)}};
+    value["vms"] = Json::array();
+    for (auto& card : cards) value["vms"].push_back(std::move(card.json));
+    return value;
+}
+
+}  // namespace blanket
