@@ -18,8 +18,8 @@ std::vector<VerbSpec> path_verbs() {
     return {{.noun = "path",
              .verb = "list",
              .summary = "measure the paths to the other sites",
-             .details = "Sends a few pings to each other site, which takes some seconds, and shows round trip and loss through the encrypted tunnel, the largest packet that passes outside of it (MTU; "
-                        "- where the provider answers no pings), how long ago the two last agreed on keys, and the bytes that went through the tunnel since it was made.",
+             .details = "Sends a few pings to each other site, which takes some seconds, and shows round trip and loss through the encrypted tunnel, the largest packet that the path carries, headers "
+                        "of the tunnel and all (MTU; searched for in the background, and again every ten minutes; - while nothing is answered), how long ago the two last agreed on keys, and the bytes that went through the tunnel since it was made.",
              .action = "list the paths",
              .example = "blanket path list",
              .run = run_path_list}};

@@ -101,6 +101,9 @@ struct Gone {
 };
 inline constexpr int kGoneDays = 90;  // then it is forgotten
 
+// Bytes of an IPv4 packet. Below the smallest nothing is tried: IPv6 asks every link for that much.
+inline constexpr std::uint32_t kSmallestPathMtu = 1280, kLargestPathMtu = 65535;
+
 struct Site {
     std::string name;
     std::uint32_t index = 0;     // 1..254; WireGuard address 10.213.<index>.1
@@ -110,6 +113,7 @@ struct Site {
     std::string version;         // of blanketd
     std::uint64_t member = 0;    // etcd member id, 0 for a client
     std::string state = "joined";
+    std::map<std::string, std::uint32_t> path_mtu;  // by the other site's name: the largest IPv4 packet that passes to it outside of the tunnel, as this site found
     bool operator==(const Site&) const = default;
 };
 

@@ -166,9 +166,26 @@ Gone gone_of(const VmRecord& vm, const std::string& now) {
 }
 
 Json to_json(const Site& site) {
-    return {{"name", site.name}, {"index", site.index}, {"address", site.address}, {"wireguard_key", site.wireguard_key},
-            {"role", site.role}, {"version", site.version}, {"member", std::to_string(site.member)}, {"state", site.state}};
+    Json value{{"name", site.name}, {"index", site.index}, {"address", site.address}, {"wireguard_key", site.wireguard_key},
+               {"role", site.role}, {"version", site.version}, {"member", std::to_string(site.member)}, {"state", site.state}};
+    if (!site.path_mtu.empty()) value["path_mtu"] = site.path_mtu;
+    return value;
 }
+
+namespace {
+
+// A measurement that makes no sense is none: the site does without it, rather than without its tunnels.
+std::map<std::string, std::uint32_t> path_mtu_of(const Json& value) {
+    constexpr std::size_t kMost = 254;  // sites
+    std::map<std::string, std::uint32_t> out;
+    const auto paths = value.find("path_mtu");
+    if (paths == value.end() || !paths->is_object()) return out;
+    for (const auto& [site, mtu] : paths->items())
+        if (out.size() < kMost && check_name(site, "site") && mtu.is_number_unsigned() && mtu >= kSmallestPathMtu && mtu <= kLargestPathMtu) out[site] = mtu.get<std::uint32_t>();
+    return out;
+}
+
+}  // namespace
 
 Result<Site> parse_site(const Json& value) {
     Site site;
@@ -185,6 +202,7 @@ Result<Site> parse_site(const Json& value) {
     site.version = json_string_or(value, "version", "");
     BLANKET_TRY(site.member, parse_number(json_string_or(value, "member", "0"), 0, std::numeric_limits<std::uint64_t>::max(), "member id"));
     site.state = json_string_or(value, "state", "joined");
+    site.path_mtu = path_mtu_of(value);
     return site;
 }
 

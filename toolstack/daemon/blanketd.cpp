@@ -2,6 +2,7 @@
 // See blanketd.hpp.
 #include "toolstack/daemon/blanketd.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -15,11 +16,13 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/memory.hpp"
 #include "toolstack/base/process.hpp"
+#include "toolstack/base/text.hpp"
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
 #include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
+#include "toolstack/daemon/path_probe.hpp"
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
 #include "toolstack/daemon/world.hpp"
@@ -39,6 +42,7 @@ namespace {
 
 constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
+constexpr auto kPathRound = std::chrono::seconds(5);
 constexpr const char* kVersion = BLANKET_VERSION;
 
 // Tries until it works, saying once per new reason why not. Only for what a booting host brings up by itself.
@@ -89,6 +93,8 @@ struct Daemon::Parts {
     std::unique_ptr<DomainEvents> domain_events;
     std::unique_ptr<Failover> failover;
     std::vector<std::jthread> rounds;  // the guard's two halves, and the failover
+    std::unique_ptr<PathProbe> path_probe;
+    std::jthread path_rounds;
     std::mutex listeners;
     std::atomic<bool> stopping = false;
 
@@ -104,13 +110,14 @@ struct Daemon::Parts {
         guard = std::make_unique<Guard>(ports, settings.site, GuardTimes{}, hooks, saved ? *saved : std::string());
     }
 
-    void every(std::chrono::milliseconds time, const std::function<void()>& work) {
-        rounds.emplace_back([time, work](const std::stop_token& stop) {
+    static std::jthread repeat(std::chrono::milliseconds time, const std::function<void()>& work) {
+        return std::jthread([time, work](const std::stop_token& stop) {
             std::mutex mutex;
             std::condition_variable_any wake;
             for (std::unique_lock lock(mutex); !stop.stop_requested(); wake.wait_for(lock, stop, time, [] { return false; })) work();
         });
     }
+    void every(std::chrono::milliseconds time, const std::function<void()>& work) { rounds.push_back(repeat(time, work)); }
 
     // From the first moment on, whether the registry answers or not.
     void start_guard() {
@@ -125,6 +132,25 @@ struct Daemon::Parts {
         every(failover->times().look, [this] {
             if (stopping) return;
             if (const auto known = world->standing_by_at(app->site); !known.empty()) failover->look(known);
+        });
+    }
+
+    // Not while a job runs: in a move that would take processor time while the guest stands still.
+    void start_path_probe() {
+        path_probe = std::make_unique<PathProbe>(
+            app->site, [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); }, [this] { return stopping || !jobs->idle(); });
+        path_rounds = repeat(kPathRound, [this, last = std::string()]() mutable {
+            std::vector<Site> sites;
+            for (const auto& site : world->snapshot().sites) sites.push_back(site.value);
+            const auto text = read_file(std::format("/sys/class/net/{}/mtu", uplink_interface), 64);
+            const auto uplink_mtu = text ? parse_number(trim(*text), 0, kLargestPathMtu, "MTU").value_or(net::kUplinkMtu) : net::kUplinkMtu;
+            path_probe->round(sites, static_cast<std::uint32_t>(uplink_mtu), app->clock.boottime_ms());
+            const auto found = path_probe->found();
+            const auto own = std::ranges::find(sites, app->site, &Site::name);
+            if (stopping || own == sites.end() || own->path_mtu == found) return;
+            const auto told = publish_paths(app->registry, app->site, found);
+            if (!told && told.error().what != last) log::warning("paths", "{}", told.error().what);  // once, not every round
+            last = told ? std::string() : told.error().what;
         });
     }
 
@@ -203,6 +229,7 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
     parts_->stopping = true;
+    parts_->path_rounds = {};  // looks at the jobs
     parts_->domain_events.reset();
     parts_->watcher.reset();
     if (parts_->streams) parts_->streams->stop();
@@ -252,6 +279,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     parts.reconciler->look("", Cause::kRestart);
     parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts] { (void)parts.world->refresh(); });
     parts.start_failover();
+    parts.start_path_probe();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); });
     notify_systemd("STATUS=running");
     log::info("start", "site '{}' at {} is up", parts.settings.site, parts.settings.address);

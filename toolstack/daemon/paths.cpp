@@ -16,7 +16,6 @@ namespace blanket {
 namespace {
 
 constexpr const char* kTunnel = "wg-blanket";
-constexpr unsigned kIpAndIcmp = 28, kLargest = 1500, kSmallest = 576;
 
 std::string command(const CommandRunner& run, const Argv& argv) {
     const auto output = run(argv);
@@ -35,34 +34,10 @@ std::map<std::string, std::string> by_peer(const std::string& text) {
 
 std::uint64_t count_in(std::string_view text) { return parse_number(text, 0, std::numeric_limits<std::int64_t>::max(), "count").value_or(0); }
 
-// Of an IPv4 endpoint; sites meet by no other.
-std::optional<std::string> host_of(const std::string& endpoint) {
-    if (endpoint.empty() || endpoint.starts_with('[')) return std::nullopt;
-    return endpoint.substr(0, endpoint.rfind(':'));
-}
-
-// Does a packet of that size pass, without being cut to pieces? Two tries: one may be lost.
-bool passes(const CommandRunner& run, const std::string& address, unsigned size) {
-    const auto output = run({"ping", "-q", "-4", "-M", "do", "-c", "2", "-i", "0.2", "-W", "1", "-s", std::format("{}", size - kIpAndIcmp), address});
-    return output && output->status == 0;
-}
-
-std::optional<unsigned> mtu_to(const CommandRunner& run, const std::string& address) {
-    if (passes(run, address, kLargest)) return kLargest;
-    if (!passes(run, address, kSmallest)) return std::nullopt;
-    unsigned good = kSmallest, bad = kLargest;
-    while (bad - good > 1) {
-        const unsigned middle = (good + bad) / 2;
-        (passes(run, address, middle) ? good : bad) = middle;
-    }
-    return good;
-}
-
 void measure(const CommandRunner& run, const Site& site, SitePath& path) {
     const std::string summary = command(run, {"ping", "-q", "-4", "-c", "5", "-i", "0.2", "-W", "2", "-I", kTunnel, std::format("10.213.{}.1", site.index)});
     path.loss_percent = ping_loss(summary);
     path.rtt_ms = ping_average_ms(summary);
-    if (const auto host = host_of(path.endpoint)) path.mtu = mtu_to(run, *host);
 }
 
 }  // namespace
@@ -97,12 +72,15 @@ std::vector<SitePath> gather_paths(const std::vector<Site>& sites, const std::st
         const auto at = all.find(key);
         return at == all.end() ? std::string() : at->second;
     };
+    const auto own = std::ranges::find(sites, here, &Site::name);
     std::vector<SitePath> paths;
     std::vector<const Site*> which;
     for (const Site& site : sites) {
         if (site.name == here || site.role == "witness" || site.index == 0) continue;
         SitePath path;
         path.site = site.name;
+        if (own != sites.end())
+            if (const auto mtu = own->path_mtu.find(site.name); mtu != own->path_mtu.end()) path.mtu = mtu->second;
         if (const std::string endpoint = of(endpoints, site.wireguard_key); endpoint != "(none)") path.endpoint = endpoint;
         const std::string bytes = of(transfer, site.wireguard_key);
         const auto tab = bytes.find('\t');

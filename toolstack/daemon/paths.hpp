@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// `blanket path list`: what lies between this site and each other one, as WireGuard counts it and as a few pings measure it at that moment.
+// `blanket path list`: what lies between this site and each other one, as WireGuard counts it, as a few pings measure it at that moment, and the MTU that
+// path_probe.hpp has found.
 // Blocks for some seconds, all sites at once. Any thread; one measurement at a time, for it sends packets.
 #pragma once
 
@@ -19,7 +20,7 @@ struct SitePath {
     std::string endpoint;                      // where WireGuard sends to: "203.0.113.7:51820"; empty: no peer
     std::optional<double> rtt_ms;              // through the tunnel, the average of the pings
     std::optional<double> loss_percent;        // of the pings through the tunnel
-    std::optional<unsigned> mtu;               // the largest IPv4 packet that passes outside of the tunnel, at most 1500; empty: pings are not answered there
+    std::optional<unsigned> mtu;               // the largest IPv4 packet that passes, outside of the tunnel; empty: not found yet
     std::optional<std::int64_t> handshake_s;   // since WireGuard's last one; empty: never
     std::uint64_t received = 0, sent = 0;      // bytes in the tunnel since it was made
 };
