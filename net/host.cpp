@@ -58,6 +58,12 @@ std::string plan_wireguard_link(const std::map<std::string, Link>& links, const 
     return lines;
 }
 
+std::string plan_wireguard_routes(const Underlay& underlay) {
+    std::string lines;
+    for (const auto& peer : underlay.peers) lines += std::format("route replace {} dev {}{}\n", peer.allowed, kWireGuardInterface, peer.mtu == 0 ? "" : std::format(" mtu {}", peer.mtu));
+    return lines;
+}
+
 std::string firewall_rules() {
     return R"(table inet blanket_net
 delete table inet blanket_net

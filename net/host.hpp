@@ -25,6 +25,10 @@ std::string plan_gateway_links(const std::map<std::string, Link>& links, const s
 // The same for wg-blanket, which is created when absent. Empty when this site has no index yet.
 std::string plan_wireguard_link(const std::map<std::string, Link>& links, const Underlay& underlay);
 
+// A route for each peer, with the MTU of the path to it. The kernel's VXLAN asks the route: a guest's packet that is too big is answered with "fragmentation
+// needed"; and WireGuard pads no packet beyond it.
+std::string plan_wireguard_routes(const Underlay& underlay);
+
 // nftables rules, replacing our own table as a whole: VXLAN is heard only inside WireGuard, our underlay addresses never from the uplink, gateway
 // ports only for DHCP, echo and answers, and nothing is forwarded between any of them.
 std::string firewall_rules();

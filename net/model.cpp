@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "net/path_mtu.hpp"
 #include "toolstack/base/text.hpp"
 
 namespace blanket::net {
@@ -137,6 +138,7 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
     Underlay out{.mtu = uplink_mtu - kWireGuardOverhead, .peers = {}};
     if (const auto own = tunnels.find(site); own != tunnels.end()) out.address = own->second;
     if (out.address == 0) return out;
+    const auto self = std::ranges::find(sites, site, &Site::name);
     std::set<std::string> keys;
     for (const auto& other : sites) {
         const auto it = tunnels.find(other.name);
@@ -147,8 +149,9 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
                                            other.address));
             continue;
         }
+        const auto path = path_mtu(*self, other);
         out.peers.push_back({other.name, other.wireguard_key, std::format("{}:{}", other.address, kWireGuardPort),
-                             format_ipv4(it->second & 0xffff'ff00u) + "/24"});
+                             format_ipv4(it->second & 0xffff'ff00u) + "/24", path ? std::min(*path, uplink_mtu) - kWireGuardOverhead : 0});
     }
     std::ranges::sort(out.peers, {}, &Peer::site);
     return out;

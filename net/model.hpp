@@ -91,6 +91,7 @@ struct GatewayPort {
 
 struct Peer {
     std::string site, key, endpoint, allowed;
+    std::uint32_t mtu = 0;  // of packets in the tunnel to it; 0 = not measured: the interface's
     bool operator==(const Peer&) const = default;
 };
 

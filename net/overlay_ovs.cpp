@@ -7,6 +7,7 @@
 
 #include "net/dhcp.hpp"
 #include "net/host.hpp"
+#include "net/path_mtu.hpp"
 #include "net/wireguard.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -62,8 +63,12 @@ Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, co
     }
     BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
     BLANKET_TRY(const auto links, parse_links(text));
-    const std::string lines = plan_gateway_links(links, gateways) + plan_wireguard_link(links, underlay);
+    const std::string tunnel = plan_wireguard_link(links, underlay), routes = plan_wireguard_routes(underlay);
+    std::string lines = plan_gateway_links(links, gateways) + tunnel;
+    if (!tunnel.empty()) routes_text_.clear();  // an interface that was away or down has none
+    if (routes != routes_text_) lines += routes;
     if (!lines.empty()) BLANKET_CHECK(ok(runner_->run(commands::addresses_change(lines))));
+    routes_text_ = routes;
     if (underlay.address == 0) return {};
     BLANKET_TRY(const WireGuardKey key, identity(options_.key_path));
     const std::string config = wireguard_config(key, underlay);
@@ -95,9 +100,10 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
     const std::lock_guard one(apply_mutex_);
     let_handovers_pass(vms);
     std::vector<std::string> warnings;
-    const auto gateways = plan_gateways(nets, warnings);
+    const auto offered = with_offered_mtu(nets, vms, sites);
+    const auto gateways = plan_gateways(offered, warnings);
     const Underlay underlay = plan_underlay(options_.site, sites, options_.uplink_mtu, warnings);
-    for (const auto& net : nets)
+    for (const auto& net : offered)
         if (net.mtu + kVxlanOverhead > underlay.mtu)
             warnings.push_back(std::format("net '{}' gives its guests MTU {}, but {} is the most that the uplink's {} carries", net.name, net.mtu,
                                            underlay.mtu - kVxlanOverhead, options_.uplink_mtu));

@@ -96,6 +96,7 @@ private:
 
     std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
     std::string wireguard_text_;  // last configuration given to `wg`
+    std::string routes_text_;     // last routes given to `ip`
     bool firewall_loaded_ = false;
     std::set<std::uint32_t> dhcp_started_;
     std::vector<std::string> told_;  // warnings already logged

@@ -53,7 +53,7 @@ std::vector<VerbSpec> net_verbs() {
             {.noun = "net",
              .verb = "list",
              .summary = "list the networks",
-             .details = "Lists the networks with their range, gateway, network identifier and the MTU that guests get.",
+             .details = "Lists the networks with their range, gateway, network identifier and their own MTU; what guests are offered may be less (`net show`).",
              .action = "list the networks",
              .example = "blanket net list",
              .run = run_net_list},

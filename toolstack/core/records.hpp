@@ -122,7 +122,7 @@ struct Net {
     std::uint32_t vni = 0;   // 24 bit
     std::string cidr;        // 10.1.0.0/24
     std::string gateway;     // 10.1.0.1
-    std::uint32_t mtu = 1390;  // what guests get
+    std::uint32_t mtu = 1390;  // the most that guests get (net/path_mtu.hpp)
     std::vector<SecurityGroup> groups;
     bool deleting = false;  // no VM comes into it any more; once none is left in it, the record goes
     bool operator==(const Net&) const = default;

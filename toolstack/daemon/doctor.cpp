@@ -165,7 +165,7 @@ Check check_uplink(const DoctorInputs& in) {
                                          in.uplink_address.empty() ? "no address" : in.uplink_address, in.uplink_mtu);
     if (in.uplink_address.empty()) return failed("uplink", text, std::format("networkctl status {}", in.uplink.name));
     // guest 1390 + VXLAN 50 + WireGuard 60
-    if (in.uplink_mtu < 1500) return warning("uplink", text + ": guests' packets of 1390 bytes need 1500", "raise the uplink's MTU to 1500, or give the nets a smaller one");
+    if (in.uplink_mtu < 1500) return warning("uplink", text + ": guests' packets of 1390 bytes need 1500", "raise the uplink's MTU to 1500; until then guests that talk to other sites are offered less (blanket net show)");
     return ok("uplink", text);
 }
 

@@ -2,7 +2,7 @@
 // `blanket net show`: a network's record, and who is in it.
 #include <algorithm>
 
-#include "net/model.hpp"
+#include "net/path_mtu.hpp"
 #include "toolstack/daemon/api_vms.hpp"
 #include "toolstack/daemon/nets.hpp"
 #include "toolstack/daemon/world.hpp"
@@ -18,7 +18,8 @@ Result<Json> show_net(App& app, const std::string& name) {
         Json json;
     };
     std::vector<Card> cards;
-    for (const auto& [vm, revision] : app.world.snapshot().vms)
+    const Snapshot now = app.world.snapshot();
+    for (const auto& [vm, revision] : now.vms)
         for (const auto& nic : vm.nics) {
             if (nic.net != name) continue;
             const Json view = vm_view(vm, domains, app.site);
@@ -27,7 +28,12 @@ Result<Json> show_net(App& app, const std::string& name) {
     std::ranges::stable_sort(cards, {}, &Card::ip);
     Json value = to_json(net);
     value["state"] = net.deleting ? "being deleted" : "active";
-    value["guest_mtu"] = {{"mtu", net.mtu}, {"why", std::format("as its record says; {} of an uplink, less {} of WireGuard and {} of VXLAN, is {}", net::kUplinkMtu, net::kWireGuardOverhead, net::kVxlanOverhead, net::kGuestMtu)}};
+    std::vector<VmRecord> vms;
+    std::vector<Site> sites;
+    for (const auto& [vm, revision] : now.vms) vms.push_back(vm);
+    for (const auto& [site, revision] : now.sites) sites.push_back(site);
+    const auto offered = net::offered_mtu(net, vms, sites);
+    value["guest_mtu"] = {{"mtu", offered.mtu}, {"why", offered.why}};
     value["vms"] = Json::array();
     for (auto& card : cards) value["vms"].push_back(std::move(card.json));
     return value;

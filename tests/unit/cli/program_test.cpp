@@ -67,7 +67,7 @@ void fill(FakeDaemon& daemon) {
         {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
         {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
         {"name":"office","everybody":true,"vms":[],"rules":[]}]}]})");
-    daemon.on("GET /1.0/nets/lan", 200, R"({"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"state":"active","guest_mtu":{"mtu":1390,"why":"as its record says"},
+    daemon.on("GET /1.0/nets/lan", 200, R"({"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"state":"active","guest_mtu":{"mtu":1350,"why":"the path between east and west carries 1460, less 60 of WireGuard and 50 of VXLAN"},
         "groups":[{"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress"}]},{"name":"office","everybody":true,"vms":[],"rules":[]}],
         "vms":[{"name":"web","uuid":"6f1b2a3c-0000-4000-8000-000000000001","ip":"10.1.0.2","mac":"02:00:00:00:00:01","site":"east","state":"running"},
         {"name":"database","uuid":"u2","ip":"10.1.0.3","mac":"02:00:00:00:00:02","site":"west","state":"migrating"}]})");

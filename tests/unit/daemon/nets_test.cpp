@@ -105,6 +105,15 @@ TEST(Nets, AreShownWithTheirVms) {
     EXPECT_EQ((*shown)["vms"][0]["site"], "east");
     EXPECT_EQ((*shown)["vms"][1]["site"], "west");
     EXPECT_EQ((*shown)["vms"][1]["state"], "shutoff");
+    const auto stored = rig.registry.inner.get("sites/west").value();
+    Site west = parse_site(stored->value).value();
+    west.path_mtu = {{"east", 1420}};
+    ASSERT_TRUE(rig.registry.inner.put("sites/west", to_json(west), stored->revision));
+    const auto narrow = show_net(rig.east.app, "lan");
+    ASSERT_TRUE(narrow);
+    EXPECT_EQ((*narrow)["guest_mtu"]["mtu"], 1310u);
+    EXPECT_EQ((*narrow)["guest_mtu"]["why"], "the path between east and west carries 1420, less 60 of WireGuard and 50 of VXLAN");
+    EXPECT_EQ((*narrow)["mtu"], 1390u) << "the record's";
     EXPECT_EQ(show_net(rig.east.app, "lna").error().kind, Kind::kNotFound);
 }
 

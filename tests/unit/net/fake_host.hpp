@@ -26,6 +26,7 @@ public:
     std::map<std::string, Port> ports;
     std::map<std::string, std::string> flows;  // key -> line as dump-flows prints it
     std::map<std::string, std::pair<std::uint64_t, std::vector<std::string>>> links;
+    std::map<std::string, std::string> routes;  // destination -> line
     std::string wireguard, firewall;
     std::vector<std::string> packets, units, log;
     std::string fail_on;  // commands whose text holds this fail
@@ -166,6 +167,9 @@ private:
                 if (!links.contains(words[3])) return fail(Kind::kIo, "Cannot find device \"{}\"", words[3]);
                 if (words.back() == "up") up_[words[3]] = true;
                 if (words[4] == "mtu") links[words[3]].first = std::stoull(words[5]);
+            } else if (line.starts_with("route replace ")) {
+                if (!links.contains(words[4])) return fail(Kind::kIo, "Cannot find device \"{}\"", words[4]);
+                routes[words[2]] = line;
             } else if (line.starts_with("address add ")) links[words[4]].second.push_back(words[2]);
             else if (line.starts_with("address del ")) std::erase(links[words[4]].second, words[2]);
         }

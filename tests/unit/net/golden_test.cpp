@@ -8,6 +8,7 @@
 #include "net/dhcp.hpp"
 #include "net/host.hpp"
 #include "net/ovs.hpp"
+#include "net/path_mtu.hpp"
 #include "net/wireguard.hpp"
 #include "toolstack/base/file.hpp"
 
@@ -28,6 +29,7 @@ World world_from(const Json& in) {
         site.index = item["index"].get<std::uint32_t>();
         site.address = text(item, "address");
         site.wireguard_key = text(item, "key");
+        if (item.contains("path_mtu")) site.path_mtu = item["path_mtu"].get<std::map<std::string, std::uint32_t>>();
         world.sites.push_back(site);
     }
     for (const auto& item : in["vms"]) {
@@ -55,14 +57,14 @@ std::string render(const World& world) {
     std::vector<std::string> warnings;
     std::string out = "# flows\n";
     for (const auto& flow : plan_flows(world, warnings)) out += flow_text(flow) + '\n';
-    const auto gateways = plan_gateways(world.nets, warnings);
+    const auto gateways = plan_gateways(with_offered_mtu(world.nets, world.vms, world.sites), warnings);
     const auto underlay = plan_underlay(world.site, world.sites, kUplinkMtu, warnings);
     out += "\n# switch, from nothing\n";
     for (const auto& step : plan_switch({}, gateways, underlay.address, "system", {})) out += to_string(step) + '\n';
     out += "\n# links, from nothing\n";
     std::map<std::string, Link> links;
     for (const auto& gateway : gateways) links[gateway.name] = {};
-    out += plan_gateway_links(links, gateways) + plan_wireguard_link(links, underlay);
+    out += plan_gateway_links(links, gateways) + plan_wireguard_link(links, underlay) + plan_wireguard_routes(underlay);
     out += "\n# wireguard\n" + wireguard_config({"SECRET", "PUBLIC"}, underlay);
     for (const auto& net : plan_dhcp(gateways, resolve(world, warnings), "/run/blanket/dhcp")) {
         out += std::format("\n# dhcp {}\n{}", net.vni, net.config);

@@ -108,6 +108,33 @@ TEST_F(OverlayTest, MakesAHostFromNothingAndThenRests) {
     for (const auto& line : host_.log) EXPECT_FALSE(line.contains(std::string(trim(*key))));
 }
 
+TEST_F(OverlayTest, WhatThePathsCarryReachesRoutesAndGuests) {
+    vms_[1].owner = "west";
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.routes["10.213.2.0/24"], "route replace 10.213.2.0/24 dev wg-blanket");
+    EXPECT_TRUE(read_file(folder_ + "/dhcp/101.conf")->contains("dhcp-option=option:mtu,1390\n"));
+    sites_[1].path_mtu = {{"east", 1400}, {"north", 1280}};  // as west has found
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.routes["10.213.2.0/24"], "route replace 10.213.2.0/24 dev wg-blanket mtu 1340");
+    EXPECT_EQ(host_.routes["10.213.3.0/24"], "route replace 10.213.3.0/24 dev wg-blanket") << "not this site's path";
+    EXPECT_TRUE(read_file(folder_ + "/dhcp/101.conf")->contains("dhcp-option=option:mtu,1290\n"));
+    EXPECT_EQ(host_.ports["gw101"].columns["mtu_request"], "1290");
+    host_.log.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.log.size(), 4u);  // nothing is changed
+    host_.links.erase("wg-blanket");
+    host_.routes.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.routes.size(), 2u) << "gone with the interface";
+    sites_[1].path_mtu["east"] = 9001;
+    host_.fail_on = "-batch";
+    EXPECT_FALSE(apply());
+    host_.fail_on.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.routes["10.213.2.0/24"], "route replace 10.213.2.0/24 dev wg-blanket mtu 1440") << "no more than the interface's";
+    EXPECT_TRUE(read_file(folder_ + "/dhcp/101.conf")->contains("dhcp-option=option:mtu,1390\n"));
+}
+
 TEST_F(OverlayTest, RepairsAfterARestartOfTheSwitch) {
     host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
     ASSERT_TRUE(apply());
