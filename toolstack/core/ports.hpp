@@ -82,17 +82,20 @@ struct SaveRound {
     std::uint64_t round = 0, pages = 0;  // sent in it
     std::int64_t ms = 0;                 // it took
     std::uint64_t dirty = 0;             // pages dirtied meanwhile; 0 for the last one, which only the suspended guest could tell
+    std::int64_t begin_ms = 0;           // TimeSource::boottime_ms of this host; 0: not told
     bool operator==(const SaveRound&) const = default;
 };
 
 struct SaveProgress {
     std::uint32_t round = 0;       // pre-copy round, from 0
     std::uint64_t bytes = 0;       // of the stream so far
+    std::uint64_t sending = 0;     // pages that this round sends; 0: not told
     bool stopping = false;         // the guest is asked to stop as soon as on_progress returns (at the latest after a second): told once
     bool suspended = false;        // the guest no longer runs
     std::vector<SaveRound> ended = {};  // the rounds so far
     std::string why = {};          // they ended, once they have
-    std::int64_t forecast_ms = 0;  // the guest's stop, as foreseen when they ended
+    std::int64_t forecast_ms = 0;  // the guest's stop, as foreseen when this round began, were it the last; 0: not yet
+    std::int64_t asked_ms = 0, suspended_ms = 0;  // boottime_ms of this host when the guest was asked to stop, and had; 0: not told
 };
 
 // Takes the next bytes of a stream; an error breaks it off.

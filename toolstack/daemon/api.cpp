@@ -141,6 +141,15 @@ void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
         BLANKET_TRY(const Json job, app.jobs.show(id, after_of(request), wait_of(request)));
         return Json{{"job", job}};
     }));
+    server.route("GET", "/1.0/jobs/*/trace", respond([&](const RestRequest& request) -> Result<Json> {
+        const std::string& id = request.matches.at(0);
+        if (const std::string where = app.jobs.site_of(id); !where.empty() && request.local) {
+            BLANKET_TRY(const Site site, app.world.site(where));
+            return app.neighbours.call(site, "GET", std::format("/1.0/jobs/{}/trace", id), nullptr);
+        }
+        BLANKET_TRY(const Json trace, app.jobs.trace(id));
+        return Json{{"trace", trace}};
+    }));
     server.route("DELETE", "/1.0/jobs", respond([&, hooks](const RestRequest& request) -> Result<Json> {
         if (is_dry_run(request)) return steps_json({"look at every VM of this site and put in order what broken actions left", "forget the jobs that have ended"});
         app.jobs.forget_ended();

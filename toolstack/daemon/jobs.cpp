@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
@@ -16,6 +17,23 @@ constexpr std::size_t kMaxLines = 2000;  // of one job's messages; older ones go
 constexpr std::size_t kMaxEnded = 500;   // jobs that are remembered
 constexpr std::size_t kMaxRunning = 64;
 constexpr auto kClaimPatience = std::chrono::seconds(10);
+constexpr std::string_view kTraceEnd = ".trace";  // of the name of its file
+
+Json progress_json(const std::string& phase, double percent, const std::optional<migrate::LiveProgress>& live) {
+    Json json{{"phase", phase}, {"percent", percent}};
+    if (!live) return json;
+    const auto put = [&](const char* key, const auto& value) {
+        if (value) json[key] = *value;
+    };
+    json["round"] = live->round;
+    put("pages_left", live->pages_left);
+    put("bytes_left", live->bytes_left);
+    put("bytes_per_s", live->bytes_per_s);
+    put("wire_bytes_per_s", live->wire_bytes_per_s);
+    put(live->round_only ? "round_left_ms" : "left_ms", live->left_ms);
+    put("forecast_ms", live->forecast_ms);
+    return json;
+}
 
 }  // namespace
 
@@ -36,6 +54,7 @@ void Job::phase(const std::string& name) {
     if (!steps_.empty() && steps_.back().end_ms < 0) steps_.back().end_ms = now_ms();
     steps_.push_back({name, now_ms(), -1});
     percent_ = 0;
+    live_.reset();
     bump();
 }
 
@@ -55,6 +74,24 @@ void Job::progress(double percent) {
     bump();
 }
 
+void Job::live(const migrate::LiveProgress& progress) {
+    const std::lock_guard lock(mutex_);
+    live_ = progress;
+    bump();
+}
+
+void Job::trace(const MoveTrace& trace) {
+    std::string text = blanket::to_json(trace).dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (text.size() > kMaxTraceBytes) return log::warning("job", "{}: a trace of {} bytes is not kept", id_, text.size());
+    const std::lock_guard lock(mutex_);
+    trace_ = std::move(text);
+}
+
+std::string Job::take_trace() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(trace_, {});
+}
+
 bool Job::ended() const {
     const std::lock_guard lock(mutex_);
     return state_ != "running";
@@ -64,6 +101,7 @@ void Job::finish(const Result<Json>& result) {
     const std::lock_guard lock(mutex_);
     if (!steps_.empty() && steps_.back().end_ms < 0) steps_.back().end_ms = now_ms();
     ended_ = rfc3339_now();
+    live_.reset();
     if (result) {
         state_ = "done";
         result_ = *result;
@@ -83,7 +121,7 @@ Json Job::to_json() const {
         phases.push_back({{"name", step.name}, {"start_ms", step.start_ms}, {"end_ms", step.end_ms < 0 ? Json(nullptr) : Json(step.end_ms)}});
     for (const auto& line : lines_) messages.push_back({{"ms", line.ms}, {"text", line.text}});
     return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"uses", uses_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
-            {"progress", {{"phase", steps_.empty() ? "" : steps_.back().name}, {"percent", percent_}}},
+            {"progress", progress_json(steps_.empty() ? "" : steps_.back().name, percent_, live_)},
             {"phases", phases}, {"messages", messages}, {"result", result_},
             {"error", error_ ? blanket::to_json(*error_)["error"] : Json(nullptr)}};
 }
@@ -111,7 +149,9 @@ JobTable::~JobTable() {
 
 void JobTable::load() {
     std::error_code code;
+    std::vector<std::string> traces;
     for (const auto& file : std::filesystem::directory_iterator(folder_, code)) {
+        if (file.path().extension() == kTraceEnd) traces.push_back(file.path().stem().string());
         if (file.path().extension() == ".new") (void)remove_file(file.path().string());  // write_file's, of a life that ended in it
         if (file.path().extension() != ".json") continue;
         const auto text = read_file(file.path().string(), 1u << 20);
@@ -129,6 +169,8 @@ void JobTable::load() {
         entry["progress"] = {{"phase", "recover"}, {"percent", 0}};
         interrupted_[id] = std::move(entry);
     }
+    for (const auto& id : traces)
+        if (!ended_.contains(id) && !interrupted_.contains(id)) (void)remove_file(trace_path(id));
 }
 
 std::vector<JobTable::Interrupted> JobTable::interrupted() {
@@ -155,10 +197,17 @@ void JobTable::resolve(const std::string& id, const Result<Json>& how) {
     resolved_.notify_all();
 }
 
+std::string JobTable::trace_path(const std::string& id) const { return std::format("{}/{}{}", folder_, id, kTraceEnd); }
+
+void JobTable::remove_files(const std::string& id) const {
+    (void)remove_file(std::format("{}/{}.json", folder_, id));
+    (void)remove_file(trace_path(id));
+}
+
 void JobTable::forget_ended() {
     const std::lock_guard lock(mutex_);
     reap();
-    for (const auto& [id, job] : ended_) (void)remove_file(std::format("{}/{}.json", folder_, id));
+    for (const auto& [id, job] : ended_) remove_files(id);
     ended_.clear();
 }
 
@@ -173,7 +222,7 @@ void JobTable::reap() {  // with the mutex held
         it = running_.erase(it);
     }
     while (ended_.size() > kMaxEnded) {
-        (void)remove_file(std::format("{}/{}.json", folder_, ended_.begin()->first));
+        remove_files(ended_.begin()->first);
         ended_.erase(ended_.begin());
     }
 }
@@ -193,8 +242,10 @@ Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std:
     auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject, uses);
     const std::string path = std::format("{}/{}.json", folder_, job->id());
     BLANKET_CHECK(write_file(path, job->to_json().dump(), 0600));
-    std::thread thread([job, path, work = std::move(work)] {
+    std::thread thread([job, path, trace_path = trace_path(job->id()), work = std::move(work)] {
         Result<Json> result = work(*job);
+        if (const std::string trace = job->take_trace(); !trace.empty())  // first: who sees that the job has ended finds it
+            if (const auto written = write_file(trace_path, trace, 0600); !written) log::error("job", "{}", written.error().what);
         job->finish(result);
         if (const auto written = write_file(path, job->to_json().dump(), 0600); !written) log::error("job", "{}", written.error().what);
     });
@@ -216,6 +267,18 @@ Result<Json> JobTable::show(const std::string& id, std::uint64_t after, std::chr
     if (!job) return fail_hint(Kind::kNotFound, std::format("there is no job '{}'", id.substr(0, 40)), "blanket job list");
     if (wait.count() > 0) job->wait(after, wait);
     return job->to_json();
+}
+
+Result<Json> JobTable::trace(const std::string& id) {
+    {
+        const std::lock_guard lock(mutex_);  // only ids that are known become part of a path
+        if (!ended_.contains(id) && !interrupted_.contains(id) && !running_.contains(id)) return fail_hint(Kind::kNotFound, std::format("there is no job '{}'", id.substr(0, 40)), "blanket job list");
+    }
+    const auto text = read_file(trace_path(id), kMaxTraceBytes);
+    if (!text && text.error().kind == Kind::kNotFound)
+        return fail_hint(Kind::kNotFound, std::format("job {} has left no trace: migrations do, when they end", id), "blanket job show " + id);
+    BLANKET_CHECK(text);
+    return parse_json(*text, kMaxTraceBytes);
 }
 
 Json JobTable::list() {

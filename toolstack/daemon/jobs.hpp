@@ -31,11 +31,14 @@ public:
     void note(const std::string& text) override;
     void progress(double percent) override;
     bool cancelled() const override { return cancelled_; }
+    void live(const migrate::LiveProgress& progress) override;
+    void trace(const MoveTrace& trace) override;
     void cancel() { cancelled_ = true; }
 
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] Json to_json() const;
     [[nodiscard]] bool ended() const;
+    [[nodiscard]] std::string take_trace();  // its text, once; empty: there is none
     // Until seq > after or the deadline; returns the seq.
     std::uint64_t wait(std::uint64_t after, std::chrono::milliseconds deadline) const;
     void finish(const Result<Json>& result);
@@ -60,6 +63,8 @@ private:
     std::uint64_t seq_ = 1;
     std::string state_ = "running", ended_;
     double percent_ = 0;
+    std::optional<migrate::LiveProgress> live_;
+    std::string trace_;
     std::vector<Step> steps_;
     std::vector<Line> lines_;
     Json result_;
@@ -76,6 +81,8 @@ public:
     // `uses` ("net/lan", or nothing): what must stay while it runs; told in its JSON, kept by who would take that away (nets.hpp).
     Result<std::shared_ptr<Job>> start(const std::string& verb, const std::string& subject, Work work, const std::string& uses = {});
     [[nodiscard]] Result<Json> show(const std::string& id, std::uint64_t after, std::chrono::milliseconds wait);
+    // What a migration left, written beside the job when it ended. kNotFound: no such job, or it left none.
+    [[nodiscard]] Result<Json> trace(const std::string& id);
     [[nodiscard]] Json list();
     Result<void> cancel(const std::string& id);
     struct Interrupted {
@@ -101,6 +108,8 @@ private:
     class Claim;
     void load();
     void reap();
+    [[nodiscard]] std::string trace_path(const std::string& id) const;
+    void remove_files(const std::string& id) const;
     [[nodiscard]] bool busy_now(const std::string& subject) const;  // with the mutex held
     const std::string folder_;
     std::mutex mutex_;

@@ -35,7 +35,8 @@ struct Reporter {
     bool stopping = false;
 
     void tell(const SaveProgress& progress) {
-        SaveLine line{.what = SaveLine::What::kProgress, .round = progress.round, .bytes = progress.bytes, .why = progress.why, .forecast_ms = progress.forecast_ms};
+        SaveLine line{.what = SaveLine::What::kProgress, .round = progress.round, .bytes = progress.bytes, .sending = progress.sending, .why = progress.why,
+                      .forecast_ms = progress.forecast_ms, .asked_ms = progress.asked_ms, .suspended_ms = progress.suspended_ms};
         for (; ended < progress.ended.size(); ++ended) {
             line.what = SaveLine::What::kRound;
             line.ended = progress.ended[ended];

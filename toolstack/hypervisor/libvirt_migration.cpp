@@ -45,12 +45,20 @@ struct SaveWatch {
         progress.round = line->round;
         progress.bytes = line->bytes;
         if (line->what == SaveLine::What::kRound) progress.ended.push_back(line->ended);
+        if (line->what == SaveLine::What::kProgress) {
+            progress.sending = line->sending;
+            progress.forecast_ms = line->forecast_ms;
+        }
         if (line->what == SaveLine::What::kStopping) {
             progress.stopping = true;
             progress.why = line->why;
             progress.forecast_ms = line->forecast_ms;
         }
-        if (line->what == SaveLine::What::kSuspended) progress.suspended = suspended = true;
+        if (line->what == SaveLine::What::kSuspended) {
+            progress.suspended = suspended = true;
+            progress.asked_ms = line->asked_ms;
+            progress.suspended_ms = line->suspended_ms;
+        }
         if (line->what == SaveLine::What::kDone) done = true;
         else tell();
         if (line->what == SaveLine::What::kStopping) (void)write_all(go, as_bytes("\n"));  // it has gone: its end comes as the end of its lines

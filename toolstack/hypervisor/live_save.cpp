@@ -4,7 +4,6 @@
 
 #include <array>
 #include <bit>
-#include <chrono>
 #include <cstring>
 
 extern "C" {
@@ -20,9 +19,7 @@ namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
 
-std::int64_t steady_ms() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+std::int64_t now_ms() { return system_time().boottime_ms(); }  // blanketd's clock too
 
 // libxenguest's callbacks; it takes no exceptions and knows only "failed", so the reason stays here.
 struct Save {
@@ -39,17 +36,16 @@ struct Save {
             return XGS_POLICY_ABORT;
         }
         if (stats.dirty_count < 0) {
-            policy.end(steady_ms());
+            policy.end(now_ms());
             sent_pages += policy.last_round().pages;
             return XGS_POLICY_CONTINUE_PRECOPY;
         }
-        const auto decision = policy.begin(steady_ms(), static_cast<std::uint64_t>(stats.dirty_count));
+        const auto decision = policy.begin(now_ms(), static_cast<std::uint64_t>(stats.dirty_count));
         if (stats.iteration > 0) progress.ended.push_back(policy.last_round());
         progress.round = stats.iteration;
-        if (decision != PrecopyPolicy::Step::kContinue) {
-            progress.why = policy.why();
-            progress.forecast_ms = policy.forecast_ms();
-        }
+        progress.sending = static_cast<std::uint64_t>(stats.dirty_count);
+        progress.forecast_ms = policy.forecast_ms();
+        if (decision != PrecopyPolicy::Step::kContinue) progress.why = policy.why();
         hooks.tell(progress);
         if (decision == PrecopyPolicy::Step::kGiveUp) {
             outcome = fail_hint(Kind::kPrecondition, "the VM cannot stand still as shortly as asked: " + policy.why(), "allow more (--max-downtime), or lessen what the VM writes");
@@ -58,13 +54,15 @@ struct Save {
         return decision == PrecopyPolicy::Step::kLastRound ? XGS_POLICY_STOP_AND_COPY : XGS_POLICY_CONTINUE_PRECOPY;
     }
     int suspend() {
-        policy.end(steady_ms());
+        policy.end(now_ms());
         sent_pages += policy.last_round().pages;
         progress.ended.push_back(policy.last_round());
         progress.stopping = true;
         hooks.tell(progress);
+        progress.asked_ms = now_ms();
         outcome = domain.suspend(hooks.given_up);
         if (!outcome) return 0;
+        progress.suspended_ms = now_ms();
         progress.suspended = true;
         hooks.tell(progress);
         return 1;

@@ -21,7 +21,7 @@ constexpr std::uint64_t kSample = 64;        // pages from which a round says so
 
 void PrecopyPolicy::end(std::int64_t now_ms) {
     const std::int64_t took = std::max<std::int64_t>(now_ms - round_begin_ms_, 1);
-    last_ = {.round = round_, .pages = sending_, .ms = took, .dirty = 0};
+    last_ = {.round = round_, .pages = sending_, .ms = took, .dirty = 0, .begin_ms = round_begin_ms_};
     const double rate = static_cast<double>(sending_) / static_cast<double>(took);
     if (sending_ >= kSample || pages_per_ms_ == 0) pages_per_ms_ = std::max(rate, 1e-6);
     ++round_;

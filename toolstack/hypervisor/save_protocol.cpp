@@ -13,12 +13,15 @@ namespace blanket {
 std::string format_line(const SaveLine& line) {
     Json json;
     switch (line.what) {
-    case SaveLine::What::kProgress: json = {{"round", line.round}, {"bytes", line.bytes}}; break;
+    case SaveLine::What::kProgress: json = {{"round", line.round}, {"bytes", line.bytes}, {"sending", line.sending}, {"forecast_ms", line.forecast_ms}}; break;
     case SaveLine::What::kRound:
-        json = {{"ended", {{"round", line.ended.round}, {"pages", line.ended.pages}, {"ms", line.ended.ms}, {"dirty", line.ended.dirty}}}, {"round", line.round}, {"bytes", line.bytes}};
+        json = {{"ended", {{"round", line.ended.round}, {"pages", line.ended.pages}, {"ms", line.ended.ms}, {"dirty", line.ended.dirty}, {"begin_ms", line.ended.begin_ms}}},
+                {"round", line.round}, {"bytes", line.bytes}};
         break;
     case SaveLine::What::kStopping: json = {{"stopping", true}, {"round", line.round}, {"bytes", line.bytes}, {"why", line.why}, {"forecast_ms", line.forecast_ms}}; break;
-    case SaveLine::What::kSuspended: json = {{"suspended", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
+    case SaveLine::What::kSuspended:
+        json = {{"suspended", true}, {"round", line.round}, {"bytes", line.bytes}, {"asked_ms", line.asked_ms}, {"suspended_ms", line.suspended_ms}};
+        break;
     case SaveLine::What::kDone: json = {{"done", true}, {"round", line.round}, {"bytes", line.bytes}}; break;
     case SaveLine::What::kError: json = {{"error", line.error}, {"hint", line.hint}, {"cancelled", line.cancelled}}; break;
     }
@@ -28,6 +31,7 @@ std::string format_line(const SaveLine& line) {
 Result<SaveLine> parse_line(std::string_view text) {
     BLANKET_TRY(const Json json, parse_json(text, 64 * 1024));
     if (!json.is_object()) return fail(Kind::kInvalid, "a line of blanket-save is not an object");
+    const auto ms = [](const Json& from, std::string_view key) { return static_cast<std::int64_t>(json_number_or(from, key, 0)); };
     SaveLine line;
     line.round = static_cast<std::uint32_t>(json_number_or(json, "round", 0));
     line.bytes = json_number_or(json, "bytes", 0);
@@ -40,16 +44,21 @@ Result<SaveLine> parse_line(std::string_view text) {
         line.what = SaveLine::What::kDone;
     } else if (json_bool_or(json, "suspended", false)) {
         line.what = SaveLine::What::kSuspended;
+        line.asked_ms = ms(json, "asked_ms");
+        line.suspended_ms = ms(json, "suspended_ms");
     } else if (json_bool_or(json, "stopping", false)) {
         line.what = SaveLine::What::kStopping;
         line.why = json_string_or(json, "why", "");
-        line.forecast_ms = static_cast<std::int64_t>(json_number_or(json, "forecast_ms", 0));
+        line.forecast_ms = ms(json, "forecast_ms");
     } else if (const Json ended = json.value("ended", Json()); ended.is_object()) {
         line.what = SaveLine::What::kRound;
-        line.ended = {.round = json_number_or(ended, "round", 0), .pages = json_number_or(ended, "pages", 0), .ms = static_cast<std::int64_t>(json_number_or(ended, "ms", 0)),
-                      .dirty = json_number_or(ended, "dirty", 0)};
+        line.ended = {.round = json_number_or(ended, "round", 0), .pages = json_number_or(ended, "pages", 0), .ms = ms(ended, "ms"), .dirty = json_number_or(ended, "dirty", 0),
+                      .begin_ms = ms(ended, "begin_ms")};
     } else if (!json.contains("round")) {
         return fail(Kind::kInvalid, "a line of blanket-save has none of its fields");
+    } else {
+        line.sending = json_number_or(json, "sending", 0);
+        line.forecast_ms = ms(json, "forecast_ms");
     }
     return line;
 }

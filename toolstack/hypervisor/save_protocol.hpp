@@ -4,11 +4,11 @@
 //
 //   blanketd                    blanket-save DOMID FD LIMITS          libxenguest
 //      | spawn, fd passed on -------->| xc_domain_save(LIVE) --------------->|
-//      |<- {"round":0,"bytes":...} ---|<------ pages sent, and the policy ---|
+//      |<- {"round":0,"bytes":...} ---|<------ pages sent, and the policy ---|     with "sending", the round's pages, and "forecast_ms"
 //      |<- {"ended":{...}} -----------|
 //      |<- {"stopping":true,...} -----|<------ suspend callback -------------|
 //      | a byte -------------------->|   asks the guest now; without a byte after a second, or at the end of its input
-//      |<- {"suspended":true} --------|
+//      |<- {"suspended":true,...} ----|      with the times, in ms of CLOCK_BOOTTIME
 //      |<- {"done":true}, exit 0 -----|          or {"error":"..."}, exit 1: the guest runs on
 //      | SIGTERM -------------------->|  give up: {"error":..., "cancelled":true}, the guest runs on
 //
@@ -29,9 +29,11 @@ struct SaveLine {
     enum class What { kProgress, kRound, kStopping, kSuspended, kDone, kError } what = What::kProgress;
     std::uint32_t round = 0;
     std::uint64_t bytes = 0;        // of page data sent so far, all rounds
+    std::uint64_t sending = 0;      // kProgress: pages of this round
     SaveRound ended = {};           // kRound
     std::string why = {};           // kStopping: what ended the copying
-    std::int64_t forecast_ms = 0;   // kStopping: the guest's stop, as foreseen
+    std::int64_t forecast_ms = 0;   // kProgress, kStopping: the guest's stop, as foreseen
+    std::int64_t asked_ms = 0, suspended_ms = 0;  // kSuspended
     std::string error = {}, hint = {};  // kError; a hint: the user's limits ended it
     bool cancelled = false;
 };

@@ -3,13 +3,26 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "toolstack/core/move_trace.hpp"
 #include "toolstack/core/ports.hpp"
 #include "toolstack/stream/page_counts.hpp"
 
 namespace blanket::migrate {
+
+// How the present phase's copying goes. What is not known yet is absent.
+struct LiveProgress {
+    std::uint64_t round = 0;
+    std::optional<std::uint64_t> pages_left, bytes_left;         // of this round, before coding
+    std::optional<std::uint64_t> bytes_per_s, wire_bytes_per_s;  // over the last seconds: before coding, and as sent
+    std::optional<std::int64_t> left_ms;                         // until the copying ends,
+    bool round_only = false;                                     // or, where that cannot be told, until this round does
+    std::optional<std::int64_t> forecast_ms;                     // the guest's stop, were this round the last
+    bool operator==(const LiveProgress&) const = default;
+};
 
 class Observer {
 public:
@@ -18,6 +31,8 @@ public:
     virtual void note(const std::string& text) = 0;    // one line for people
     virtual void progress(double percent) = 0;         // within the phase
     virtual bool cancelled() const = 0;                // from any thread
+    virtual void live(const LiveProgress&) {}          // a few times a second at most
+    virtual void trace(const MoveTrace&) {}            // once, at the end, however it ended
 };
 
 struct Stats {

@@ -9,9 +9,9 @@
 namespace blanket::migrate {
 namespace {
 
-constexpr std::array<std::string_view, 20> kNames{
+constexpr std::array<std::string_view, 21> kNames{
     "?", "hello", "prepare", "ready", "begin", "image", "image-end", "block", "round-end", "ack", "mirror",
-    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image"};
+    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image", "trace"};
 
 template <typename T>
 void put(std::vector<std::byte>& out, T value) {

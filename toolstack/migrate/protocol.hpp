@@ -20,6 +20,7 @@
 //   kDrained                            ---------->    CAS: owner = target, epoch + 1     <- the commit
 //                                       <----------    kCommitted {epoch}
 //                                       <----------    kResumed                            or kError any time before the commit
+//                                       <----------    kTrace {phases, times}: what this took here (move_times.hpp); nothing depends on it
 //   Version rule: both ends must speak the same kProtocolVersion; another one is refused in kHello, before anything changes.
 #pragma once
 
@@ -41,6 +42,7 @@ enum class Type : std::uint32_t {
     kHello = 1, kPrepare, kReady, kBegin, kImage, kImageEnd, kBlock, kRoundEnd, kAck, kMirror,
     kMemoryBegin, kMemory, kMemoryEnd, kDrained, kCommitted, kResumed, kError, kAbort,
     kFetchImage,  // instead of kHello: "send me this image" (image_transfer.hpp)
+    kTrace,
 };
 std::string_view to_string(Type type);
 

@@ -16,10 +16,11 @@ namespace {
 constexpr auto kAnswer = std::chrono::seconds(60);   // a control answer under the slowest host
 constexpr auto kQuiet = std::chrono::seconds(3);  // after the guest runs there: a client of it may be a guest here, and tidying up takes processor time
 constexpr auto kCommit = std::chrono::seconds(180);  // restore's tail, a CAS, devices
+constexpr auto kReport = std::chrono::seconds(10);   // the target's own times; nothing depends on them
 
 }  // namespace
 
-Source::Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer) : ports_(ports), link_(link), plan_(std::move(plan)), observer_(observer), choice_(plan_.features.compression), pacer_(ports_.clock, plan_.bandwidth) {}
+Source::Source(SitePorts ports, PeerLink& link, SourcePlan plan, Observer& observer) : ports_(ports), link_(link), plan_(std::move(plan)), told_(observer), observer_(observer, ports.clock), choice_(plan_.features.compression), pacer_(ports_.clock, plan_.bandwidth) {}
 Source::~Source() = default;
 
 Result<void> Source::check_cancelled() const {
@@ -39,6 +40,29 @@ Error Source::reason_of(Error error) {
 }
 
 Result<Stats> Source::run() {
+    auto done = carry_out();
+    told_.trace(trace_of(done.has_value()));
+    return done;
+}
+
+MoveTrace Source::trace_of(bool moved) {
+    MoveTrace trace;
+    if (encoder_) {
+        const MoveRecorder::Coded coded{stats_.memory_bytes, stats_.memory_wire_bytes, encoder_->counts(), encoder_->passes()};
+        trace = observer_.finish(&coded);
+    } else {
+        trace = observer_.finish(nullptr);
+    }
+    trace.vm = plan_.vm.value.name;
+    trace.from = plan_.here.name;
+    trace.to = plan_.target.name;
+    trace.moved = moved;
+    trace.memory_mib = plan_.vm.value.memory_mib;
+    if (observer_.times.hello_heard) trace.rtt_ms = stats_.rtt_ms;
+    return trace;
+}
+
+Result<Stats> Source::carry_out() {
     const auto steps = [&]() -> Result<void> {
         observer_.phase("prepare");
         BLANKET_CHECK(greet());
@@ -78,15 +102,18 @@ Result<Stats> Source::run() {
         log::error("migrate", "VM {} runs at {}, but parts are left here: {}", plan_.vm.value.name, plan_.target.name, cleaned.error().what);
         observer_.note("left behind here, removed at the next reconciliation: " + cleaned.error().what);
     }
+    hear_target();
     return stats_;
 }
 
 Result<void> Source::greet() {
     const auto before = ports_.clock.boottime_ms();
     const auto now = ports_.clock.unix_ms();
+    observer_.times.hello_said = observer_.now();
     BLANKET_CHECK(send_json(link_, Type::kHello, {{"version", kProtocolVersion}, {"job", plan_.job}, {"time_ms", now}}));
     BLANKET_TRY(const Json hello, expect(link_, Type::kHello, kAnswer));
     stats_.rtt_ms = ports_.clock.boottime_ms() - before;
+    observer_.times.hello_heard = observer_.now();
     if (json_number_or(hello, "version", 0) != kProtocolVersion)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, this site {}", plan_.target.name,
                                                           json_number_or(hello, "version", 0), kProtocolVersion),
@@ -147,6 +174,7 @@ Result<void> Source::hand_over() {
     for (auto& move : moves_) BLANKET_CHECK(move->drain());
     BLANKET_CHECK(send_json(link_, Type::kDrained, Json::object()));
     observer_.phase("commit");
+    observer_.times.drained = observer_.now();
     // Nothing to do here until the target answers. The copy is suspended; should it ever wake up unasked, nobody is to hear it.
     redirected_ = true;
     if (auto redirected = ports_.overlay.redirect(plan_.vm.value, plan_.target); !redirected)
@@ -159,10 +187,12 @@ Result<void> Source::await_commit() {
     committed_ = true;
     stats_.epoch = json_number_or(committed, "epoch", 0);
     observer_.phase("resume");
+    observer_.times.committed_heard = observer_.now();
     stats_.commit_ms = static_cast<std::int64_t>(json_number_or(committed, "record_ms", 0));
     observer_.note(std::format("committed: '{}' owns the VM, epoch {}; the compare-and-swap took {} ms", plan_.target.name, stats_.epoch, stats_.commit_ms));
     if (auto resumed = expect(link_, Type::kResumed, kCommit); resumed) {
         resumed_at_ = ports_.clock.boottime_ms();
+        observer_.times.resumed_heard = observer_.since_begin(resumed_at_);
         stats_.open_ms = static_cast<std::int64_t>(json_number_or(*resumed, "disk_ms", 0));
         stats_.resume_ms = static_cast<std::int64_t>(json_number_or(*resumed, "resume_ms", 0));
         stats_.downtime_ms = resumed_at_ - suspended_at_ - stats_.rtt_ms / 2;
@@ -170,6 +200,15 @@ Result<void> Source::await_commit() {
         observer_.note("the target has not said yet that the VM runs: " + resumed.error().what);
     }
     return {};
+}
+
+// What the move took at the other end: sent once the guest's network is connected, so it is usually here by now.
+void Source::hear_target() {
+    if (resumed_at_ == 0) return;
+    const auto body = expect(link_, Type::kTrace, kReport);
+    auto report = body ? parse_target_report(*body) : Result<TargetReport>(std::unexpected(body.error()));
+    if (report) observer_.target = std::move(*report);
+    else log::info("migrate", "VM {}: what the move took at {} is not known: {}", plan_.vm.value.name, plan_.target.name, report.error().what);
 }
 
 Result<void> Source::clean_up() {
@@ -201,6 +240,7 @@ void Source::roll_back() {
         const auto resumed = ports_.ends.resume_source(plan_.vm.value.uuid);
         report("resuming the VM here", resumed);
         if (resumed) observer_.note(std::format("the guest runs again {} ms after the decision", ports_.clock.boottime_ms() - begin));
+        if (resumed) observer_.times.resumed_here = observer_.now();
     }
     for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
     moves_.clear();

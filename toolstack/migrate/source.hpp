@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
-#include "toolstack/migrate/observer.hpp"
+#include "toolstack/migrate/move_recorder.hpp"
 #include "toolstack/migrate/pacer.hpp"
 #include "toolstack/migrate/protocol.hpp"
 #include "toolstack/stream/encoder.hpp"
@@ -35,6 +35,8 @@ public:
     Result<Stats> run();
 
 private:
+    Result<Stats> carry_out();
+    MoveTrace trace_of(bool moved);
     // The steps, in order (ARCHITECTURE.md, "The life of a migration").
     Result<void> greet();
     Result<void> prepare();
@@ -51,6 +53,7 @@ private:
     Result<void> await_commit();
     // After the commit, and before it.
     Result<void> clean_up();
+    void hear_target();
     void roll_back();
     Result<void> check_cancelled() const;
     Error reason_of(Error error);  // what the target said before it closed, where it said something
@@ -58,7 +61,8 @@ private:
     SitePorts ports_;
     PeerLink& link_;
     SourcePlan plan_;
-    Observer& observer_;
+    Observer& told_;
+    MoveRecorder observer_;
     Stats stats_;
     std::vector<std::string> missing_images_, referable_;  // base images that the target lacked; that it can be referred to
     std::vector<stream::ImageIndex> indexes_;  // of the VM's base images
@@ -70,7 +74,7 @@ private:
     bool marked_ = false;      // the record says kMigrating by our hand
     bool suspended_ = false;  // the guest does not run
     Pacer pacer_;
-    std::atomic<std::uint64_t> memory_bytes_ = 0;  // counted where the save's bytes come, read where its progress comes
+    std::atomic<std::uint64_t> memory_bytes_ = 0, memory_wire_ = 0;  // counted where the save's bytes come, read where its progress comes
     bool redirected_ = false;  // late frames go to the target
     bool committed_ = false;
 };

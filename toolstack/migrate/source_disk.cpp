@@ -24,6 +24,7 @@ std::uint64_t data_bytes(const std::vector<Extent>& extents) {
 Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents) {
     const std::uint64_t total = data_bytes(extents);
     std::uint64_t sent = 0;
+    observer_.begin_disk_round(plan_.vm.value.volumes[index].target, link_.bytes_sent());
     std::vector<std::byte> plain;
     for (const auto& extent : extents) {
         BLANKET_CHECK(check_cancelled());
@@ -43,7 +44,7 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
             pacer_.pace(link_.bytes_sent());
             sent += part.length;
             stats_.disk_bytes += part.length;
-            observer_.progress(100.0 * static_cast<double>(sent) / static_cast<double>(total));
+            observer_.disk(sent, total, link_.bytes_sent());
         }
     }
     return {};
@@ -52,6 +53,7 @@ Result<void> Source::ship(std::uint32_t index, DiskMove& move, const std::vector
 Result<void> Source::end_round(std::uint32_t index) {
     BLANKET_CHECK(send_json(link_, Type::kRoundEnd, {{"volume", index}}));
     BLANKET_CHECK(expect(link_, Type::kAck, kRoundAnswer));
+    observer_.end_disk_round(link_.bytes_sent());
     return {};
 }
 
@@ -88,8 +90,9 @@ Result<void> Source::move_disks() {
         ++stats_.disk_rounds;
         const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
         BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
-        observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target,
-                                   format_bytes(data_bytes(rest)), ports_.clock.boottime_ms() - before));
+        const auto held = ports_.clock.boottime_ms() - before;
+        observer_.held_for(held);
+        observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target, format_bytes(data_bytes(rest)), held));
     }
     stats_.disk_wire_bytes = link_.bytes_sent() - wire_before;
     return {};

@@ -18,7 +18,8 @@ Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest&
         const std::int64_t coded = ports_.clock.boottime_ms();
         if (!batch.empty()) BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), batch));
         memory_bytes_ = digest.bytes();
-        pacer_.pace(link_.bytes_sent());
+        memory_wire_ = link_.bytes_sent();
+        pacer_.pace(memory_wire_);
         // Where most pages were told and not sent, the time says nothing of compression.
         if (encoder_->body() >= piece.size() / 4)
             choice_.took({.bytes = encoder_->body(), .wire = batch.size(), .coding_ms = coded - before, .sending_ms = ports_.clock.boottime_ms() - coded});
@@ -57,6 +58,7 @@ Result<void> Source::move_memory() {
             stats_.forecast_ms = progress.forecast_ms;
             suspended_at_ = ports_.clock.boottime_ms();
             suspended_ = true;
+            observer_.stopped(progress);
             observer_.phase("suspend");
         } else if (progress.stopping && !redirected_) {
             // Before the guest is asked: what it has got it can still answer. An answer that it gives when it wakes up, before its network card
@@ -66,6 +68,7 @@ Result<void> Source::move_memory() {
                 log::warning("migrate", "VM {}: frames to it are lost while it moves: {}", plan_.vm.value.name, diverted.error().what);
         } else if (!progress.suspended) {
             observer_.progress(100.0 * static_cast<double>(memory_bytes_) / static_cast<double>(plan_.vm.value.memory_mib << 20));
+            observer_.memory(progress, memory_wire_);
         }
         return suspended_ || !observer_.cancelled();
     };
@@ -77,7 +80,9 @@ Result<void> Source::move_memory() {
     if (!saved) return std::unexpected(Error(saved.error()).context("sending memory"));
     BLANKET_TRY(const auto rest, encoder_->finish());
     if (!rest.empty()) BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), rest));
-    stats_.last_pages_ms = ports_.clock.boottime_ms() - suspended_at_;
+    const std::int64_t handed_over = ports_.clock.boottime_ms();
+    stats_.last_pages_ms = handed_over - suspended_at_;
+    observer_.times.last_pages = observer_.times.end_said = observer_.since_begin(handed_over);
     return send_json(link_, Type::kMemoryEnd, {{"bytes", digest.bytes()}, {"digest", digest.value()}});
 }
 

@@ -32,16 +32,21 @@ private:
 }  // namespace
 
 Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming)
-    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)) {}
+    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)), log_(ports.clock) {}
 Target::~Target() = default;
 
 Result<void> Target::serve() {
     const auto steps = [&]() -> Result<void> {
+        log_.begin("prepare");
         BLANKET_CHECK(greet());
         BLANKET_CHECK(prepare());
         BLANKET_CHECK(begin());
+        log_.begin("disk");
         BLANKET_CHECK(receive_disks());
+        log_.begin("memory");
         BLANKET_CHECK(receive_memory());
+        times_.complete = log_.now();
+        log_.begin("commit");
         return commit();
     };
     auto done = steps();
@@ -64,6 +69,7 @@ Result<Message> Target::next(std::chrono::milliseconds deadline) {
 
 Result<void> Target::greet() {
     BLANKET_TRY(const Json hello, expect(link_, Type::kHello, kControl));
+    times_.hello_heard = log_.now();
     if (const auto version = json_number_or(hello, "version", 0); version != kProtocolVersion)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", link_.peer(), version, here_, kProtocolVersion),
                          "bring both sites to the same version of blanketd");
@@ -72,6 +78,7 @@ Result<void> Target::greet() {
     if (skew > kMaxClockSkewMs || skew < -kMaxClockSkewMs)
         return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", link_.peer(), here_, skew / 1000),
                          "let both synchronise: timedatectl status");
+    times_.hello_said = log_.now();
     return send_json(link_, Type::kHello, {{"version", kProtocolVersion}, {"time_ms", ports_.clock.unix_ms()}});
 }
 
@@ -153,6 +160,8 @@ Result<void> Target::commit() {
     const VmRecord won = std::move(*committed);
     committed_ = true;
     const auto record_ms = watch.lap_ms();
+    times_.committed = log_.now();
+    log_.begin("resume");
     (void)send_json(link_, Type::kCommitted, {{"epoch", won.epoch}, {"record_ms", std::max<std::int64_t>(0, record_ms)}});  // a source that does not hear it reads the record
     Result<void> first{};
     const auto keep_first = [&](Result<void> result) {
@@ -162,10 +171,15 @@ Result<void> Target::commit() {
     const auto disk_ms = watch.lap_ms();
     keep_first(ports_.ends.resume_target(won.uuid));
     const auto resume_ms = watch.lap_ms();
+    times_.resumed = log_.now();
+    times_.disk_opened = *times_.resumed - std::max<std::int64_t>(0, resume_ms);
     log::info("migrate", "VM {}: committed in {} ms, disk opened in {} ms, resumed in {} ms", won.name, record_ms, disk_ms, resume_ms);
     if (first) first = send_json(link_, Type::kResumed, {{"disk_ms", std::max<std::int64_t>(0, disk_ms)}, {"resume_ms", std::max<std::int64_t>(0, resume_ms)}});
     if (auto connected = ports_.overlay.release_frames(won); !connected)
         log::error("migrate", "VM {}: {}", won.name, connected.error().what);  // apply() repairs it; the guest runs
+    else times_.connected = log_.now();
+    log_.end();
+    if (first) (void)send_json(link_, Type::kTrace, to_json(TargetReport{log_.phases(), times_}));
     // The rest is repeated by recovery when it fails, or when we die here: until then the record says kSettling.
     for (auto& move : moves_) keep_first(move->finish(true, won.epoch));
     if (first) first = mark_settled(ports_.registry, won);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/migrate/move_times.hpp"
 #include "toolstack/migrate/protocol.hpp"
 #include "toolstack/stream/decoder.hpp"
 
@@ -57,6 +58,8 @@ private:
     std::size_t piece_at_ = 0;
     std::optional<Json> memory_end_;
     std::chrono::milliseconds silence_{0};
+    PhaseLog log_;
+    TargetTimes times_;
     bool restored_ = false, committed_ = false, undecided_ = false;
 };
 

@@ -82,6 +82,7 @@ Result<void> Target::take_memory(std::chrono::milliseconds deadline) {
     if (type == Type::kMemory) return decoder_->take(std::move(message.payload));
     if (type != Type::kMemoryEnd) return fail(Kind::kInvalid, "'{}' within the memory stream", to_string(type));
     BLANKET_TRY(memory_end_, payload_json(message));
+    times_.end_heard = log_.now();
     return {};
 }
 
@@ -110,6 +111,7 @@ Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
 Result<void> Target::receive_memory() {
     const auto restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, [this](std::span<std::byte> out) { return pull_memory(out); });
     restored_ = restored.has_value();
+    times_.restored = log_.now();
     if (!restored) return std::unexpected(Error(restored.error()).context("restoring the VM"));
     ports_.overlay.arm(vm_.value);
     std::vector<std::byte> rest(kRest);  // the hypervisor stops at its own end mark

@@ -14,6 +14,12 @@ constexpr std::size_t kLeastCoded = 64;       // less is not worth a zstd block
 constexpr std::size_t kTelling = 16 * 1024;   // a batch of this length says whether compression helps
 constexpr unsigned kMostPoor = 3;             // then up to 8 batches go without
 
+constexpr std::array<std::pair<Token, ClassCount PageCounts::*>, 5> kClasses{{{Token::kZero, &PageCounts::zero},
+                                                                              {Token::kSame, &PageCounts::same},
+                                                                              {Token::kDelta, &PageCounts::delta},
+                                                                              {Token::kReference, &PageCounts::reference},
+                                                                              {Token::kRaw, &PageCounts::raw}}};
+
 void put_u32(std::byte* out, std::size_t value) {
     const auto number = static_cast<std::uint32_t>(value);
     std::memcpy(out, &number, sizeof number);
@@ -58,7 +64,7 @@ void Encoder::end_run() {
         put_number(tokens_, fold(run_block_ - next_block_));
         next_block_ = run_block_ + run_;
     }
-    spent_[static_cast<std::size_t>(run_kind_)] += tokens_.size() - before;
+    parts_.back().spent[static_cast<std::size_t>(run_kind_)] += tokens_.size() - before;
     run_ = 0;
 }
 
@@ -76,8 +82,24 @@ void Encoder::bytes(std::span<const std::byte> data) {
     append(data);
 }
 
+// Within one walk frames only go up.
+void Encoder::begin_pass(std::span<const std::byte> entries) {
+    if (passes_.back().entries > 0 && frame_of(load<std::uint64_t>(entries.data())) <= last_frame_ && passes_.size() < kMaxPasses) {
+        passes_.emplace_back();
+        parts_.push_back({.begin = tokens_.size() + body_.size() - kHead, .plain = plain_, .spent = {}});
+    }
+    last_frame_ = frame_of(load<std::uint64_t>(entries.last(8).data()));
+    passes_.back().entries += entries.size() / 8;
+}
+
+void Encoder::count(ClassCount PageCounts::* which) {
+    ++(counts_.*which).pages;
+    ++(passes_.back().pages.*which).pages;
+}
+
 void Encoder::entries(std::span<const std::byte> data) {
     end_run();
+    begin_pass(data);
     plain_ += data.size();
     const std::size_t count = data.size() / 8;
     scratch_.clear();
@@ -102,14 +124,14 @@ void Encoder::entries(std::span<const std::byte> data) {
 void Encoder::page(std::uint64_t frame, PageBytes data) {
     plain_ += kPage;
     if (is_zero(data)) {
-        ++counts_.zero.pages;
+        count(&PageCounts::zero);
         add_pages(Token::kZero, 1);
         cache_.sent_known(frame);
         return;
     }
     const std::byte* const held = cache_.held(frame);
     if (held != nullptr && std::memcmp(held, data.data(), kPage) == 0) {
-        ++counts_.same.pages;
+        count(&PageCounts::same);
         add_pages(Token::kSame, 1);
         cache_.sent_same(frame);
         return;
@@ -119,25 +141,25 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
         const std::size_t residue_before = body_.size();
         if (const std::size_t runs = make_delta(held, data, scratch_, body_); runs > 0) {
             end_run();
-            ++counts_.delta.pages;
+            count(&PageCounts::delta);
             const std::size_t tokens_before = tokens_.size();
             put_token(Token::kDelta, runs);
             tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
-            spent_[static_cast<std::size_t>(Token::kDelta)] += tokens_.size() - tokens_before + body_.size() - residue_before;
+            parts_.back().spent[static_cast<std::size_t>(Token::kDelta)] += tokens_.size() - tokens_before + body_.size() - residue_before;
             cache_.sent(frame, data);
             return;
         }
     }
     // In the first round only: what the guest writes later is seldom a block of the image, and the target's disk has done its part long before the guest stops.
     if (cache_.in_first_round(frame) && refer(data)) {
-        ++counts_.reference.pages;
+        count(&PageCounts::reference);
         cache_.sent_known(frame);
         return;
     }
-    ++counts_.raw.pages;
+    count(&PageCounts::raw);
     add_pages(Token::kRaw, 1);
     append(data);
-    spent_[static_cast<std::size_t>(Token::kRaw)] += kPage;
+    parts_.back().spent[static_cast<std::size_t>(Token::kRaw)] += kPage;
     cache_.sent(frame, data);
 }
 
@@ -161,7 +183,7 @@ void Encoder::begin_batch() {
     tokens_.clear();
     body_.resize(kHead);
     plain_ = 0;
-    spent_ = {};
+    parts_.assign(1, {});
 }
 
 Result<std::span<const std::byte>> Encoder::end_batch() {
@@ -188,9 +210,18 @@ Result<std::span<const std::byte>> Encoder::end_batch() {
     put_u32(batch + 4, tokens_.size());
     put_u32(batch + 8, residue);
     batch[12] = static_cast<std::byte>(coding);
-    for (const auto& [kind, count] : {std::pair(Token::kZero, &counts_.zero), std::pair(Token::kSame, &counts_.same), std::pair(Token::kDelta, &counts_.delta),
-                                      std::pair(Token::kReference, &counts_.reference), std::pair(Token::kRaw, &counts_.raw)})
-        count->wire_bytes += spent_[static_cast<std::size_t>(kind)] * length / total;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        const Part& part = parts_[i];
+        const Part end = i + 1 < parts_.size() ? parts_[i + 1] : Part{.begin = total, .plain = plain_, .spent = {}};
+        PassCount& pass = passes_[passes_.size() - parts_.size() + i];
+        pass.bytes += end.plain - part.plain;
+        pass.wire_bytes += end.begin * length / total - part.begin * length / total;
+        for (const auto& [kind, which] : kClasses) {
+            const std::uint64_t share = part.spent[static_cast<std::size_t>(kind)] * length / total;
+            (counts_.*which).wire_bytes += share;
+            (pass.pages.*which).wire_bytes += share;
+        }
+    }
     return std::span<const std::byte>(batch, length);
 }
 

@@ -24,6 +24,7 @@ public:
     void compress(bool wanted) { compress_ = wanted; }  // from the next batch on
     [[nodiscard]] std::size_t body() const { return plain_ == 0 ? 0 : body_.size() - kHead; }  // of the last batch: its bytes before compression
     [[nodiscard]] const PageCounts& counts() const { return counts_; }
+    [[nodiscard]] const std::vector<PassCount>& passes() const { return passes_; }
     [[nodiscard]] const PageCache& cache() const { return cache_; }
 
 private:
@@ -31,6 +32,8 @@ private:
     void bytes(std::span<const std::byte> data) override;
     void entries(std::span<const std::byte> data) override;
     void page(std::uint64_t frame, PageBytes data) override;
+    void begin_pass(std::span<const std::byte> entries);
+    void count(ClassCount PageCounts::* which);
     void add_pages(Token kind, std::uint64_t count);
     bool refer(PageBytes data);
     void end_run();
@@ -44,11 +47,17 @@ private:
     std::vector<ImageIndex> images_;
     Compressor compressor_;
     PageCounts counts_;
+    std::vector<PassCount> passes_ = std::vector<PassCount>(1);
+    std::uint64_t last_frame_ = 0;  // announced
     // The batch.
+    struct Part {  // of one pass
+        std::size_t begin = 0, plain = 0;     // in the tokens and the residue; in the plain bytes
+        std::array<std::size_t, 8> spent{};   // bytes of tokens and residue, by kind
+    };
+    std::vector<Part> parts_;  // in order, the last one of the present pass
     std::vector<std::byte> tokens_, scratch_;
     std::vector<std::byte> body_;  // room for the head, and the residue
     std::size_t plain_ = 0;
-    std::array<std::size_t, 8> spent_{};  // bytes of tokens and residue, by kind
     std::unique_ptr<std::byte[]> wire_;  // the batch, where it is compressed
     // The run of tokens that is still open.
     Token run_kind_ = Token::kBytes;

@@ -2,6 +2,7 @@
 // What became of the pages of a move: how many of each class, and what they cost.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace blanket::stream {
@@ -14,5 +15,15 @@ struct ClassCount {
 struct PageCounts {
     ClassCount zero, same, delta, reference, raw;
 };
+
+// One walk of the save over the frames, upwards: a pre-copy round, or what was left when the guest stood still. A round whose frames all lie above those of the
+// one before belongs to that one's walk.
+struct PassCount {
+    std::uint64_t entries = 0;                // frames announced; some types carry no page
+    std::uint64_t bytes = 0, wire_bytes = 0;  // all that came during it, before and after coding
+    PageCounts pages;
+};
+
+inline constexpr std::size_t kMaxPasses = 64;  // what comes after that counts into the last one
 
 }  // namespace blanket::stream

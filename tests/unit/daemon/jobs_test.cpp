@@ -95,6 +95,49 @@ TEST(Jobs, OneThatARestartInterruptedWaitsUntilItIsKnownWhatBecameOfIt) {
     EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST(Jobs, AMigrationsTraceIsKeptWithItsJob) {
+    const Folder folder;
+    std::string id, other;
+    MoveTrace trace{.vm = "b", .from = "east", .to = "west", .begun = "2026-01-02T03:04:05Z", .moved = true, .ms = 7};
+    {
+        JobTable table(folder.path);
+        std::atomic<bool> go = false;
+        const auto job = table.start("migrate", "vm/b", [&](Job& self) -> Result<Json> {
+            self.phase("memory");
+            self.live({.round = 2, .pages_left = 100, .wire_bytes_per_s = 5, .left_ms = 900, .forecast_ms = 40});
+            go.wait(false);
+            self.trace(trace);
+            return Json();
+        });
+        id = (*job)->id();
+        Json progress;
+        do progress = (*table.show(id, 0, {}))["progress"];
+        while (!progress.contains("round"));
+        EXPECT_EQ(progress, (Json{{"phase", "memory"}, {"percent", 0.0}, {"round", 2}, {"pages_left", 100}, {"wire_bytes_per_s", 5}, {"left_ms", 900}, {"forecast_ms", 40}}));
+        const auto early = table.trace(id);
+        ASSERT_FALSE(early);
+        EXPECT_EQ(early.error().kind, Kind::kNotFound);
+        go = true;
+        go.notify_all();
+        EXPECT_EQ(wait_end(table, id)["progress"], (Json{{"phase", "memory"}, {"percent", 100.0}}));
+        EXPECT_EQ(parse_move_trace(table.trace(id).value()).value(), trace);
+        other = (*table.start("stop", "vm/c", [](Job&) -> Result<Json> { return Json(); }))->id();
+        (void)wait_end(table, other);
+    }
+    ASSERT_TRUE(write_file(folder.path + "/1-gone.trace", "{}", 0600));
+    JobTable again(folder.path);
+    EXPECT_EQ(parse_move_trace(again.trace(id).value()).value(), trace);
+    EXPECT_FALSE(std::filesystem::exists(folder.path + "/1-gone.trace"));
+    for (const std::string& none : {other, std::string("nonsense"), "../" + std::filesystem::path(folder.path).filename().string() + "/" + id}) {
+        const auto refused = again.trace(none);
+        ASSERT_FALSE(refused) << none;
+        EXPECT_EQ(refused.error().kind, Kind::kNotFound);
+    }
+    again.forget_ended();
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path));
+    EXPECT_FALSE(again.trace(id));
+}
+
 // Files are written whole or not at all; should a disk tear one none the less, it is that job's history that is lost, and nothing else.
 TEST(Jobs, AFileThatIsTornAtAnyByteLosesItsOwnJobOnly) {
     const Folder folder;

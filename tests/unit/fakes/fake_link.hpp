@@ -19,7 +19,8 @@ public:
         std::condition_variable changed;
         std::deque<Message> queue[2];
         bool cut = false;
-        std::function<void(Message&, bool& cut)> fault;  // sees each message of the source before it travels
+        std::function<void(Message&, bool& cut)> fault;         // sees each message of the source before it travels
+        std::function<void(Message&, bool& cut)> answer_fault;  // each of the target
     };
     static std::pair<std::unique_ptr<FakeLink>, std::unique_ptr<FakeLink>> pair(std::string source, std::string target, std::shared_ptr<Wire> wire) {
         return {std::make_unique<FakeLink>(wire, 0, std::move(target)), std::make_unique<FakeLink>(wire, 1, std::move(source))};
@@ -30,7 +31,7 @@ public:
     Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override {
         const std::lock_guard lock(wire_->mutex);
         Message message{type, {payload.begin(), payload.end()}};
-        if (side_ == 0 && wire_->fault && !wire_->cut) wire_->fault(message, wire_->cut);
+        if (const auto& fault = side_ == 0 ? wire_->fault : wire_->answer_fault; fault && !wire_->cut) fault(message, wire_->cut);
         wire_->changed.notify_all();
         if (wire_->cut) return fail(Kind::kIo, "closed by the peer");
         sent_ += payload.size() + 8;

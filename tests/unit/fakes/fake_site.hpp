@@ -33,6 +33,8 @@ public:
     std::set<std::string> images, fail_at;      // fail_at: names of steps
     std::map<std::string, std::string> image_content;  // of those that can be opened
     std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
+    std::vector<SaveRound> rounds;              // that a save tells, of a memory that is a stream of such rounds and of what is sent after them
+    std::int64_t forecast_ms = 0;               // with them
     std::string writes_during_move;             // appended to every open disk before each round and at the suspend
 
     Result<void> step(const std::string& what) const {
@@ -95,10 +97,10 @@ public:
         BLANKET_CHECK(sink(as_bytes(image).first(half)));
         if (!on_progress({.round = 1, .bytes = half, .stopping = false, .suspended = false})) return fail(Kind::kCancelled, "given up");
         BLANKET_CHECK(step("save"));
-        on_progress({.round = 1, .bytes = half, .stopping = true, .suspended = false});
+        on_progress({.round = 1, .bytes = half, .stopping = true, .suspended = false, .ended = rounds, .why = "enough", .forecast_ms = forecast_ms});
         guest_writes();
         domains[uuid].state = DomainState::kSuspended;
-        on_progress({.round = 2, .bytes = half, .stopping = true, .suspended = true});
+        on_progress({.round = 2, .bytes = half, .stopping = true, .suspended = true, .ended = rounds, .why = "enough", .forecast_ms = forecast_ms});
         if (auto rest = sink(as_bytes(image).subspan(half)); !rest) {
             domains[uuid].state = DomainState::kRunning;
             return rest;

@@ -22,7 +22,7 @@ TEST(SaveProtocol, LinesGoThereAndBack) {
 }
 
 TEST(SaveProtocol, WhatTheRoundsBroughtAndWhyTheyEnded) {
-    const SaveRound ended{.round = 2, .pages = 900, .ms = 310, .dirty = 42};
+    const SaveRound ended{.round = 2, .pages = 900, .ms = 310, .dirty = 42, .begin_ms = 123'456};
     const auto round = parse_line(format_line({.what = SaveLine::What::kRound, .round = 3, .ended = ended}));
     ASSERT_TRUE(round);
     EXPECT_EQ(round->what, SaveLine::What::kRound);
@@ -31,6 +31,15 @@ TEST(SaveProtocol, WhatTheRoundsBroughtAndWhyTheyEnded) {
     ASSERT_TRUE(stopping);
     EXPECT_EQ(stopping->why, "42 dirty pages are left");
     EXPECT_EQ(stopping->forecast_ms, 7);
+    const auto progress = parse_line(format_line({.round = 3, .sending = 77, .forecast_ms = 210}));
+    ASSERT_TRUE(progress);
+    EXPECT_EQ(progress->what, SaveLine::What::kProgress);
+    EXPECT_EQ(progress->sending, 77u);
+    EXPECT_EQ(progress->forecast_ms, 210);
+    const auto suspended = parse_line(format_line({.what = SaveLine::What::kSuspended, .asked_ms = 5000, .suspended_ms = 5040}));
+    ASSERT_TRUE(suspended);
+    EXPECT_EQ(suspended->asked_ms, 5000);
+    EXPECT_EQ(suspended->suspended_ms, 5040);
     const auto error = parse_line(format_line({.what = SaveLine::What::kError, .error = "no", .hint = "allow more"}));
     ASSERT_TRUE(error);
     EXPECT_EQ(error->hint, "allow more");

@@ -35,6 +35,8 @@ public:
     void note(const std::string&) override {}
     void progress(double) override {}
     bool cancelled() const override { return stop; }
+    std::vector<MoveTrace> traces;
+    void trace(const MoveTrace& trace) override { traces.push_back(trace); }
 };
 
 const auto kNoBrokenPipeSignal = std::signal(SIGPIPE, SIG_IGN);  // as blanketd does
@@ -131,6 +133,7 @@ TEST(Migration, MovesMemoryDiskAndOwner) {
 // A VM of a base image whose memory is a stream as libxl's, in three rounds. The site has the image's index if `indexed`.
 struct ImageRig : Rig {
     std::string folder = "/tmp/migration-test-" + random_hex(6), image = fakes::seeded_image(1, 64), sha256 = fakes::image_hash(image), memory;
+    std::size_t written = 0;  // frames of its second and third walk
 
     explicit ImageRig(bool indexed = true) {
         east.image_content[sha256] = image;
@@ -142,6 +145,7 @@ struct ImageRig : Rig {
         const auto stream = guest.save(3).bytes;
         memory.assign(reinterpret_cast<const char*>(stream.data()), stream.size());
         memory += "END";
+        written = guest.written();
         east.memory[kUuid] = memory;
         indexes = std::make_unique<stream::IndexShelf>(folder);
         if (!indexed) return;
@@ -179,6 +183,113 @@ TEST(Migration, PagesThatTheTargetHasAreNotSent) {
         const std::uint64_t told = pages.zero.wire_bytes + pages.same.wire_bytes + pages.delta.wire_bytes + pages.reference.wire_bytes + pages.raw.wire_bytes;
         EXPECT_LE(told, wire);
         EXPECT_GT(told, wire * 9 / 10);
+    }
+}
+
+// The trace says what the move did: its sums are the stats', and it survives its own JSON.
+TEST(Migration, LeavesATrace) {
+    ImageRig rig;
+    rig.give_west(rig.image);
+    rig.east.rounds = {{.round = 0, .pages = 640, .ms = 30, .dirty = rig.written, .begin_ms = rig.clock.boottime_ms()}, {.round = 1, .pages = rig.written, .ms = 10, .dirty = 0}};
+    rig.east.forecast_ms = 250;
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    ASSERT_EQ(rig.observer.traces.size(), 1u);
+    const MoveTrace& trace = rig.observer.traces[0];
+    EXPECT_TRUE(trace.moved);
+    EXPECT_EQ(trace.vm + trace.from + trace.to, "webeastwest");
+    std::vector<std::string> phases;
+    for (const auto& phase : trace.phases) phases.push_back(phase.name);
+    EXPECT_EQ(phases, rig.observer.phases);
+    for (std::size_t i = 1; i < trace.phases.size(); ++i) EXPECT_EQ(trace.phases[i].start_ms, trace.phases[i - 1].end_ms);
+    EXPECT_LE(trace.phases.back().end_ms, trace.ms);
+
+    ASSERT_EQ(trace.memory_rounds.size(), 3u);
+    ASSERT_TRUE(trace.memory);
+    EXPECT_EQ(trace.memory->bytes, stats->memory_bytes);
+    EXPECT_EQ(trace.memory->wire_bytes, stats->memory_wire_bytes);
+    TraceClasses sum;
+    std::uint64_t bytes = 0, wire = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+        const auto& round = trace.memory_rounds[i];
+        EXPECT_EQ(round.round, i);
+        EXPECT_EQ(round.suspended, i == 2);
+        EXPECT_EQ(round.ms.has_value(), i < 2);
+        EXPECT_EQ(round.start_ms.has_value(), i == 0);  // the fake tells no other
+        ASSERT_TRUE(round.coded);
+        sum = {sum.zero + round.coded->pages.zero, sum.same + round.coded->pages.same, sum.delta + round.coded->pages.delta, sum.reference + round.coded->pages.reference, sum.raw + round.coded->pages.raw};
+        bytes += round.coded->bytes;
+        wire += round.coded->wire_bytes;
+    }
+    EXPECT_EQ(trace.memory_rounds[0].dirty, rig.written);
+    EXPECT_FALSE(trace.memory_rounds[1].dirty);  // not known
+    EXPECT_EQ(sum, trace.memory->pages);
+    EXPECT_EQ(bytes, trace.memory->bytes);
+    EXPECT_LE(wire, trace.memory->wire_bytes);
+    EXPECT_GT(wire, trace.memory->wire_bytes * 9 / 10);
+    EXPECT_EQ(trace.memory_rounds[0].coded->pages.reference, stats->pages.reference.pages);
+    EXPECT_EQ(trace.stopped_because, "enough");
+    EXPECT_EQ(trace.forecast_ms, 250);
+
+    ASSERT_EQ(trace.disk_rounds.size(), stats->disk_rounds);
+    std::uint64_t disk_wire = 0;
+    for (std::size_t i = 0; i < trace.disk_rounds.size(); ++i) {
+        EXPECT_EQ(trace.disk_rounds[i].round, i);
+        EXPECT_EQ(trace.disk_rounds[i].held_ms.has_value(), i + 1 == trace.disk_rounds.size());
+        disk_wire += trace.disk_rounds[i].wire_bytes;
+    }
+    EXPECT_LE(disk_wire, stats->disk_wire_bytes);
+    EXPECT_GT(disk_wire, 0u);
+
+    ASSERT_TRUE(trace.target && trace.target->ahead_ms);
+    ASSERT_TRUE(trace.downtime);
+    EXPECT_EQ(trace.downtime->unexplained_ms(), 0);
+    std::vector<std::string> parts;
+    for (const auto& part : trace.downtime->parts) parts.push_back(part.name);
+    EXPECT_EQ(parts, (std::vector<std::string>{"last pages", "disk drained", "in flight", "restored", "checked", "commit", "disk opened", "resumed", "network"}));
+    EXPECT_EQ(parse_move_trace(*parse_json(to_json(trace).dump())).value(), trace);
+}
+
+// One that failed leaves what it came to, and no more.
+TEST(Migration, OneThatFailsLeavesATraceToo) {
+    Rig early;
+    early.west.fail_at.insert("create");
+    ASSERT_FALSE(early.move());
+    ASSERT_EQ(early.observer.traces.size(), 1u);
+    EXPECT_FALSE(early.observer.traces[0].moved);
+    EXPECT_FALSE(early.observer.traces[0].memory || early.observer.traces[0].downtime || early.observer.traces[0].target);
+    Rig late;
+    late.east.fail_at.insert("drain");  // the guest stands still by then
+    ASSERT_FALSE(late.move());
+    ASSERT_EQ(late.observer.traces.size(), 1u);
+    const MoveTrace& trace = late.observer.traces[0];
+    ASSERT_TRUE(trace.memory && trace.downtime);
+    EXPECT_EQ(trace.downtime->parts.back().name, "taken back");
+    EXPECT_EQ(trace.downtime->unexplained_ms(), 0);
+    EXPECT_FALSE(trace.target);
+    EXPECT_EQ(parse_move_trace(to_json(trace)).value(), trace);
+}
+
+// A target that says nothing of its times, or nonsense, costs the trace its part of them, and nothing else.
+TEST(Migration, WithoutTheTargetsTimesTheRestIsThere) {
+    for (const char* said : {"", "{}", R"({"phases":[],"times":{"resumed":-5}})", R"({"phases":7,"times":{}})"}) {
+        SCOPED_TRACE(said);
+        Rig rig;
+        rig.wire->answer_fault = [&](Message& message, bool& cut) {
+            if (static_cast<Type>(message.type) != Type::kTrace) return;
+            cut = *said == 0;
+            const std::string text(said);
+            message.payload.assign(as_bytes(text).begin(), as_bytes(text).end());
+        };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig.check("west");
+        ASSERT_EQ(rig.observer.traces.size(), 1u);
+        const MoveTrace& trace = rig.observer.traces[0];
+        EXPECT_FALSE(trace.target);
+        ASSERT_TRUE(trace.downtime);
+        EXPECT_EQ(trace.downtime->parts.size(), 2u);
+        EXPECT_GE(trace.downtime->unexplained_ms(), 0);
     }
 }
 

@@ -99,6 +99,55 @@ TEST(Codec, EveryClassIsFoundAndCounted) {
     EXPECT_LT(counts.zero.wire_bytes + counts.same.wire_bytes + counts.reference.wire_bytes, 200u);
 }
 
+// Whatever the cuts, each walk over the frames has its own counts, and they add up to the whole.
+TEST(Codec, EachWalkOverTheFramesIsCountedByItself) {
+    ImageShelf shelf;
+    const std::string image = fakes::seeded_image(1, 200);
+    const std::string sha256 = shelf.add(image);
+    fakes::SeededGuest guest(5, 700, image);
+    const auto stream = guest.save(4).bytes;
+    std::vector<std::uint64_t> first;
+    for (const std::size_t most : {std::size_t{5000}, std::size_t{300'000}, kMaxStep}) {
+        CodecPair pair(2048, shelf, sha256);
+        const Passage passage = pass(pair, stream, 3, most);
+        const auto& passes = pair.encoder->passes();
+        ASSERT_EQ(passes.size(), 4u);
+        EXPECT_EQ(passes[0].entries, 700u);
+        for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(passes[i].entries, guest.written());
+        PageCounts sum;
+        std::uint64_t bytes = 0, wire = 0;
+        std::vector<std::uint64_t> pages;
+        for (const auto& one : passes) {
+            bytes += one.bytes;
+            wire += one.wire_bytes;
+            EXPECT_LE(one.pages.raw.wire_bytes + one.pages.delta.wire_bytes, one.wire_bytes);
+            for (const auto which : {&PageCounts::zero, &PageCounts::same, &PageCounts::delta, &PageCounts::reference, &PageCounts::raw}) {
+                (sum.*which).pages += (one.pages.*which).pages;
+                (sum.*which).wire_bytes += (one.pages.*which).wire_bytes;
+                pages.push_back((one.pages.*which).pages);
+            }
+        }
+        EXPECT_EQ(bytes, stream.size());
+        EXPECT_EQ(wire, passage.wire);
+        const PageCounts& counts = pair.encoder->counts();
+        for (const auto which : {&PageCounts::zero, &PageCounts::same, &PageCounts::delta, &PageCounts::reference, &PageCounts::raw}) {
+            EXPECT_EQ((sum.*which).pages, (counts.*which).pages);
+            EXPECT_EQ((sum.*which).wire_bytes, (counts.*which).wire_bytes);
+        }
+        if (first.empty()) first = pages;
+        EXPECT_EQ(pages, first);
+    }
+    // More walks than are told apart: none is lost.
+    fakes::XenStream many;
+    const fakes::Page zero{};
+    for (std::size_t i = 0; i < 3 * kMaxPasses; ++i) many.pages(std::vector<fakes::XenStream::Sent>{{fakes::XenStream::entry(fakes::XenStream::kNormal, 7), &zero}});
+    many.end();
+    CodecPair pair(8);
+    (void)pass(pair, many.bytes, 1, 100'000);
+    ASSERT_EQ(pair.encoder->passes().size(), kMaxPasses);
+    EXPECT_EQ(pair.encoder->passes().back().entries, 2 * kMaxPasses + 1);
+}
+
 TEST(Codec, AnotherStreamPassesAsItIs) {
     std::mt19937_64 random(4);
     for (const std::size_t size : {std::size_t{1}, std::size_t{8}, std::size_t{63}, std::size_t{64}, std::size_t{100'000}, std::size_t{3'000'000}}) {
