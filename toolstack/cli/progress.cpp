@@ -3,6 +3,7 @@
 #include "toolstack/cli/progress.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "toolstack/base/text.hpp"
 #include "toolstack/cli/render.hpp"
@@ -18,11 +19,30 @@ const Json& list(const Json& job, std::string_view name) {
 
 std::string line(double at_ms, std::string_view text) { return std::format("{:>8.1f} s  {}\n", at_ms / 1000, printable(text)); }
 
-// "round 2, 12.4 MiB sent": what a migration adds to its progress.
-std::string details(const Json& progress) {
+constexpr double kLineEvery = 10'000;  // ms between two lines of figures within a round
+constexpr int kCells = 24, kLeastCells = 6;
+
+std::optional<std::uint64_t> figure(const Json& progress, std::string_view name) {
+    const auto at = progress.find(name);
+    return at != progress.end() && at->is_number_unsigned() ? std::optional(at->get<std::uint64_t>()) : std::nullopt;
+}
+
+std::string time_text(std::uint64_t ms) { return seconds_text(static_cast<double>(ms) / 1000); }
+
+// What a migration adds to its progress: "round 2, 4.8 MiB left, 45.0 MiB/s, 3.0 s left, stop 320 ms", in full with pages and the wire. Empty where it adds nothing.
+std::string details(const Json& progress, bool full) {
+    if (!progress.is_object()) return {};
     std::string text;
-    if (const auto round = json_number_or(progress, "round", 0); round != 0) text = std::format("round {}", round);
-    if (const auto sent = json_number_or(progress, "bytes", 0); sent != 0) text += std::format("{}{} sent", text.empty() ? "" : ", ", format_bytes(sent));
+    const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+    const auto pages = figure(progress, "pages_left"), bytes = figure(progress, "bytes_left");
+    if (const auto round = figure(progress, "round"); round && (*round != 0 || bytes)) add(std::format("round {}", *round));
+    if (const auto sent = figure(progress, "bytes"); sent.value_or(0) != 0) add(format_bytes(*sent) + " sent");
+    if (bytes) add(full && pages ? std::format("{} pages ({}) left", *pages, format_bytes(*bytes)) : format_bytes(*bytes) + " left");
+    if (const auto rate = figure(progress, "bytes_per_s")) add(format_bytes(*rate) + "/s");
+    if (const auto wire = figure(progress, "wire_bytes_per_s"); full && wire) add(format_bytes(*wire) + "/s on the wire");
+    if (const auto left = figure(progress, "left_ms")) add(std::format("{}{} left", full ? "about " : "", time_text(*left)));
+    if (const auto left = figure(progress, "round_left_ms")) add(std::format("round ends in {}", time_text(*left)));
+    if (const auto stop = figure(progress, "forecast_ms")) add(full ? std::format("a stop after this round takes about {}", time_text(*stop)) : "stop " + time_text(*stop));
     return text;
 }
 
@@ -60,13 +80,16 @@ std::string Progress::bar(const Json& job, double elapsed_s) const {
     const Json progress = at != job.end() ? *at : Json::object();
     const auto percent_at = progress.is_object() ? progress.find("percent") : progress.end();
     const double percent = progress.is_object() && percent_at != progress.end() && percent_at->is_number() ? std::clamp(percent_at->get<double>(), 0.0, 100.0) : 0;
-    constexpr int kCells = 24;
-    const int full = static_cast<int>(percent / 100 * kCells);
-    std::string cells;
-    for (int i = 0; i < kCells; ++i) cells += terminal_.utf8 ? (i < full ? "█" : "░") : (i < full ? "#" : "-");
-    std::string text = std::format("{} {}  {} {:>3.0f}%  {}", json_string_or(job, "verb", "job"), subject_of(job), cells, percent, json_string_or(progress, "phase", ""));
-    if (const auto more = details(progress); !more.empty()) text += ", " + more;
-    text += std::format("  {}", seconds_text(elapsed_s));
+    const std::string before = std::format("{} {}  ", json_string_or(job, "verb", "job"), subject_of(job));
+    std::string behind = std::format(" {:>3.0f}%  {}", percent, json_string_or(progress, "phase", ""));
+    if (const auto more = details(progress, false); !more.empty()) behind += ", " + more;
+    behind += std::format("  {}", seconds_text(elapsed_s));
+    // The figures matter more than a long bar.
+    const int cell_count = std::clamp(terminal_.width - 1 - static_cast<int>(display_width(before) + display_width(behind)), kLeastCells, kCells);
+    const int full = static_cast<int>(percent / 100 * cell_count);
+    std::string text = before;
+    for (int i = 0; i < cell_count; ++i) text += terminal_.utf8 ? (i < full ? "█" : "░") : (i < full ? "#" : "-");
+    text += behind;
     // Cut to the terminal's width by whole characters, or the line would wrap and stay.
     text = printable(text);
     std::size_t columns = 0, end = 0;
@@ -78,6 +101,21 @@ std::string Progress::bar(const Json& job, double elapsed_s) const {
     return text.substr(0, end);
 }
 
+// Off a terminal: the figures of a new round, and of a long one now and then.
+std::string Progress::live_line(const Json& job) {
+    const auto at = job.find("progress");
+    if (at == job.end() || !at->is_object() || json_string_or(job, "state", "running") != "running") return {};
+    const auto round = figure(*at, "round"), ms = figure(*at, "ms");
+    if (!round || !ms || (!figure(*at, "bytes_left") && !figure(*at, "bytes_per_s"))) return {};
+    const std::string phase = json_string_or(*at, "phase", "");
+    const auto now = static_cast<double>(*ms), this_round = static_cast<double>(*round);
+    if (phase == live_phase_ && this_round == live_round_ && now - live_ms_ < kLineEvery) return {};
+    live_phase_ = phase;
+    live_round_ = this_round;
+    live_ms_ = now;
+    return line(now, std::format("{}: {}", phase, details(*at, true)));
+}
+
 std::string Progress::update(const Json& job, double elapsed_s) {
     std::string out = news(job);
     if (!terminal_.err) {
@@ -86,7 +124,7 @@ std::string Progress::update(const Json& job, double elapsed_s) {
         const std::string phase = at != job.end() ? json_string_or(*at, "phase", "") : "";
         if (list(job, "phases").empty() && !phase.empty() && phase != phase_) out += line(elapsed_s * 1000, std::format("{} ...", phase));
         phase_ = phase;
-        return out;
+        return out + live_line(job);
     }
     if (!out.empty()) out = clear() + out;
     if (json_string_or(job, "state", "running") != "running") return out + clear();

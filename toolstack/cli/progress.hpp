@@ -19,6 +19,7 @@ public:
 private:
     std::string news(const Json& job);
     std::string bar(const Json& job, double elapsed_s) const;
+    std::string live_line(const Json& job);
 
     Terminal terminal_;
     std::size_t messages_ = 0;      // shown already
@@ -26,6 +27,8 @@ private:
     std::size_t phases_ended_ = 0;
     std::string phase_;             // of `progress`, where the job keeps no list of phases
     bool bar_shown_ = false;
+    std::string live_phase_;        // of the last line of figures
+    double live_round_ = -1, live_ms_ = 0;
 };
 
 }  // namespace blanket::cli

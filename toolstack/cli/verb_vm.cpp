@@ -39,6 +39,7 @@ Result<int> run_destroy(Context& context, const Invocation& call) {
 }
 
 Result<int> run_migrate(Context& context, const Invocation& call) {
+    if (call.has("watch") && !context.wait) return fail_hint(Kind::kInvalid, "--watch and --no-wait are opposites", "leave one of them out");
     Json body{{"target", call.arg(1)}};
     constexpr std::uint64_t kHour = 3'600'000;
     for (const auto& [option, key, most] : {std::tuple("downtime-target", "downtime_target_ms", kHour), std::tuple("max-downtime", "max_downtime_ms", kHour),
@@ -135,13 +136,15 @@ std::vector<VerbSpec> vm_verbs() {
              .verb = "migrate",
              .summary = "move a running VM to another site, live",
              .details = "Moves memory and disk while the VM runs, stops it for a moment, and lets it go on at the target with the same addresses and connections. Any error before the commit "
-                        "leaves it running where it is. Phases and progress go to standard error; the last line says how long it took, how long the VM stood still, and what was sent. "
+                        "leaves it running where it is. Phases and progress go to standard error: the round, what is left of it, rates, how long the copying goes on, and how long the VM would stand still "
+                        "now; the last line says how long it took, how long the VM stood still, and what was sent. "
                         "Memory is copied in rounds, until what is left takes no time worth speaking of, until the downtime to be expected is within --downtime-target, or until rounds bring "
                         "nothing because the VM writes as fast as the link sends. Then it stops for what is left, however long that takes, unless --max-downtime says how long it may: then the "
                         "move ends, the VM runs on, and the error says what it writes and what the link takes.",
              .action = "migrate {NAME} to {TARGET}",
              .args = {kVm, {"TARGET", "the site that it moves to", ArgKind::kSite}},
-             .options = {{.name = "downtime-target", .value = "MS", .help = "stop copying as soon as the VM would stand still for no longer than this"},
+             .options = {{.name = "watch", .help = "show its progress to its end: so it is without this option too"},
+                         {.name = "downtime-target", .value = "MS", .help = "stop copying as soon as the VM would stand still for no longer than this"},
                          {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},

@@ -19,12 +19,13 @@ constexpr std::size_t kMaxRunning = 64;
 constexpr auto kClaimPatience = std::chrono::seconds(10);
 constexpr std::string_view kTraceEnd = ".trace";  // of the name of its file
 
-Json progress_json(const std::string& phase, double percent, const std::optional<migrate::LiveProgress>& live) {
+Json progress_json(const std::string& phase, double percent, const std::optional<migrate::LiveProgress>& live, std::int64_t live_ms) {
     Json json{{"phase", phase}, {"percent", percent}};
     if (!live) return json;
     const auto put = [&](const char* key, const auto& value) {
         if (value) json[key] = *value;
     };
+    json["ms"] = live_ms;
     json["round"] = live->round;
     put("pages_left", live->pages_left);
     put("bytes_left", live->bytes_left);
@@ -77,6 +78,7 @@ void Job::progress(double percent) {
 void Job::live(const migrate::LiveProgress& progress) {
     const std::lock_guard lock(mutex_);
     live_ = progress;
+    live_ms_ = now_ms();
     bump();
 }
 
@@ -121,7 +123,7 @@ Json Job::to_json() const {
         phases.push_back({{"name", step.name}, {"start_ms", step.start_ms}, {"end_ms", step.end_ms < 0 ? Json(nullptr) : Json(step.end_ms)}});
     for (const auto& line : lines_) messages.push_back({{"ms", line.ms}, {"text", line.text}});
     return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"uses", uses_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
-            {"progress", progress_json(steps_.empty() ? "" : steps_.back().name, percent_, live_)},
+            {"progress", progress_json(steps_.empty() ? "" : steps_.back().name, percent_, live_, live_ms_)},
             {"phases", phases}, {"messages", messages}, {"result", result_},
             {"error", error_ ? blanket::to_json(*error_)["error"] : Json(nullptr)}};
 }

@@ -64,6 +64,7 @@ private:
     std::string state_ = "running", ended_;
     double percent_ = 0;
     std::optional<migrate::LiveProgress> live_;
+    std::int64_t live_ms_ = 0;  // when that was so
     std::string trace_;
     std::vector<Step> steps_;
     std::vector<Line> lines_;

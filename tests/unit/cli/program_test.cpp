@@ -184,6 +184,10 @@ TEST_F(Program, MigrationIsWatchedToItsEnd) {
     EXPECT_TRUE(asked[2].path.starts_with("/1.0/jobs/j1?after=2&wait_s=")) << asked[2].path;
     EXPECT_EQ(Json::parse(blanket({"vm", "migrate", "web", "west", "-q", "-o", "json"}).out), Json::parse(kDone));
     EXPECT_EQ(blanket({"job", "watch", "j1", "-q"}).err, "");
+    EXPECT_EQ(blanket({"vm", "migrate", "web", "west", "--watch"}).out, output.out);
+    const std::size_t before = daemon.asked().size();
+    EXPECT_EQ(blanket({"vm", "migrate", "web", "west", "--watch", "--no-wait"}).status, 2);
+    EXPECT_EQ(daemon.asked().size(), before);
 }
 
 TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {

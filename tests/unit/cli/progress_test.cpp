@@ -39,9 +39,43 @@ TEST(Progress, ABarOnATerminalNeverWiderThanIt) {
     EXPECT_EQ(progress.clear(), "");
 }
 
+const char* const kLive = R"({"verb":"migrate","subject":"vm/web","state":"running","progress":{"phase":"memory","percent":40,"ms":12300,"round":2,"pages_left":1234,"bytes_left":5054464,
+    "bytes_per_s":47185920,"wire_bytes_per_s":12687769,"left_ms":3000,"forecast_ms":320}})";
+
+TEST(Progress, FiguresAsPlainLinesOncePerRoundAndNowAndThen) {
+    Progress progress((Terminal()));
+    Json now = job(kLive);
+    const std::string figures = "    12.3 s  memory: round 2, 1234 pages (4.8 MiB) left, 45.0 MiB/s, 12.1 MiB/s on the wire, about 3.0 s left, a stop after this round takes about 320 ms\n";
+    EXPECT_TRUE(progress.update(now, 1).ends_with(figures));
+    now["progress"]["ms"] = 14'000u;
+    EXPECT_EQ(progress.update(now, 2), "");
+    now["progress"]["ms"] = 22'400u;
+    EXPECT_TRUE(progress.update(now, 3).starts_with("    22.4 s  memory: round 2, "));
+    // The first round: nothing is known yet of those after it, then not even of a rate.
+    now["progress"] = {{"phase", "memory"}, {"percent", 3}, {"ms", 500u}, {"round", 0u}, {"pages_left", 65536u}, {"bytes_left", 268435456u}, {"bytes_per_s", 1048576u}, {"round_left_ms", 256000u}};
+    EXPECT_EQ(progress.update(now, 4), "     0.5 s  memory: round 0, 65536 pages (256.0 MiB) left, 1.0 MiB/s, round ends in 4 min 16 s\n");
+    now["state"] = "done";
+    now["progress"]["round"] = 1u;
+    EXPECT_EQ(progress.update(now, 5), "");
+}
+
+TEST(Progress, FiguresShortenTheBar) {
+    Terminal terminal;
+    terminal.err = true;
+    terminal.width = 120;
+    EXPECT_EQ(Progress(terminal).update(job(kLive), 12.3), "\r\033[Kmigrate web  #########---------------  40%  memory, round 2, 4.8 MiB left, 45.0 MiB/s, 3.0 s left, stop 320 ms  12.3 s");
+    terminal.width = 101;
+    EXPECT_EQ(Progress(terminal).update(job(kLive), 12.3), "\r\033[Kmigrate web  ##----  40%  memory, round 2, 4.8 MiB left, 45.0 MiB/s, 3.0 s left, stop 320 ms  12.3 s");
+    for (const int width : {20, 60, 80, 200}) {
+        terminal.width = width;
+        EXPECT_LT(Progress(terminal).update(job(kLive), 12.3).size(), 4u + static_cast<unsigned>(width));
+    }
+}
+
 TEST(Progress, SurvivesJobsOfAnotherShape) {
     Progress progress((Terminal()));
-    for (const char* text : {"{}", R"({"phases":3,"messages":"x","progress":[]})", R"({"phases":[1,{"name":7}],"messages":[null]})", R"({"progress":{"phase":"copy","percent":"x"}})"})
+    for (const char* text : {"{}", R"({"phases":3,"messages":"x","progress":[]})", R"({"phases":[1,{"name":7}],"messages":[null]})", R"({"progress":{"phase":"copy","percent":"x"}})",
+                             R"({"progress":{"ms":-1,"round":1e300,"bytes_left":"x","left_ms":null}})", R"({"progress":{"ms":18446744073709551615,"round":18446744073709551615,"bytes_left":18446744073709551615}})"})
         (void)progress.update(job(text), 1);
     Terminal terminal;
     terminal.err = terminal.utf8 = true;

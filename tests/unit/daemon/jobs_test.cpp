@@ -113,6 +113,7 @@ TEST(Jobs, AMigrationsTraceIsKeptWithItsJob) {
         Json progress;
         do progress = (*table.show(id, 0, {}))["progress"];
         while (!progress.contains("round"));
+        progress.erase("ms");
         EXPECT_EQ(progress, (Json{{"phase", "memory"}, {"percent", 0.0}, {"round", 2}, {"pages_left", 100}, {"wire_bytes_per_s", 5}, {"left_ms", 900}, {"forecast_ms", 40}}));
         const auto early = table.trace(id);
         ASSERT_FALSE(early);
