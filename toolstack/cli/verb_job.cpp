@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket job list|show|watch|cancel|cleanup.
+// blanket job list|show|watch|report|cancel|cleanup, and blanket report.
+#include "toolstack/base/file.hpp"
 #include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
+#include "toolstack/cli/report_html.hpp"
 #include "toolstack/cli/verb_lists.hpp"
 
 namespace blanket::cli {
@@ -29,6 +31,41 @@ Result<int> run_watch(Context& context, const Invocation& call) {
     const Json& job = last["job"];
     context.action = std::format("{} {}", json_string_or(job, "verb", "job"), subject_of(job));
     return finish_job(context, last);  // an error is then one of the job's verb, not of watching
+}
+
+Result<int> run_report(Context& context, const Invocation& call) {
+    const std::string path = "/1.0/jobs/" + percent_encode(call.arg(0));
+    BLANKET_TRY(const Json reply, context.client.get(path + "/trace"));
+    std::string text;
+    if (context.people()) {
+        BLANKET_TRY(const Json shown, context.client.get(path));
+        const Json job = shown.value("job", Json::object()), error = job.value("error", Json());
+        BLANKET_TRY(const MoveTrace trace, parse_move_trace(reply.value("trace", Json())));
+        text = report_html({json_string_or(job, "id", call.arg(0)), json_string_or(job, "state", "?"), json_string_or(error, "what", ""), json_string_or(error, "hint", "")}, trace);
+    } else {
+        text = to_text(reply, context.output);
+    }
+    if (!call.has("out")) {
+        Context::out(text);
+        return 0;
+    }
+    BLANKET_CHECK(write_file(call.option("out"), text));
+    context.note(printable(std::format("written: {}", call.option("out"))) + "\n");
+    return 0;
+}
+
+// The page is asked for by both names.
+VerbSpec report_verb(std::string_view noun, std::string_view verb, std::string_view example) {
+    return {.noun = noun,
+            .verb = verb,
+            .summary = "draw where a migration's time and bytes went",
+            .details = "Writes one HTML page about a migration that has ended, to standard output or to a file: its figures, the parts of the guest's stop, its phases, and the rounds of "
+                       "memory and disk. It holds all that it needs, and no scripts. With --output json or yaml it is the measured trace itself. `report` and `job report` are the same.",
+            .action = "report on job {ID}",
+            .args = {{"ID", "the job's id", ArgKind::kJob}},
+            .options = {{.name = "out", .value = "FILE", .help = "where to write it", .kind = ArgKind::kFile}},
+            .example = example,
+            .run = run_report};
 }
 
 Result<int> run_cancel(Context& context, const Invocation& call) {
@@ -65,6 +102,7 @@ std::vector<VerbSpec> job_verbs() {
              .args = {{"ID", "the job's id", ArgKind::kJob}},
              .example = "blanket job watch 7f3a",
              .run = run_watch},
+            report_verb("job", "report", "blanket job report 7f3a --out move.html"),
             {.noun = "job",
              .verb = "cancel",
              .summary = "ask a running job to end",
@@ -81,7 +119,8 @@ std::vector<VerbSpec> job_verbs() {
              .action = "clean up after jobs",
              .mutates = true,
              .example = "blanket job cleanup",
-             .run = run_cleanup}};
+             .run = run_cleanup},
+            report_verb("report", "", "blanket report 7f3a --out move.html")};
 }
 
 }  // namespace blanket::cli

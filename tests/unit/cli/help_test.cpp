@@ -51,7 +51,7 @@ TEST(VerbTable, EveryExampleParses) {
 // The verbs that the other parts of the project and its users rely on.
 TEST(VerbTable, HasAllThatWasPromised) {
     for (const char* name : {"federation init", "federation show", "site token", "site join", "site list", "site show", "image add", "image list", "net create", "net list", "vm create",
-                             "vm list", "vm show", "vm start", "vm stop", "vm destroy", "vm delete", "vm console", "vm import", "vm migrate", "job list", "job show", "job watch",
+                             "vm list", "vm show", "vm start", "vm stop", "vm destroy", "vm delete", "vm console", "vm import", "vm migrate", "job list", "job show", "job watch", "job report", "report",
                              "events", "uplink list", "uplink stat", "path list", "doctor"}) {
         const auto words = split(name, ' ');
         EXPECT_NE(find_verb(words[0], words.size() > 1 ? words[1] : ""), nullptr) << name;

@@ -22,7 +22,7 @@ inline MoveTrace sample_trace() {
     trace.memory = coded({30'010, 305, 525, 15'000, 20'776}, {620, 35, 104'000, 40'000, 40'520'000});
     trace.downtime = TraceDowntime{.start_ms = 26'950, .ms = 1000, .parts = {{"guest stops", 26'950, 50, TraceClock::kSource}, {"last pages", 27'000, 100, TraceClock::kSource},
                                                                             {"in flight", 27'100, 40, TraceClock::kBoth}, {"restored", 27'140, 500, TraceClock::kTarget},
-                                                                            {"commit", 27'670, 80, TraceClock::kTarget}, {"network", 27'750, 200, TraceClock::kTarget}}};
+                                                                            {"resumed", 27'670, 80, TraceClock::kTarget}, {"network", 27'750, 200, TraceClock::kTarget}}};
     trace.target = TraceTarget{.phases = {{"prepare", 0, 700}, {"disk", 700, 19'900}, {"memory", 19'900, 27'600}, {"commit", 27'600, 27'750}, {"resume", 27'750, 27'950}}, .ahead_ms = -30, .ahead_error_ms = 4};
     trace.left_out = 2;
     return trace;
