@@ -11,7 +11,7 @@
 namespace blanket::cli {
 namespace {
 
-constexpr double kWidth = 1100, kLeft = 150, kRow = 22, kBar = 14, kHair = 1.5;
+constexpr double kSheetWidth = 1100, kLeft = 150, kRow = 22, kBar = 14, kHair = 1.5;
 
 // A step of 1, 2 or 5 times a power of ten that gives at most ten marks.
 double step_of(double most) {
@@ -45,7 +45,7 @@ std::string bar_svg(std::string_view what, const std::vector<BarRow>& rows, doub
     most = std::max(most, 1.0);
     const double height = kRow * static_cast<double>(rows.size()) + (times ? 22 : 4);
     const auto x = [&](double at) { return kLeft + std::clamp(at / most, 0.0, 1.0) * kBarWidth; };
-    std::string svg = std::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", kWidth, height, escape_html(what));
+    std::string svg = std::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", kSheetWidth, height, escape_html(what));
     if (times) {
         const double step = step_of(most);
         for (double at = 0; at <= most; at += step)
@@ -61,7 +61,7 @@ std::string bar_svg(std::string_view what, const std::vector<BarRow>& rows, doub
             svg += std::format("<rect class=\"{}\" x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\"><title>{}</title></rect>", segment.css, from, top, times ? std::max(width, kHair) : width, kBar,
                                escape_html(segment.title));
         }
-        svg += std::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", kWidth - 4, top + kBar - 2, escape_html(row.text));
+        svg += std::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", kSheetWidth - 4, top + kBar - 2, escape_html(row.text));
         top += kRow;
     }
     return svg + "</svg>\n";

@@ -28,7 +28,7 @@ void MoveRecorder::phase(const std::string& name) {
 
 void MoveRecorder::begin_disk_round(const std::string& volume, std::uint64_t wire) {
     disk_round_ = !disk_rounds_.empty() && disk_rounds_.back().volume == volume ? disk_round_ + 1 : 0;
-    disk_wire_ = wire;
+    disk_wire_ = seen_wire_ = wire;
     disk_open_ = disk_rounds_.size() < kMaxTraceList;
     if (disk_open_) disk_rounds_.push_back({.volume = volume, .round = disk_round_, .start_ms = log_.now(), .held_ms = {}});
     else ++left_out_;
@@ -36,6 +36,7 @@ void MoveRecorder::begin_disk_round(const std::string& volume, std::uint64_t wir
 
 void MoveRecorder::disk(std::uint64_t sent, std::uint64_t total, std::uint64_t wire) {
     told_.progress(total == 0 ? 100 : 100.0 * static_cast<double>(sent) / static_cast<double>(total));
+    seen_wire_ = wire;
     if (disk_open_) disk_rounds_.back().bytes = sent;
     if (const auto live = meter_.disk(log_.now(), disk_round_, sent, total, wire)) told_.live(*live);
 }
@@ -71,7 +72,7 @@ void MoveRecorder::stopped(const SaveProgress& progress) {
 
 MoveTrace MoveRecorder::finish(const Coded* memory) {
     log_.end();
-    if (disk_open_) end_disk_round(disk_wire_);  // it broke off: nobody counted what it cost
+    if (disk_open_) end_disk_round(seen_wire_);  // it broke off
     MoveTrace trace;
     trace.begun = begun_;
     trace.ms = log_.now();

@@ -47,7 +47,7 @@ private:
     PhaseLog log_;
     LiveMeter meter_;
     std::vector<TraceDiskRound> disk_rounds_;
-    std::uint64_t disk_round_ = 0, disk_wire_ = 0, left_out_ = 0;
+    std::uint64_t disk_round_ = 0, disk_wire_ = 0, seen_wire_ = 0, left_out_ = 0;
     bool disk_open_ = false;
     std::vector<SaveRound> rounds_;
     std::string why_;

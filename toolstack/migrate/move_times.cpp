@@ -10,6 +10,7 @@ namespace blanket::migrate {
 namespace {
 
 constexpr std::int64_t kUnbounded = std::int64_t{1} << 60;
+constexpr std::size_t kMostTargetPhases = 32;  // what a peer says must not fill the trace
 
 struct NamedMoment {
     const char* name;
@@ -82,7 +83,7 @@ std::optional<TraceDowntime> downtime_of(const SourceTimes& source, const Target
     if (!start || !source.suspended) return std::nullopt;
     std::vector<Cut> cuts;
     if (source.asked) cuts.push_back({"guest stops", source.suspended, kSource});
-    cuts.push_back({"last pages", source.last_pages, kSource});
+    if (source.last_pages || !source.resumed_here) cuts.push_back({"last pages", source.last_pages, kSource});
     if (source.resumed_here) {
         cuts.push_back({"taken back", source.resumed_here, kSource});
         return parts_of(*start, *source.resumed_here, cuts);
@@ -114,6 +115,7 @@ Result<TargetReport> parse_target_report(const Json& json) {
     if (!json.is_object() || !json.contains("phases") || !json.contains("times")) return fail(Kind::kInvalid, "a target's times without phases or times");
     TargetReport report;
     BLANKET_TRY(report.phases, parse_trace_phases(json["phases"]));
+    if (report.phases.size() > kMostTargetPhases) return fail(Kind::kInvalid, "a target's times with {} phases, at most {}", report.phases.size(), kMostTargetPhases);
     for (const auto& [name, at] : kTargetMoments) {
         if (!json["times"].contains(name)) continue;
         BLANKET_TRY(const std::uint64_t value, json_number(json["times"], name));

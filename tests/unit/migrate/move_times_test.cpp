@@ -112,6 +112,14 @@ TEST(MoveTimes, WhatIsMissingIsNotExplained) {
     story.source.resumed_heard.reset();
     EXPECT_FALSE(downtime_of(story.source, story.target));  // nobody knows when it ran again
     EXPECT_FALSE(downtime_of({}, {}));
+    // Taken back before the last pages had gone, and after.
+    story.source.resumed_here = *story.source.suspended + 700;
+    EXPECT_EQ(downtime_of(story.source, {})->parts.size(), 3u);
+    story.source.last_pages.reset();
+    const auto back = *downtime_of(story.source, {});
+    EXPECT_EQ(back.parts.back().name, "taken back");
+    EXPECT_EQ(back.parts.back().ms, 700);
+    EXPECT_EQ(back.unexplained_ms(), 0);
 }
 
 TEST(MoveTimes, ClocksThatDriftApartLeaveWhatIsNear) {
