@@ -64,9 +64,8 @@ TraceDowntime parts_of(std::int64_t start, std::int64_t end, std::span<const Cut
 }  // namespace
 
 std::optional<ClockOffset> clock_offset(const SourceTimes& source, const TargetTimes& target) {
-    Bounds near;
+    Bounds near;  // of moments that were written down before the saying and after the hearing; `drained` is not one
     near.there(source.end_said, target.end_heard);
-    near.there(source.drained, target.complete);
     near.back(target.committed, source.committed_heard);
     near.back(target.resumed, source.resumed_heard);
     Bounds all = near;
