@@ -40,7 +40,7 @@ protected:
 
     // The usual steps, all of them well.
     static void expect_good(const Result<std::string>& console) {
-        ASSERT_TRUE(console) << console.error().what;
+        expect_done(console);
         for (const char* step : {"load", "disk", "network", "reload"}) EXPECT_TRUE(console->contains(std::format("PROBE {} ok", step))) << "step '" << step << "'; console:\n" << *console;
         EXPECT_TRUE(console->contains("PROBE provider xen 4.20")) << *console;
         EXPECT_TRUE(console->contains("PROBE end"));
