@@ -26,6 +26,7 @@ struct MigrationResult {
     std::uint64_t rounds = 0;
     std::string without;                  // what the move was to do without (vm migrate --without)
     Json memory = Json::object();         // the job's account of it: pages and bytes by class, each round, why the last one was the last
+    Json trace;                           // what `blanket job report` has of it (core/move_trace.hpp); null: nothing
     std::vector<PhaseSpan> phases;
     double begin_s = 0, end_s = 0;        // lab clock
     double median_ms = 0;                 // of the client's requests meanwhile

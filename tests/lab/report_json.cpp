@@ -20,6 +20,7 @@ Json migration_json(const MigrationResult& move) {
                {"client_median_ms", rounded(move.median_ms)}, {"begin_s", rounded(move.begin_s)}, {"end_s", rounded(move.end_s)}, {"job", move.job}, {"phases", phases}};
     if (!move.without.empty()) value["without"] = move.without;
     if (!move.memory.empty()) value["memory"] = move.memory;
+    if (move.trace.is_object()) value["trace"] = move.trace;
     if (!move.error.empty()) value["error"] = move.error;
     return value;
 }

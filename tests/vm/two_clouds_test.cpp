@@ -11,6 +11,7 @@
 #include "tests/faults/campaign.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
+#include "toolstack/core/move_trace.hpp"
 
 namespace blanket::lab {
 namespace {
@@ -65,6 +66,18 @@ protected:
         return self.substr(0, self.rfind('/') + 1);
     }
     static void expect(const CheckResult& check) { EXPECT_TRUE(check.ok) << check.name << ": " << check.detail; }
+    // Its trace says of each round what the pages were, and of the stop where the time went.
+    static void told(const MigrationResult& moved) {
+        const auto trace = parse_move_trace(moved.trace);
+        ASSERT_TRUE(trace) << trace.error().what;
+        EXPECT_TRUE(trace->moved);
+        ASSERT_FALSE(trace->memory_rounds.empty() || trace->disk_rounds.empty());
+        ASSERT_TRUE(trace->memory && trace->downtime && trace->target);
+        EXPECT_GT(trace->memory->pages.sum(), 0u);
+        const auto stop = trace->downtime->ms, unexplained = trace->downtime->unexplained_ms();
+        EXPECT_GE(static_cast<double>(stop - unexplained), 0.95 * static_cast<double>(stop)) << moved.trace.dump();
+        story_.say("the trace's parts explain {} of {} ms; the client's longest wait was {:.0f} ms, its median {:.0f} ms", stop - unexplained, stop, moved.client_stall_ms, moved.median_ms);
+    }
     static void move(const std::string& from, const std::string& to) {
         const auto moved = move_web(*clouds_, from, to);
         ASSERT_TRUE(moved) << moved.error().what;
@@ -74,6 +87,7 @@ protected:
         EXPECT_LE(moved->client_stall_ms, 20000) << "something hung; how short the stall is, ./dev bench moves measures";
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
+        told(*moved);
         expect(check_same_vm(*clouds_, to));
         expect(check_seed(*clouds_, to));
         expect(check_no_trace(*clouds_, from));
