@@ -75,7 +75,7 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
 
     move.total_s = move.end_s - move.begin_s;
     read_job(command.answer, move);
-    if (auto trace = blanket.run({"job", "report", move.job}); trace) move.trace = std::move(*trace);
+    if (auto trace = blanket.run({"job", "report", move.job}); trace) move.trace = trace->value("trace", Json());
     else clouds.story.say("no trace of the move: {}", trace.error().what);
     move.ok = command.status == 0;
     if (!move.ok && move.error.empty()) move.error = command.errors;

@@ -84,7 +84,7 @@ protected:
         ASSERT_TRUE(moved->ok) << moved->error;
         EXPECT_EQ(moved->tcp_reconnects, 0u);
         EXPECT_EQ(moved->lost_writes, 0u);
-        EXPECT_LE(moved->client_stall_ms, 20000) << "something hung; how short the stall is, ./dev bench moves measures";
+        EXPECT_LE(moved->client_stall_ms, 30000) << "something hung (14 s were seen on a slow machine); how short the stall is, ./dev bench moves measures";
         EXPECT_GT(moved->memory_wire_bytes, 0u);
         EXPECT_FALSE(moved->phases.empty());
         told(*moved);
