@@ -46,6 +46,7 @@ public:
         return it != domains.end() && it->second.state == DomainState::kRunning;
     }
     void guest_writes() {
+        const std::lock_guard lock(mirrors_);
         for (auto& [id, disk] : disks)
             if (disk.open && !writes_during_move.empty()) {
                 disk.data += writes_during_move;
@@ -180,7 +181,15 @@ public:
         for (const auto& [id, disk] : disks) here.push_back({id, disk.epoch, disk.first});
         return here;
     }
-    Result<void> remove_volume(const std::string& id) override { disks.erase(id); return {}; }
+    Result<void> remove_volume(const std::string& id) override {
+        const std::lock_guard lock(mirrors_);
+        if (const auto gone = disks.find(id); gone != disks.end() && other != nullptr) {
+            for (auto& [_, disk] : other->disks)
+                if (disk.mirror == &gone->second.data) disk.mirror = nullptr;  // the mirror lost its peer
+        }
+        disks.erase(id);
+        return {};
+    }
 
     // DiskMoves; `other` is where a mirror writes to.
     FakeSite* other = nullptr;
@@ -188,6 +197,7 @@ public:
     Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
 
 private:
+    inline static std::mutex mirrors_;  // of both sites: what a guest writes at one is at the other at once
     // The whole content travels in each round, padded to 64 KiB with zeros; good enough to see an order that loses writes.
     class Move final : public DiskMove {
     public:
@@ -221,6 +231,7 @@ private:
             BLANKET_CHECK(site_.step("mirror"));
             if (!source) return {};
             if (disk().data != site_.other->disks.at(id_).data) return fail(Kind::kInternal, "the two sides differ when the mirror begins");
+            const std::lock_guard lock(mirrors_);
             disk().mirror = &site_.other->disks.at(id_).data;
             disk().open = true;
             return {};
@@ -232,17 +243,21 @@ private:
             return {};
         }
         Result<void> take_over(std::uint64_t epoch) override {
-            disk().mirror = nullptr;
+            cut();
             return site_.open_volume(id_, epoch);
         }
         Result<void> finish(bool keep, std::uint64_t epoch) override {
             if (!site_.disks.contains(id_)) return {};
-            disk().mirror = nullptr;
+            cut();
             disk().open = false;
             return keep ? site_.open_volume(id_, epoch) : Result<void>{};
         }
 
     private:
+        void cut() {
+            const std::lock_guard lock(mirrors_);
+            disk().mirror = nullptr;
+        }
         FakeSite& site_;
         std::string id_, snapshot_;
     };
