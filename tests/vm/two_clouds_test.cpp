@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <sched.h>
-#include <thread>
 #include <unistd.h>
 
 #include "tests/faults/campaign.hpp"
+#include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
 #include "toolstack/core/move_trace.hpp"
@@ -161,11 +161,11 @@ TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
 TEST_F(TwoClouds, PathsAreMeasured) {
     auto east = clouds_->at("east");
     ASSERT_TRUE(east);
-    auto shown = east->run({"path", "list"});
-    for (int left = 10; left > 0 && shown && (*shown)["paths"].size() == 1 && !(*shown)["paths"][0]["mtu"].is_number(); --left) {  // searched for in the background
-        std::this_thread::sleep_for(std::chrono::seconds(15));
+    Result<Json> shown;
+    (void)wait_until("the path's MTU", std::chrono::minutes(3), std::chrono::seconds(5), [&]() -> Result<bool> {  // searched for in the background
         shown = east->run({"path", "list"});
-    }
+        return !shown || (*shown)["paths"].size() != 1 || (*shown)["paths"][0]["mtu"].is_number();
+    });
     ASSERT_TRUE(shown) << shown.error().what;
     ASSERT_EQ((*shown)["paths"].size(), 1u) << shown->dump();  // the witness has no tunnel
     const Json& west = (*shown)["paths"][0];

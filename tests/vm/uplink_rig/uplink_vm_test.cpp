@@ -59,7 +59,8 @@ TEST_F(Uplink, WhatTheProviderAsksFor) {
     expect_done(rig_->wait_said("not with virtual machines of our own inside"));
     expect_done(provider.run(attach, minutes(2)));
     expect_done(rig_->wait_said("PROBE disk-attach-2 ok"));
-    // The backend's driver is taken from the device and given to it again, unseen by the frontend: what was asked meanwhile is answered then.
+    // The backend's driver is taken from the device and given to it again, unseen by the frontend: what was asked meanwhile is answered then
+    // (the probe reads it every 5 s, so that one read at least falls into the 8 s).
     const auto driver = [](std::string_view backend, std::string_view verb) { return std::format("echo {} >/sys/bus/xen-backend/drivers/vbd/{}\n", backend, verb); };
     expect_done(provider.script(driver(kBackendOfXvda, "unbind") + "sleep 8\n" + driver(kBackendOfXvda, "bind"), minutes(2)));
     expect_well(*rig_);
@@ -87,7 +88,7 @@ TEST_F(Uplink, WhatTheProviderAsksFor) {
 TEST_F(Uplink, AProviderThatLies) {
     lab::Ssh& provider = rig_->provider();
     const auto rogue = [&](const std::string& what) { return provider.script(std::format("{} $(xl domid inside) {}", kRogue, what), minutes(3)); };
-    expect_done(provider.script("modprobe -a xen-gntdev xen-evtchn 2>/dev/null || true"));
+    expect_done(provider.script("modprobe -a xen-gntdev xen-evtchn 2>/dev/null || true"));  // not there where the kernel has them built in; rogue says if a device is missing
     expect_done(rig_->start({.words = "reloads=0 hold=1"}));
     expect_done(rig_->wait_said("PROBE waiting"));
     int round = 0;
