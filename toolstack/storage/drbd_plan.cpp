@@ -30,12 +30,16 @@ Plan plan_mirror_up(const std::string& id, std::uint64_t size, const MirrorFacts
         // the link and for verify: 10 MiB/s, no controller (it starts at 250 KiB/s and a move is too short for it to learn).
         {kDrbdsetup, "attach", minor, mapper(under), mapper(meta_device(id)), "flexible", "--on-io-error=pass_on", "--disk-barrier=no", "--disk-flushes=yes",
          "--md-flushes=no", "--al-updates=no", "--c-plan-ahead=0", "--resync-rate=10240", "--c-min-rate=0"},
-        // For round trips up to 150 ms: a dead peer is noticed within about 7 s (ping-int + ping-timeout) and a write that hangs within 8 s (timeout x ko-count);
-        // the send buffer holds two of the largest bandwidth-delay products (100 Mbit/s x 150 ms = 1.9 MB).
-        {kDrbdsetup, "connect", resource, address(facts.local, facts.port), address(facts.peer, facts.port), "--protocol=A", "--timeout=40", "--connect-int=5",
-         "--ping-int=5", "--ping-timeout=20", "--socket-check-timeout=3", "--ko-count=2", "--sndbuf-size=4194304", "--rcvbuf-size=4194304", "--max-buffers=8000",
-         "--max-epoch-size=8000", "--after-sb-0pri=disconnect", "--verify-alg=crc32c"},
+        plan_mirror_connect(id, facts),
     };
+}
+
+// For round trips up to 150 ms: a dead peer is noticed within about 7 s (ping-int + ping-timeout) and a write that hangs within 8 s (timeout x ko-count);
+// the send buffer holds two of the largest bandwidth-delay products (100 Mbit/s x 150 ms = 1.9 MB).
+Argv plan_mirror_connect(const std::string& id, const MirrorFacts& facts) {
+    return {kDrbdsetup, "connect", resource_name(id), address(facts.local, facts.port), address(facts.peer, facts.port), "--protocol=A", "--timeout=40", "--connect-int=5",
+            "--ping-int=5", "--ping-timeout=20", "--socket-check-timeout=3", "--ko-count=2", "--sndbuf-size=4194304", "--rcvbuf-size=4194304", "--max-buffers=8000",
+            "--max-epoch-size=8000", "--after-sb-0pri=disconnect", "--verify-alg=crc32c"};
 }
 
 Plan plan_mirror_primary(const MirrorFacts& facts) {

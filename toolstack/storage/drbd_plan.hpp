@@ -16,6 +16,8 @@ std::uint64_t mirror_meta_size(std::uint64_t volume_size);
 
 // Under, fresh metadata, resource, disk and connection: Secondary, Inconsistent, connecting. -vol and -meta are active already.
 Plan plan_mirror_up(const std::string& id, std::uint64_t size, const MirrorFacts& facts);
+// The last step of plan_mirror_up alone: after plan_mirror_cut.
+Argv plan_mirror_connect(const std::string& id, const MirrorFacts& facts);
 // At the source, both ends Connected and equal: declares them equal (no block is synced) and takes the primary role.
 Plan plan_mirror_primary(const MirrorFacts& facts);
 Argv plan_mirror_protocol(const MirrorFacts& facts, char protocol);

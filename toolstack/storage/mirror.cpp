@@ -14,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 constexpr auto kStep = 15s;       // one drbdsetup call that talks to the local kernel only
 constexpr auto kPoll = 10ms;      // also the unit in which waiting is counted, so that a fake clock needs no more than sleep()
-constexpr std::chrono::milliseconds kDeclare = 2s;     // two round trips, and what a busy host adds
+constexpr std::chrono::milliseconds kDeclare = 500ms;  // two round trips, and what a busy host adds
+constexpr std::chrono::milliseconds kAgain = 6s;       // a connection's handshake: 1 s and some round trips; connect-int once if both ends miss each other
 constexpr std::chrono::milliseconds kSettle = 5s;      // the resync after a short break of the link may still have to end
 constexpr std::chrono::milliseconds kReconnect = 1s;   // a link that is down for longer is given up: the guest stands still meanwhile
 
@@ -95,15 +96,29 @@ Result<void> Mirror::wait_connected(std::chrono::milliseconds deadline) {
 Result<void> Mirror::declare_equal() {
     BLANKET_TRY(const auto mine, facts());
     BLANKET_CHECK(apply(thin_.system(), plan_mirror_primary(mine), kStep));
-    // Right after the connection was made, a state that the peer sent before it heard of this may still be under way: then it counts as Inconsistent until its
-    // next one comes.
+    // A peer that has just connected sends its state once more, as it was then; when it comes after this, the peer counts as Inconsistent here for as long as
+    // it has no reason to send another. A new handshake makes it speak: nothing was written since, so nothing is synced then. (A peer that never heard of this
+    // is synced, slowly, by the same handshake: then the time is up.)
+    bool again = false;
     for (auto waited = 0ms;; waited += kPoll) {
         BLANKET_TRY(const auto now, status());
         if (now.in_step() && now.role == "Primary") return {};
-        if (waited >= kDeclare || !now.connected())
+        if (!again && waited >= kDeclare && now.connected()) {
+            log::info("storage", "the mirror of volume '{}' is made anew: {}", id_, describe(now));
+            BLANKET_CHECK(reconnect());
+            again = true, waited = 0ms;
+        } else if (waited >= kAgain || now.connection == "StandAlone" || (!again && !now.connected())) {
             return fail_hint(Kind::kUnavailable, std::format("the mirror of volume '{}' did not start in step: {}", id_, describe(now)), "try the move again");
+        }
         thin_.system().sleep(kPoll);
     }
+}
+
+Result<void> Mirror::reconnect() {
+    BLANKET_TRY(const auto mine, facts());
+    BLANKET_CHECK(thin_.system().run(plan_mirror_cut(mine), kStep));
+    BLANKET_CHECK(thin_.system().run(plan_mirror_connect(id_, mine), kStep));
+    return {};
 }
 
 Result<void> Mirror::settle() {

@@ -25,6 +25,7 @@ public:
     Result<void> connect(const std::string& local, const std::string& peer, std::uint16_t port);
     Result<void> wait_connected(std::chrono::milliseconds deadline);
     Result<void> declare_equal();
+    Result<void> reconnect();  // source: the two ends shake hands anew; what was written meanwhile is synced by it
     Result<void> settle();
     Result<void> cut();   // the connection goes at once; absent is fine
     Result<void> down();  // everything of DRBD goes; the device must not be open; absent is fine

@@ -188,7 +188,7 @@ Result<std::string> FakeSystem::drbdsetup(const Argv& argv) {
     }
     if (verb == "connect") {
         for (auto& [minor, it] : drbd)
-            if (it.resource == argv.at(2)) it.connection = peer_answers ? "Connected" : "WFConnection", it.peer_disk = peer_answers ? "Inconsistent" : "DUnknown";
+            if (it.resource == argv.at(2)) it.connection = peer_answers ? "Connected" : "WFConnection", it.peer_disk = !peer_answers ? "DUnknown" : std::exchange(it.peer_knows, false) ? "UpToDate" : "Inconsistent";
         return "";
     }
     if (verb == "disconnect" || verb == "net-options") {  // by addresses: the fake has one connection at a time
@@ -206,7 +206,9 @@ Result<std::string> FakeSystem::drbdsetup(const Argv& argv) {
         it.lower = argv.at(3);
     } else if (verb == "new-current-uuid") {
         if (it.connection != "Connected") return fail(Kind::kIo, "not connected");
-        it.disk = it.peer_disk = "UpToDate";
+        it.disk = "UpToDate";
+        it.peer_disk = stale_state ? "Inconsistent" : "UpToDate";
+        it.peer_knows = true;
     } else if (verb == "primary") {
         if (it.disk != "UpToDate") return fail(Kind::kIo, "not up to date");
         it.role = "Primary";

@@ -23,6 +23,7 @@ public:
     struct Drbd {
         std::string resource, connection = "StandAlone", role = "Secondary", disk = "Diskless", peer_disk = "DUnknown", lower;
         char protocol = 'A';
+        bool peer_knows = false;  // that both ends are equal; what this end shows of it is peer_disk
         std::uint64_t out_of_sync_kib = 0;
     };
 
@@ -46,6 +47,7 @@ public:
     std::map<std::uint32_t, Drbd> drbd;  // by minor
     bool drbd_loaded = false, metadata_snapshot = false;
     bool peer_answers = true;            // a connect becomes Connected at once
+    bool stale_state = false;            // the state that a peer sent before comes after both were declared equal, and is its last until a new handshake
     int late_states = 0;                 // looks at DRBD after both were declared equal that show a state which the peer sent before
 
     std::vector<std::string> commands;   // every command that ran or failed, info/table/status left out

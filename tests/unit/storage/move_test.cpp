@@ -212,6 +212,17 @@ TEST_F(Move, APeersStateMayBeLate) {
     expect_clean(here, 2);
 }
 
+TEST_F(Move, APeersStaleStateIsFollowedByANewHandshake) {
+    begin();
+    round(0);
+    here.system->stale_state = true;
+    mirror();
+    EXPECT_EQ(std::ranges::count_if(here.system->commands, [](const auto& command) { return command.contains(" disconnect "); }), 1);
+    ASSERT_TRUE(source->finish(true, 1));
+    ASSERT_TRUE(target->finish(false, 1));
+    expect_clean(here, 2);
+}
+
 TEST_F(Move, APeerThatStaysInconsistentFailsTheMirror) {
     begin();
     round(0);
