@@ -118,6 +118,8 @@ std::string timeline(const MoveTrace& trace) {
 std::string classes(const MoveTrace& trace) {
     std::vector<BarRow> rows;
     std::string table = "<table class=wide><tr><th>round</th><th class=n>began</th><th class=n>took</th><th class=n>frames to send</th><th class=n>dirty at its end</th>";
+    const bool held = std::ranges::any_of(trace.memory_rounds, [](const auto& round) { return round.processor_percent.has_value(); });
+    if (held) table += "<th class=n>processors</th>";
     std::string keys;
     for (const auto& one : kClasses) {
         table += std::format("<th class=n>{}</th>", one.name);
@@ -127,6 +129,7 @@ std::string classes(const MoveTrace& trace) {
     for (const auto& round : trace.memory_rounds) {
         const auto optional = [](const auto& value, auto&& text) { return number_cell(value ? text(*value) : std::string("-")); };
         table += "<tr><td>" + escape_html(round_name(round)) + "</td>" + optional(round.start_ms, ms_text) + optional(round.ms, ms_text) + optional(round.pages, count_text) + optional(round.dirty, count_text);
+        if (held) table += number_cell(std::format("{} %", round.processor_percent.value_or(100)));
         BarRow row{round_name(round), {}, "pages not told apart"};
         if (round.coded) {
             const auto total = static_cast<double>(round.coded->pages.sum());

@@ -139,8 +139,9 @@ std::vector<VerbSpec> vm_verbs() {
                         "leaves it running where it is. Phases and progress go to standard error: the round, what is left of it, rates, how long the copying goes on, and how long the VM would stand still "
                         "now; the last line says how long it took, how long the VM stood still, and what was sent. "
                         "Memory is copied in rounds, until what is left takes no time worth speaking of, until the downtime to be expected is within --downtime-target, or until rounds bring "
-                        "nothing because the VM writes as fast as the link sends. Then it stops for what is left, however long that takes, unless --max-downtime says how long it may: then the "
-                        "move ends, the VM runs on, and the error says what it writes and what the link takes.",
+                        "nothing because the VM writes as fast as the link sends. A VM that writes faster than the link sends is "
+                        "given less processor time meanwhile, down to a twentieth of what it used, where its stop would be longer than --max-downtime, --downtime-target or 5 s. Then it stops for what is "
+                        "left, however long that takes, unless --max-downtime says how long it may: then the move ends, the VM runs on, and the error says what it writes and what the link takes.",
              .action = "migrate {NAME} to {TARGET}",
              .args = {kVm, {"TARGET", "the site that it moves to", ArgKind::kSite}},
              .options = {{.name = "watch", .help = "show its progress to its end: so it is without this option too"},
@@ -148,7 +149,7 @@ std::vector<VerbSpec> vm_verbs() {
                          {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
-                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, versions, compression, measuring, policy, with commas between"}},
+                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, versions, compression, measuring, policy, throttle, with commas between"}},
              .mutates = true,
              .job = true,
              .example = "blanket vm migrate web west",

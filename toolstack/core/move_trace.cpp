@@ -43,6 +43,7 @@ Json round_json(const TraceMemoryRound& round) {
     put(json, "ms", round.ms);
     put(json, "pages", round.pages);
     put(json, "dirty", round.dirty);
+    put(json, "processor_percent", round.processor_percent);
     put_coded(json, round.coded);
     if (round.coded && !round.suspended) put_rate(json, round.coded->wire_bytes, round.ms);
     return json;
@@ -165,6 +166,7 @@ Result<void> read_memory_round(TraceMemoryRound& round, const Json& json) {
     BLANKET_CHECK(read(json, "ms", round.ms));
     BLANKET_CHECK(read(json, "pages", round.pages));
     BLANKET_CHECK(read(json, "dirty", round.dirty));
+    BLANKET_CHECK(read(json, "processor_percent", round.processor_percent));
     return read_coded(json, round.coded);
 }
 

@@ -42,6 +42,7 @@ struct TraceMemoryRound {
     std::optional<std::int64_t> start_ms, ms;  // of its live part
     std::optional<std::uint64_t> pages;        // that it had to send, of its live part
     std::optional<std::uint64_t> dirty;        // at its end
+    std::optional<std::uint64_t> processor_percent;  // the guest was held back to this much of what it used; absent: it was not
     std::optional<TraceCoded> coded;
     bool operator==(const TraceMemoryRound&) const = default;
 };

@@ -75,6 +75,7 @@ struct SaveLimits {
     std::int64_t max_time_ms = 0;         // of copying; then stop, or give up
     std::int64_t fixed_ms = 0;            // what the guest's stop has cost besides the last pages, the last time; 0: unknown
     std::int64_t rounds = 0;              // so many and no rule besides, as libxl does it with five; 0: until they bring nothing more
+    bool throttle = true;                 // hold the guest's processors back where it writes faster than the link sends and its stop would be long
 };
 
 // One pre-copy round that has ended.
@@ -83,6 +84,7 @@ struct SaveRound {
     std::int64_t ms = 0;                 // it took
     std::uint64_t dirty = 0;             // pages dirtied meanwhile; 0 for the last one, which only the suspended guest could tell
     std::int64_t begin_ms = 0;           // TimeSource::boottime_ms of this host; 0: not told
+    std::uint64_t percent = 100;         // of the processor time that the guest used before it was held back; 100: it was not
     bool operator==(const SaveRound&) const = default;
 };
 

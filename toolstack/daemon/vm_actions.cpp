@@ -130,7 +130,8 @@ Result<void> leave_out(const std::string& feature, MoveLimits& limits) {
     else if (feature == "compression") limits.features.compression = stream::CodingChoice::Rule::kNever;
     else if (feature == "measuring") limits.features.compression = stream::CodingChoice::Rule::kAlways;
     else if (feature == "policy") limits.save.rounds = kLibxlRounds;
-    else return fail_hint(Kind::kInvalid, std::format("a move cannot do without '{}'", feature.substr(0, 40)), "one of: references, versions, compression, measuring, policy");
+    else if (feature == "throttle") limits.save.throttle = false;
+    else return fail_hint(Kind::kInvalid, std::format("a move cannot do without '{}'", feature.substr(0, 40)), "one of: references, versions, compression, measuring, policy, throttle");
     return {};
 }
 

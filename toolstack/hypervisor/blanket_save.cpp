@@ -3,6 +3,7 @@
 //   blanket-save DOMID FD LIMITS  saves live into FD; JSON lines on stdout, a byte on stdin before the guest stops (save_protocol.hpp); SIGTERM gives up; the guest runs on after any failure
 //   blanket-save --resume DOMID   a saved and suspended domain runs on (the abort of a migration); one that runs already is fine
 //   blanket-save --destroy DOMID  removes a domain that libvirt does not know
+//   blanket-save --uncap DOMID    a domain that a save held back when it was killed has its processors again; nothing else changes
 // Exit status: 0 done, 1 failed (the guest runs), 2 usage, 3 failed and the guest could not be resumed.
 #include <atomic>
 #include <csignal>
@@ -25,7 +26,7 @@ namespace {
 using namespace blanket;
 
 constexpr int kPatience = 1000;  // ms: the byte that lets us ask the guest to stop
-constexpr const char* kUsage = "usage: blanket-save DOMID FD LIMITS | --resume DOMID | --destroy DOMID";
+constexpr const char* kUsage = "usage: blanket-save DOMID FD LIMITS | --resume DOMID | --destroy DOMID | --uncap DOMID";
 
 void say(const SaveLine& line) { (void)write_all(STDOUT_FILENO, as_bytes(format_line(line))); }  // a reader that has gone must not end the save
 
@@ -103,7 +104,7 @@ int report(const Result<void>& result) {
 int main(int argc, char** argv) {
     const std::string_view verb = argc > 1 ? argv[1] : "";
     const bool live = !verb.starts_with("--");
-    if (argc != (live ? 4 : 3) || (!live && verb != "--resume" && verb != "--destroy")) {
+    if (argc != (live ? 4 : 3) || (!live && verb != "--resume" && verb != "--destroy" && verb != "--uncap")) {
         std::println(stderr, "{}", kUsage);
         return 2;
     }
@@ -118,6 +119,10 @@ int main(int argc, char** argv) {
     XenDomainHandle domain(log, static_cast<std::uint32_t>(*domid));
     if (const auto opened = domain.open(); !opened) return report(opened);
     if (verb == "--resume") return report(domain.run_on(true));
+    if (verb == "--uncap") {
+        domain.uncap();
+        return 0;
+    }
     if (verb == "--destroy") return report(domain.destroy());
     if (::fcntl(static_cast<int>(*fd), F_GETFD) < 0) return report(fail_errno("descriptor", argv[2]));
     return save(domain, log, static_cast<int>(*fd), *limits);

@@ -48,6 +48,7 @@ Result<std::unique_ptr<LibvirtHypervisor>> LibvirtHypervisor::connect(const std:
     BLANKET_TRY(const ConnectHandle connection, made->connection_.get());
     BLANKET_TRY(made->xen_, XenHost::open());
     if (const auto raised = made->xen_->raise_host_weight(kHostWeight); !raised) log::warning("hypervisor", "dom0 keeps its scheduling weight: {}", raised.error().what);
+    if (const auto lifted = made->lift_caps(); !lifted) log::warning("hypervisor", "{}", lifted.error().what);
     return made;
 }
 

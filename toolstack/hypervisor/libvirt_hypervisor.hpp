@@ -47,6 +47,7 @@ private:
     LibvirtHypervisor(std::string uri, HypervisorPaths paths);
     Result<int> running_id(const std::string& uuid);             // kConflict when it does not run
     Result<std::vector<XenDomain>> xen_domains();                // opens Xen's handle at the first use
+    Result<void> lift_caps();                                    // of saves that were killed together with an earlier blanketd
     Result<void> destroy_and_undefine(const std::string& uuid);  // absent is fine; also what only Xen knows
 
     LibvirtConnection connection_;

@@ -155,6 +155,13 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const SaveLim
     return fail(Kind::kIo, "live save of domain {}: {}", domid, watch.error);
 }
 
+Result<void> LibvirtHypervisor::lift_caps() {
+    BLANKET_TRY(const auto domains, xen_domains());
+    for (const XenDomain& domain : domains)
+        if (!domain.dying) BLANKET_CHECK(run_verb(paths_.save, "--uncap", domain.id));
+    return {};
+}
+
 Result<void> LibvirtHypervisor::resume_source(const std::string& uuid) {
     BLANKET_TRY(const int domid, running_id(uuid));
     return run_verb(paths_.save, "--resume", domid);

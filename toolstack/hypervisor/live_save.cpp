@@ -12,7 +12,9 @@ extern "C" {
 }
 
 #include "toolstack/base/fd.hpp"
+#include "toolstack/base/log.hpp"
 #include "toolstack/hypervisor/precopy_policy.hpp"
+#include "toolstack/hypervisor/processor_cap.hpp"
 
 namespace blanket {
 namespace {
@@ -26,7 +28,9 @@ struct Save {
     XenDomainHandle& domain;
     const LiveSaveHooks& hooks;
     PrecopyPolicy policy;
+    ProcessorCap cap;
     SaveProgress progress;
+    double share = 1;              // that the guest has of its processor time
     std::uint64_t sent_pages = 0;  // of the rounds that ended
     Result<void> outcome;
 
@@ -45,6 +49,10 @@ struct Save {
         progress.round = stats.iteration;
         progress.sending = static_cast<std::uint64_t>(stats.dirty_count);
         progress.forecast_ms = policy.forecast_ms();
+        if (policy.share() < share) {
+            share = policy.share();
+            if (const auto held = cap.hold(share); !held) log::warning("save", "{}", held.error().what);  // then the rounds go on bringing nothing, and end
+        }
         if (decision != PrecopyPolicy::Step::kContinue) progress.why = policy.why();
         hooks.tell(progress);
         if (decision == PrecopyPolicy::Step::kGiveUp) {
@@ -59,6 +67,7 @@ struct Save {
         progress.ended.push_back(policy.last_round());
         progress.stopping = true;
         hooks.tell(progress);
+        if (const auto lifted = cap.lift(); !lifted) log::warning("save", "{}", lifted.error().what);  // to be asked, it must run
         progress.asked_ms = now_ms();
         outcome = domain.suspend(hooks.given_up);
         if (!outcome) return 0;
@@ -75,7 +84,7 @@ Result<void> write_words(int fd, std::span<const std::uint32_t> words) { return 
 
 Result<void> live_save(XenDomainHandle& domain, XenLog& log, int fd, const SaveLimits& limits, const LiveSaveHooks& hooks) {
     if (!domain.is_pv()) return fail(Kind::kPrecondition, "domain {} is no PV guest that runs here", domain.id());
-    Save save{.domain = domain, .hooks = hooks, .policy = PrecopyPolicy(limits), .progress = {}, .sent_pages = 0, .outcome = {}};
+    Save save{.domain = domain, .hooks = hooks, .policy = PrecopyPolicy(limits), .cap = {domain.control(), domain.id()}, .progress = {}, .share = 1, .sent_pages = 0, .outcome = {}};
     log.on_pages = [&](std::uint64_t pages) {
         save.progress.bytes = (save.sent_pages + pages) * kPageBytes;
         hooks.tell(save.progress);

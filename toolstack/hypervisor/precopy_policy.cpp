@@ -16,19 +16,32 @@ constexpr double kProgress = 0.85;           // a round that leaves more than th
 constexpr double kGoodMoment = 1.10;         // of the smallest set so far
 constexpr std::int64_t kShort = 20;          // ms: nobody notices
 constexpr std::uint64_t kSample = 64;        // pages from which a round says something of the rate
+constexpr std::int64_t kForgiven = 5000;     // ms of a stop that interactive users and most protocols' timeouts forgive
+constexpr double kLeastShare = 0.05;         // the guest must still answer when it is asked to suspend, and its users
 
 }  // namespace
 
 void PrecopyPolicy::end(std::int64_t now_ms) {
     const std::int64_t took = std::max<std::int64_t>(now_ms - round_begin_ms_, 1);
-    last_ = {.round = round_, .pages = sending_, .ms = took, .dirty = 0, .begin_ms = round_begin_ms_};
+    last_ = {.round = round_, .pages = sending_, .ms = took, .dirty = 0, .begin_ms = round_begin_ms_, .percent = static_cast<std::uint64_t>(share_ * 100 + 0.5)};
     const double rate = static_cast<double>(sending_) / static_cast<double>(took);
     if (sending_ >= kSample || pages_per_ms_ == 0) pages_per_ms_ = std::max(rate, 1e-6);
     ++round_;
 }
 
+// Half of what the link sends is what it may dirty. What it dirtied is known from pages that were written to at least once, so one step may not be enough.
+bool PrecopyPolicy::hold_back(std::uint64_t dirty_pages) {
+    const std::int64_t allowed = limits_.max_downtime_ms > 0 ? limits_.max_downtime_ms : limits_.downtime_target_ms > 0 ? limits_.downtime_target_ms : kForgiven;
+    if (!limits_.throttle || forecast_ <= allowed || allowed <= limits_.fixed_ms || share_ <= kLeastShare) return false;
+    share_ = std::max(kLeastShare, share_ * std::clamp(pages_per_ms_ / dirtied_per_ms_ / 2, 0.1, 0.5));
+    best_ = dirty_pages;
+    stalled_ = kStalled - 1;  // the next round that brings nothing holds it back further
+    return true;
+}
+
 PrecopyPolicy::Step PrecopyPolicy::decide(std::string reason) {
     why_ = std::move(reason);
+    if (share_ < 1) why_ += std::format(", with the VM held back to {:.0f} % of the processor time that it used", share_ * 100);
     if (limits_.max_downtime_ms == 0 || forecast_ <= limits_.max_downtime_ms) return Step::kLastRound;
     constexpr double kMibPerPageMs = 1000.0 / 256;
     why_ += std::format("; it would stand still for about {} ms, and {} ms are allowed; it dirties {:.1f} MiB/s, and {:.1f} MiB/s are sent", forecast_, limits_.max_downtime_ms,
@@ -66,6 +79,7 @@ PrecopyPolicy::Step PrecopyPolicy::begin(std::int64_t now_ms, std::uint64_t dirt
     best_ = std::min(best_, dirty_pages);
     const std::int64_t elapsed = now_ms - begin_ms_;
     if (limits_.max_time_ms > 0 && elapsed >= limits_.max_time_ms) return decide(std::format("the time is over: {} s", elapsed / 1000));
+    if (stalled_ >= kStalled && round_ < kRounds && hold_back(dirty_pages)) return Step::kContinue;
     if (round_ >= kRounds) return decide(std::format("{} rounds are enough", round_));
     if (stalled_ >= kPatience) return decide(std::format("{} rounds brought nothing: the VM dirties pages as fast as they are sent", stalled_));
     if (stalled_ >= kStalled && static_cast<double>(dirty_pages) <= kGoodMoment * static_cast<double>(best_)) {

@@ -15,7 +15,7 @@ std::string format_line(const SaveLine& line) {
     switch (line.what) {
     case SaveLine::What::kProgress: json = {{"round", line.round}, {"bytes", line.bytes}, {"sending", line.sending}, {"forecast_ms", line.forecast_ms}}; break;
     case SaveLine::What::kRound:
-        json = {{"ended", {{"round", line.ended.round}, {"pages", line.ended.pages}, {"ms", line.ended.ms}, {"dirty", line.ended.dirty}, {"begin_ms", line.ended.begin_ms}}},
+        json = {{"ended", {{"round", line.ended.round}, {"pages", line.ended.pages}, {"ms", line.ended.ms}, {"dirty", line.ended.dirty}, {"begin_ms", line.ended.begin_ms}, {"percent", line.ended.percent}}},
                 {"round", line.round}, {"bytes", line.bytes}};
         break;
     case SaveLine::What::kStopping: json = {{"stopping", true}, {"round", line.round}, {"bytes", line.bytes}, {"why", line.why}, {"forecast_ms", line.forecast_ms}}; break;
@@ -53,7 +53,7 @@ Result<SaveLine> parse_line(std::string_view text) {
     } else if (const Json ended = json.value("ended", Json()); ended.is_object()) {
         line.what = SaveLine::What::kRound;
         line.ended = {.round = json_number_or(ended, "round", 0), .pages = json_number_or(ended, "pages", 0), .ms = ms(ended, "ms"), .dirty = json_number_or(ended, "dirty", 0),
-                      .begin_ms = ms(ended, "begin_ms")};
+                      .begin_ms = ms(ended, "begin_ms"), .percent = json_number_or(ended, "percent", 100)};
     } else if (!json.contains("round")) {
         return fail(Kind::kInvalid, "a line of blanket-save has none of its fields");
     } else {
@@ -64,20 +64,20 @@ Result<SaveLine> parse_line(std::string_view text) {
 }
 
 std::string format_limits(const SaveLimits& limits) {
-    return std::format("{},{},{},{},{}", limits.downtime_target_ms, limits.max_downtime_ms, limits.max_time_ms, limits.fixed_ms, limits.rounds);
+    return std::format("{},{},{},{},{},{}", limits.downtime_target_ms, limits.max_downtime_ms, limits.max_time_ms, limits.fixed_ms, limits.rounds, limits.throttle ? 1 : 0);
 }
 
 Result<SaveLimits> parse_limits(std::string_view text) {
     constexpr std::uint64_t kDay = 86'400'000;
-    std::array<std::int64_t, 5> values{};
+    std::array<std::int64_t, 6> values{};
     for (std::size_t i = 0; i < values.size(); ++i) {
         const auto comma = text.find(',');
-        if ((comma == std::string_view::npos) != (i + 1 == values.size())) return fail(Kind::kInvalid, "limits are five numbers with commas between");
+        if ((comma == std::string_view::npos) != (i + 1 == values.size())) return fail(Kind::kInvalid, "limits are six numbers with commas between");
         BLANKET_TRY(const std::uint64_t value, parse_number(text.substr(0, comma), 0, kDay, "limit"));
         values[i] = static_cast<std::int64_t>(value);
         text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
     }
-    return SaveLimits{.downtime_target_ms = values[0], .max_downtime_ms = values[1], .max_time_ms = values[2], .fixed_ms = values[3], .rounds = values[4]};
+    return SaveLimits{.downtime_target_ms = values[0], .max_downtime_ms = values[1], .max_time_ms = values[2], .fixed_ms = values[3], .rounds = values[4], .throttle = values[5] != 0};
 }
 
 Result<std::vector<std::byte>> encode_save_header(std::string_view xml) {

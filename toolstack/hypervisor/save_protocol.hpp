@@ -41,7 +41,7 @@ struct SaveLine {
 std::string format_line(const SaveLine& line);  // with its newline
 Result<SaveLine> parse_line(std::string_view line);
 
-// LIMITS: "target,max,time,fixed,rounds", the first four in ms. kInvalid beyond a day.
+// LIMITS: "target,max,time,fixed,rounds,throttle", the first four in ms, the last 0 or 1. kInvalid beyond a day.
 std::string format_limits(const SaveLimits& limits);
 Result<SaveLimits> parse_limits(std::string_view text);
 

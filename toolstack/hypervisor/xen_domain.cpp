@@ -21,7 +21,9 @@ extern "C" {
 }
 
 #include "toolstack/base/fd.hpp"
+#include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/hypervisor/processor_cap.hpp"
 
 namespace blanket {
 namespace {
@@ -146,7 +148,12 @@ Result<void> XenDomainHandle::suspend(const std::function<bool()>& given_up) {
     }
 }
 
+void XenDomainHandle::uncap() const {
+    if (const auto lifted = ProcessorCap(xch_, domid_).lift(); !lifted) log::warning("save", "domain {} stays held back: {}", domid_, lifted.error().what);
+}
+
 Result<void> XenDomainHandle::run_on(bool of_another) {
+    uncap();
     if ((asked_ || of_another) && state() == State::kRuns) {  // and the request has not been taken back
         // Either the guest never saw our request, or it has answered and is about to stop: then wait for it, or nobody would wake it.
         const Store store(xs_open(0));

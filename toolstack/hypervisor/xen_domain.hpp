@@ -51,6 +51,7 @@ public:
     // `of_another`: the save's process was another one, which may have died after it asked the guest to stop.
     Result<void> run_on(bool of_another = false);
     Result<void> destroy();
+    void uncap() const;  // what a save left that was killed while it held the guest back (processor_cap.hpp)
 
 private:
     Result<void> open_libxl();

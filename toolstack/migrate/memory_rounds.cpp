@@ -11,6 +11,7 @@ TraceMemoryRound live_round(const SaveRound& round, std::int64_t begin_ms) {
     TraceMemoryRound out{.round = round.round, .to_round = round.round, .ms = round.ms, .pages = round.pages};
     if (round.begin_ms > 0) out.start_ms = std::max<std::int64_t>(round.begin_ms - begin_ms, 0);
     out.dirty = round.dirty;
+    if (round.percent < 100) out.processor_percent = round.percent;
     return out;
 }
 
@@ -22,6 +23,7 @@ TraceMemoryRound merged(std::span<const SaveRound> rounds, std::int64_t begin_ms
         *out.ms += round.ms;
         *out.pages += round.pages;
         out.dirty = round.dirty;
+        if (round.percent < 100) out.processor_percent = round.percent;
     }
     return out;
 }

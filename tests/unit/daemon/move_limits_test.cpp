@@ -31,9 +31,9 @@ TEST(MoveLimits, FeaturesCanBeLeftOut) {
     const auto some = parse_move_limits({{"without", {"references", "policy", "measuring"}}});
     ASSERT_TRUE(some);
     EXPECT_TRUE(!some->features.references && some->features.versions && some->features.compression == stream::CodingChoice::Rule::kAlways && some->save.rounds == 5);
-    const auto others = parse_move_limits({{"without", {"versions", "compression"}}});
+    const auto others = parse_move_limits({{"without", {"versions", "compression", "throttle"}}});
     ASSERT_TRUE(others);
-    EXPECT_TRUE(others->features.references && !others->features.versions && others->features.compression == stream::CodingChoice::Rule::kNever);
+    EXPECT_TRUE(others->features.references && !others->features.versions && others->features.compression == stream::CodingChoice::Rule::kNever && !others->save.throttle);
 }
 
 TEST(MoveLimits, NonsenseIsRefused) {

@@ -22,6 +22,7 @@ struct Outcome {
     Step step = Step::kContinue;
     std::uint64_t rounds = 0, sent = 0;
     std::int64_t took_ms = 0, rest_ms = 0, forecast_ms = 0;
+    double share = 1;
     std::string why;
 };
 
@@ -37,7 +38,7 @@ Outcome play(const SaveLimits& limits, const Guest& guest) {
         const auto took = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(dirty) / guest.link));
         outcome.sent += dirty;
         now += took;
-        dirty = std::min(guest.pages, guest.dirtied(took));
+        dirty = std::min(guest.pages, guest.dirtied(static_cast<std::int64_t>(static_cast<double>(took) * policy.share())));
         if (outcome.step == Step::kLastRound) {
             outcome.rest_ms = static_cast<std::int64_t>(static_cast<double>(dirty) / guest.link);
             break;
@@ -47,6 +48,7 @@ Outcome play(const SaveLimits& limits, const Guest& guest) {
     }
     outcome.took_ms = now - 1000;
     outcome.forecast_ms = policy.forecast_ms();
+    outcome.share = policy.share();
     outcome.why = policy.why();
     return outcome;
 }
@@ -88,28 +90,59 @@ TEST(PrecopyPolicy, RoundsThatCannotBeSeenBesideTheFixedCostAreNotMade) {
 
 TEST(PrecopyPolicy, AThrasherEndsAndIsNotSentForEver) {
     const Guest guest{.dirtied = writes(100, 40'000)};
-    const auto outcome = play({}, guest);
+    const auto outcome = play({.throttle = false}, guest);
     EXPECT_EQ(outcome.step, Step::kLastRound);
     EXPECT_LE(outcome.rounds, 5u);  // the set of the second round never becomes smaller
-    const auto refused = play({.max_downtime_ms = 1000}, guest);
+    EXPECT_EQ(outcome.share, 1);
+    const auto refused = play({.max_downtime_ms = 1000, .throttle = false}, guest);
     EXPECT_EQ(refused.step, Step::kGiveUp);
     EXPECT_LE(refused.rounds, 8u);
     EXPECT_NE(refused.why.find("MiB/s"), std::string::npos) << refused.why;
     EXPECT_NE(refused.why.find("1000 ms are allowed"), std::string::npos) << refused.why;
 }
 
+TEST(PrecopyPolicy, AGuestThatWritesFasterThanTheLinkIsHeldBack) {
+    for (const double faster : {1.2, 2.0, 5.0, 12.0}) {
+        const Guest guest{.dirtied = writes(3.0 * faster, 50'000)};
+        const auto free = play({.throttle = false}, guest), held = play({}, guest);
+        EXPECT_GT(free.rest_ms, 5000) << faster;
+        EXPECT_EQ(held.step, Step::kLastRound) << faster;
+        EXPECT_LE(held.rest_ms, 5000) << faster << ": " << held.why;
+        EXPECT_LT(held.share, 1) << faster;
+        EXPECT_LE(held.rounds, 16u) << faster;
+        EXPECT_NE(held.why.find("held back to"), std::string::npos) << held.why;
+        const auto strict = play({.max_downtime_ms = 1000}, guest);
+        EXPECT_EQ(strict.step, Step::kLastRound) << faster << ": " << strict.why;
+        EXPECT_LE(strict.rest_ms, 1000) << faster;
+    }
+}
+
+TEST(PrecopyPolicy, NobodyIsHeldBackForNothing) {
+    // It converges; its stop would be short anyway; what its stop costs besides the pages is more than is allowed already.
+    EXPECT_EQ(play({}, {.dirtied = writes(0.75, 8192)}).share, 1);
+    EXPECT_EQ(play({}, {.dirtied = writes(100, 9'000)}).share, 1);
+    const auto hopeless = play({.max_downtime_ms = 1000, .fixed_ms = 2000}, {.dirtied = writes(100, 40'000)});
+    EXPECT_EQ(hopeless.step, Step::kGiveUp);
+    EXPECT_EQ(hopeless.share, 1);
+    // Even a twentieth of this one is too much: it ends, and says why.
+    const auto wild = play({.max_downtime_ms = 1000}, {.dirtied = writes(10'000, 60'000)});
+    EXPECT_EQ(wild.step, Step::kGiveUp);
+    EXPECT_LE(wild.rounds, 14u);
+    EXPECT_NE(wild.why.find("held back to 5 %"), std::string::npos) << wild.why;
+}
+
 TEST(PrecopyPolicy, ItWaitsForAGoodMoment) {
     // Writes much, and every third round little: a stop in between would last nine seconds.
     unsigned round = 0;
     const Guest guest{.dirtied = [&](std::int64_t) -> std::uint64_t { return ++round % 3 == 0 ? 1500 : 27'000; }};
-    const auto outcome = play({.max_downtime_ms = 2000}, guest);
+    const auto outcome = play({.max_downtime_ms = 2000, .throttle = false}, guest);
     EXPECT_EQ(outcome.step, Step::kLastRound) << outcome.why;
     EXPECT_LE(outcome.forecast_ms, 2000);
 }
 
 TEST(PrecopyPolicy, TheTimeThatTheUserGivesIsKept) {
     const Guest guest{.dirtied = writes(2.9, 60'000)};  // shrinks by three in a hundred a round
-    const auto outcome = play({.max_time_ms = 30'000}, guest);
+    const auto outcome = play({.max_time_ms = 30'000, .throttle = false}, guest);
     EXPECT_EQ(outcome.step, Step::kLastRound);
     EXPECT_LE(outcome.took_ms, 30'000 + 2 * 22'000);
     const auto refused = play({.max_downtime_ms = 50, .max_time_ms = 30'000}, guest);

@@ -22,7 +22,7 @@ TEST(SaveProtocol, LinesGoThereAndBack) {
 }
 
 TEST(SaveProtocol, WhatTheRoundsBroughtAndWhyTheyEnded) {
-    const SaveRound ended{.round = 2, .pages = 900, .ms = 310, .dirty = 42, .begin_ms = 123'456};
+    const SaveRound ended{.round = 2, .pages = 900, .ms = 310, .dirty = 42, .begin_ms = 123'456, .percent = 25};
     const auto round = parse_line(format_line({.what = SaveLine::What::kRound, .round = 3, .ended = ended}));
     ASSERT_TRUE(round);
     EXPECT_EQ(round->what, SaveLine::What::kRound);
@@ -46,14 +46,16 @@ TEST(SaveProtocol, WhatTheRoundsBroughtAndWhyTheyEnded) {
 }
 
 TEST(SaveProtocol, Limits) {
-    const auto limits = parse_limits(format_limits({.downtime_target_ms = 300, .max_downtime_ms = 3000, .max_time_ms = 60'000, .fixed_ms = 2100, .rounds = 5}));
+    const auto limits = parse_limits(format_limits({.downtime_target_ms = 300, .max_downtime_ms = 3000, .max_time_ms = 60'000, .fixed_ms = 2100, .rounds = 5, .throttle = false}));
     ASSERT_TRUE(limits);
     EXPECT_EQ(limits->downtime_target_ms, 300);
     EXPECT_EQ(limits->max_downtime_ms, 3000);
     EXPECT_EQ(limits->max_time_ms, 60'000);
     EXPECT_EQ(limits->fixed_ms, 2100);
     EXPECT_EQ(limits->rounds, 5);
-    for (const char* bad : {"", "1", "1,2,3,4", "1,2,3,4,5,6", "1,2,3,4,-5", "1,2,3,x,5", ",,,,", "1,2,3,99999999999,5"}) EXPECT_FALSE(parse_limits(bad)) << bad;
+    EXPECT_FALSE(limits->throttle);
+    EXPECT_TRUE(parse_limits(format_limits({}))->throttle);
+    for (const char* bad : {"", "1", "1,2,3,4", "1,2,3,4,5", "1,2,3,4,5,1,7", "1,2,3,4,-5,0", "1,2,3,x,5,0", ",,,,,", "1,2,3,99999999999,5,0"}) EXPECT_FALSE(parse_limits(bad)) << bad;
 }
 
 TEST(SaveProtocol, LibvirtHeader) {
