@@ -109,7 +109,7 @@ TEST(PrecopyPolicy, AGuestThatWritesFasterThanTheLinkIsHeldBack) {
         EXPECT_EQ(held.step, Step::kLastRound) << faster;
         EXPECT_LE(held.rest_ms, 5000) << faster << ": " << held.why;
         EXPECT_LT(held.share, 1) << faster;
-        EXPECT_LE(held.rounds, 16u) << faster;
+        EXPECT_LE(held.sent, 10 * guest.pages) << faster << ": most rounds are short";
         EXPECT_NE(held.why.find("held back to"), std::string::npos) << held.why;
         const auto strict = play({.max_downtime_ms = 1000}, guest);
         EXPECT_EQ(strict.step, Step::kLastRound) << faster << ": " << strict.why;
