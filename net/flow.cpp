@@ -45,6 +45,8 @@ std::string action_text(const Action& action) {
         case kSetTunnelDst: return std::format("set_field:{}->tun_dst", format_ipv4(static_cast<std::uint32_t>(action.value)));
         case kSourceGroups: return std::format("set_field:{:#x}->reg0", action.value);
         case kTargetGroups: return std::format("set_field:{:#x}->reg1", action.value);
+        case kSetEthSrc: return std::format("set_field:{}->eth_src", format_mac(action.value));
+        case kSetEthDst: return std::format("set_field:{}->eth_dst", format_mac(action.value));
         case kArpReply: {
             const std::string mac = format_mac(action.value);
             return std::format(

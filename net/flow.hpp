@@ -72,6 +72,8 @@ struct Action {
         kSetTunnelDst,    // value = IPv4 address
         kSourceGroups,    // value = bits
         kTargetGroups,    // value = bits
+        kSetEthSrc,       // value = MAC
+        kSetEthDst,       // value = MAC
         kArpReply,        // value = MAC, address = IPv4: turns the request into its answer and sends it back
     };
     Op op = Op::kGoto;

@@ -57,7 +57,7 @@ Result<std::unique_ptr<HoldDevice>> SystemHoldHost::open(const std::string& name
     request.ifr_flags = IFF_TAP | IFF_NO_PI;
     if (::ioctl(tap.get(), TUNSETIFF, &request) != 0) return failed("TUNSETIFF");
     // The host itself must not talk into it; without IPv6 in the kernel there is no such file.
-    (void)write_file("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1");
+    (void)write_control("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1");
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return failed("socket");
     ifreq change{};

@@ -64,8 +64,28 @@ std::string plan_wireguard_routes(const Underlay& underlay) {
     return lines;
 }
 
-std::string firewall_rules() {
-    return R"(table inet blanket_net
+namespace {
+
+std::string_view word_of(IpProto proto) { return proto == IpProto::kUdp ? "udp" : "tcp"; }
+
+}  // namespace
+
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors) {
+    std::string in, out, pass;
+    for (const auto& anchor : anchors) {
+        if (!anchor.local) continue;
+        const std::string link = gateway_name(anchor.vni);
+        for (const auto& port : anchor.ports) {
+            const std::string vm = format_ipv4(port.ip);
+            const auto proto = word_of(port.proto);
+            in += std::format("        iifname != {{ \"wg-blanket\", \"gw*\", \"lo\" }} fib daddr . iif type local {} dport {} dnat ip to {}:{}\n", proto, port.port, vm, port.to);
+            out += std::format("        oifname \"{}\" ip daddr {} {} dport {} ct status dnat snat ip to {}\n", link, vm, proto, port.to, format_ipv4(anchor.ip));
+            pass += std::format("        oifname \"{0}\" ip daddr {1} {2} dport {3} ct direction original ct status dnat accept\n"
+                                "        iifname \"{0}\" ip saddr {1} {2} sport {3} ct direction reply ct status dnat accept\n",
+                                link, vm, proto, port.to);
+        }
+    }
+    std::string text = R"(table inet blanket_net
 delete table inet blanket_net
 table inet blanket_net {
     chain input {
@@ -80,11 +100,19 @@ table inet blanket_net {
     }
     chain forward {
         type filter hook forward priority -10; policy accept;
-        iifname { "wg-blanket", "gw*" } drop
+)";
+    if (pass.empty()) {
+        text += R"(        iifname { "wg-blanket", "gw*" } drop
         oifname { "wg-blanket", "gw*" } drop
     }
 }
 )";
+        return text;
+    }
+    text += std::format("        ct state new ct count over {} drop\n{}        icmp type destination-unreachable ct state related ct status dnat accept\n        drop\n    }}\n", kMostPublicConnections, pass);
+    text += std::format("    chain public_in {{\n        type nat hook prerouting priority dstnat; policy accept;\n{}    }}\n", in);
+    text += std::format("    chain public_out {{\n        type nat hook postrouting priority srcnat; policy accept;\n{}    }}\n}}\n", out);
+    return text;
 }
 
 }  // namespace blanket::net

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "net/model.hpp"
+#include "net/anchors.hpp"
 
 namespace blanket::net {
 
@@ -29,8 +29,12 @@ std::string plan_wireguard_link(const std::map<std::string, Link>& links, const 
 // needed"; and WireGuard pads no packet beyond it.
 std::string plan_wireguard_routes(const Underlay& underlay);
 
+// Connections from outside at a time, of all public ports together: a flood of them must not fill the kernel's table, which the host's own connections need too.
+inline constexpr unsigned kMostPublicConnections = 4096;
+
 // nftables rules, replacing our own table as a whole: VXLAN is heard only inside WireGuard, our underlay addresses never from the uplink, gateway
-// ports only for DHCP, echo and answers, and nothing is forwarded between any of them.
-std::string firewall_rules();
+// ports only for DHCP, echo and answers, and nothing is forwarded between any of them. With anchors of this site (others are not looked at): their public
+// ports, on addresses of this host and from outside only, become VMs' ports, and nothing else at all is forwarded.
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {});
 
 }  // namespace blanket::net

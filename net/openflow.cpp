@@ -217,6 +217,7 @@ Result<void> put_set(Writer& out, std::string_view text) {
     else if (name == "tun_id") field = &kFieldTunnelId;
     else if (name == "tun_dst") field = &kFieldTunDst;
     else if (name == "eth_src") field = &kFieldEthSrc;
+    else if (name == "eth_dst") field = &kFieldEthDst;
     else if (name == "arp_op") field = &kFieldArpOp;
     else if (name == "arp_sha") field = &kFieldArpSha;
     else if (name == "arp_spa") field = &kFieldArpSpa;

@@ -8,6 +8,7 @@
 #include "net/dhcp.hpp"
 #include "net/host.hpp"
 #include "net/path_mtu.hpp"
+#include "net/public_ports.hpp"
 #include "net/wireguard.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -28,6 +29,14 @@ Result<void> ok(Result<std::string> result) {
 const VmRecord* find(const std::vector<VmRecord>& vms, const std::string& uuid) {
     const auto it = std::ranges::find(vms, uuid, &VmRecord::uuid);
     return it == vms.end() ? nullptr : &*it;
+}
+
+// The anchors of this site. Nothing is resolved where there are none.
+std::vector<AnchorPoint> public_here(const World& records) {
+    const auto ours = [&](const Anchor& anchor) { return anchor.site == records.site; };
+    if (std::ranges::none_of(records.nets, [&](const Net& net) { return std::ranges::any_of(net.anchors, ours); })) return {};
+    std::vector<std::string> quiet;  // plan_flows() tells the same
+    return plan_anchors(records, resolve(records, quiet), quiet);
 }
 
 }  // namespace
@@ -54,13 +63,26 @@ Result<SwitchState> OvsOverlay::read_switch() {
     return parse_switch(*text);
 }
 
-// Links, WireGuard and firewall. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay) {
-    if (!firewall_loaded_) {
-        auto loaded = runner_->run(commands::firewall_load(firewall_rules()));
-        if (!loaded) return std::unexpected(std::move(loaded).error().context("loading the firewall"));
-        firewall_loaded_ = true;
+// The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
+Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
+    if (any_public(anchors)) {
+        BLANKET_TRY(const auto own, listeners(options_.listeners_folder));
+        keep_own_ports(anchors, own, warnings);
     }
+    const bool forward = any_public(anchors);
+    if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
+    if (const std::string rules = firewall_rules(anchors); rules != firewall_text_) {
+        auto loaded = runner_->run(commands::firewall_load(rules));
+        if (!loaded) return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        firewall_text_ = rules;
+    }
+    if (forward) return set_forwarding(true, options_.forward_control, options_.forward_mark);
+    return {};
+}
+
+// Links, WireGuard and firewall. Expects apply_mutex_.
+Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
+    BLANKET_CHECK(apply_firewall(std::move(anchors), warnings));
     BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
     BLANKET_TRY(const auto links, parse_links(text));
     const std::string tunnel = plan_wireguard_link(links, underlay), routes = plan_wireguard_routes(underlay);
@@ -110,8 +132,10 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
 
     BLANKET_TRY(SwitchState state, read_switch());
     std::set<std::string> holds;
+    World records{.site = options_.site, .nets = nets, .vms = {}, .sites = sites, .ports = {}, .handovers = {}, .armed = {}, .released = {}};
     {
         const std::lock_guard hold(state_mutex_);
+        records.vms = newest(last_.vms, vms);
         holds = hold_names();  // after the reading: a hold is known before its port is made
     }
     if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
@@ -119,7 +143,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         BLANKET_TRY(state, read_switch());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_host(gateways, underlay));
+    BLANKET_CHECK(apply_host(gateways, underlay, public_here(records), warnings));
 
     World plan;
     {
@@ -137,6 +161,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         ready_ = true;
     }
     const auto endpoints = resolve(plan, warnings);
+    (void)plan_anchors(plan, endpoints, warnings);
     BLANKET_CHECK(apply_dhcp(plan_dhcp(gateways, endpoints, options_.dhcp_folder), options_.dhcp_folder, *runner_, dhcp_started_));
     std::ranges::sort(warnings);
     warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());
@@ -172,15 +197,17 @@ void OvsOverlay::set_handover(const std::string& uuid, std::optional<Handover> h
     if (handover) handovers_.push_back({std::move(*handover), Clock::now() + life});
 }
 
-// Brings the switch from `observed` to the plan in one bundle, with `extra` lines at its end.
+// Brings the switch from `observed` to the plan in one bundle (in several, what is new first, where it is more than one takes), with `extra` lines at its end.
 Result<void> OvsOverlay::push(const std::vector<FlowText>& observed, const World& world, std::string extra) {
     std::vector<std::string> quiet;  // apply() tells the warnings
     const auto flows = plan_flows(world, quiet);
-    std::string text;
-    for (const auto& line : plan_bundle(flows, observed)) text += line + '\n';
-    text += extra;
-    if (!text.empty())
+    const auto lines = plan_bundle(flows, observed);
+    for (std::size_t at = 0; at < lines.size() || !extra.empty();) {
+        std::string text;
+        for (const std::size_t end = std::min(lines.size(), at + options_.bundle_lines); at < end; ++at) text += lines[at] + '\n';
+        if (at == lines.size()) text += std::exchange(extra, {});
         if (auto done = runner_->run(commands::flows_change(text)); !done) return std::unexpected(std::move(done).error().context("OpenFlow bundle"));
+    }
     installed_.clear();
     installed_.reserve(flows.size());
     for (const auto& flow : flows) installed_.push_back(to_flow_text(flow));

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "net/commands.hpp"
+#include "net/anchors.hpp"
 #include "net/hold.hpp"
 #include "net/ovs.hpp"
 #include "net/trace.hpp"
@@ -29,6 +30,10 @@ struct OverlayOptions {
     std::chrono::milliseconds hold_quiet{0};             // release_frames(): how long frames go through the hold before the switch is changed
     std::chrono::milliseconds last_words{0};             // divert(): how long the guest must have sent nothing, so that it has answered all it was asked
     std::chrono::milliseconds last_words_deadline{400};  // ... and how long that is waited for
+    std::size_t bundle_lines = 50'000;  // of one atomic change at most; a move's are some ten, a switch that has forgotten all of a large site needs several (openflow.hpp has a bound)
+    std::string forward_control = "/proc/sys/net/ipv4/ip_forward";  // public_ports.hpp
+    std::string forward_mark = "/run/blanket/forwarding";
+    std::string listeners_folder = "/proc/net";  // listeners.hpp
     std::chrono::milliseconds calm{0};                // how long apply() keeps off after a divert(), redirect() or activate(): a guest stands still just then
 };
 
@@ -72,7 +77,8 @@ private:
     OvsOverlay(OverlayOptions options, CommandRunner* runner, HoldHost* hold_host);
     void let_handovers_pass(const std::vector<VmRecord>& vms);
     Result<SwitchState> read_switch();
-    Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay);
+    Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
     // The rest expects state_mutex_.
     void take(const VmRecord& vm);
     World world();
@@ -97,7 +103,7 @@ private:
     std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
     std::string wireguard_text_;  // last configuration given to `wg`
     std::string routes_text_;     // last routes given to `ip`
-    bool firewall_loaded_ = false;
+    std::string firewall_text_;   // last rules given to `nft`
     std::set<std::uint32_t> dhcp_started_;
     std::vector<std::string> told_;  // warnings already logged
 

@@ -3,6 +3,7 @@
 #include "net/path_mtu.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "net/model.hpp"
@@ -10,18 +11,53 @@
 namespace blanket::net {
 namespace {
 
-// Sorted by name; those that the federation has no record of are left out.
-std::vector<const Site*> sharing(const std::string& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
-    std::set<std::string> names;
+using Sharing = std::map<std::string, std::set<std::string>, std::less<>>;  // by network: the names of the sites that share it
+
+// One pass over the VMs, however many networks there are.
+Sharing sharing(const std::vector<VmRecord>& vms) {
+    Sharing out;
     for (const auto& vm : vms) {
-        if (vm.phase == Phase::kDeleting || std::ranges::find(vm.nics, net, &Nic::net) == vm.nics.end()) continue;
-        names.insert(vm.owner);
-        if (vm.standby) names.insert(vm.standby->site);
+        if (vm.phase == Phase::kDeleting) continue;
+        for (const auto& nic : vm.nics) {
+            auto& names = out[nic.net];
+            names.insert(vm.owner);
+            if (vm.standby) names.insert(vm.standby->site);
+        }
     }
+    return out;
+}
+
+// Sorted by name; those that the federation has no record of are left out.
+std::vector<const Site*> sites_of(const Net& net, const Sharing& sharing, const std::vector<Site>& sites) {
+    std::set<std::string> names;
+    if (const auto at = sharing.find(net.name); at != sharing.end()) names = at->second;
+    for (const auto& anchor : net.anchors)  // what comes from outside goes from there to the VMs
+        if (!anchor.ports.empty()) names.insert(anchor.site);
     std::vector<const Site*> out;
     for (const auto& name : names)
         if (const auto site = std::ranges::find(sites, name, &Site::name); site != sites.end()) out.push_back(&*site);
     return out;
+}
+
+OfferedMtu offered_by(const Net& net, const std::vector<const Site*>& shared_by) {
+    constexpr std::uint32_t kOverhead = kWireGuardOverhead + kVxlanOverhead;
+    if (shared_by.size() < 2) return {net.mtu, "the network's own: its VMs are not at two sites"};
+    std::uint32_t narrowest = 0;
+    std::string between;
+    std::size_t unknown = 0;
+    for (std::size_t i = 0; i < shared_by.size(); ++i)
+        for (std::size_t j = i + 1; j < shared_by.size(); ++j) {
+            const auto path = path_mtu(*shared_by[i], *shared_by[j]);
+            unknown += path ? 0 : 1;
+            if (!path || (narrowest != 0 && *path >= narrowest)) continue;
+            narrowest = *path;
+            between = std::format("between {} and {}", shared_by[i]->name, shared_by[j]->name);
+        }
+    if (narrowest == 0) return {net.mtu, "the network's own: no path between its sites is measured yet"};
+    const std::string rest = unknown == 0 ? "" : std::format("; {} of its paths not measured yet", unknown);
+    const std::uint32_t left = std::max(narrowest, kSmallestPathMtu) - kOverhead;
+    if (left >= net.mtu) return {net.mtu, std::format("the network's own: its narrowest path, {}, carries {}{}", between, narrowest, rest)};
+    return {left, std::format("the path {} carries {}, less {} of WireGuard and {} of VXLAN{}", between, narrowest, kWireGuardOverhead, kVxlanOverhead, rest)};
 }
 
 }  // namespace
@@ -45,30 +81,11 @@ std::optional<std::uint32_t> path_mtu(const Site& a, const Site& b) {
     return back == b.path_mtu.end() ? there->second : std::min(there->second, back->second);
 }
 
-OfferedMtu offered_mtu(const Net& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
-    constexpr std::uint32_t kOverhead = kWireGuardOverhead + kVxlanOverhead;
-    const auto shared_by = sharing(net.name, vms, sites);
-    if (shared_by.size() < 2) return {net.mtu, "the network's own: its VMs are not at two sites"};
-    std::uint32_t narrowest = 0;
-    std::string between;
-    std::size_t unknown = 0;
-    for (std::size_t i = 0; i < shared_by.size(); ++i)
-        for (std::size_t j = i + 1; j < shared_by.size(); ++j) {
-            const auto path = path_mtu(*shared_by[i], *shared_by[j]);
-            unknown += path ? 0 : 1;
-            if (!path || (narrowest != 0 && *path >= narrowest)) continue;
-            narrowest = *path;
-            between = std::format("between {} and {}", shared_by[i]->name, shared_by[j]->name);
-        }
-    if (narrowest == 0) return {net.mtu, "the network's own: no path between its sites is measured yet"};
-    const std::string rest = unknown == 0 ? "" : std::format("; {} of its paths not measured yet", unknown);
-    const std::uint32_t left = std::max(narrowest, kSmallestPathMtu) - kOverhead;
-    if (left >= net.mtu) return {net.mtu, std::format("the network's own: its narrowest path, {}, carries {}{}", between, narrowest, rest)};
-    return {left, std::format("the path {} carries {}, less {} of WireGuard and {} of VXLAN{}", between, narrowest, kWireGuardOverhead, kVxlanOverhead, rest)};
-}
+OfferedMtu offered_mtu(const Net& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) { return offered_by(net, sites_of(net, sharing(vms), sites)); }
 
 std::vector<Net> with_offered_mtu(std::vector<Net> nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
-    for (auto& net : nets) net.mtu = offered_mtu(net, vms, sites).mtu;
+    const Sharing shared = sharing(vms);
+    for (auto& net : nets) net.mtu = offered_by(net, sites_of(net, shared, sites)).mtu;
     return nets;
 }
 

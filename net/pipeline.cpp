@@ -2,6 +2,7 @@
 // The flows of the overlay, table by table; the drawing is in README.md. Part of model.hpp.
 #include <algorithm>
 
+#include "net/anchors.hpp"
 #include "net/groups.hpp"
 #include "net/redirect.hpp"
 
@@ -185,6 +186,16 @@ void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint3
     for (auto& flow : relay_flows(endpoint)) flows.push_back(std::move(flow));
 }
 
+// The networks that have business at this site: a VM here, coming or just gone, or an anchor. Of the others it keeps no entry, however many VMs they have.
+std::set<std::uint32_t> nets_here(const std::vector<Endpoint>& endpoints, const std::vector<AnchorPoint>& anchors) {
+    std::set<std::uint32_t> out;
+    for (const auto& endpoint : endpoints)
+        if (endpoint.local || endpoint.port || endpoint.hold || endpoint.relay != 0 || endpoint.redirect != 0) out.insert(endpoint.vni);
+    for (const auto& anchor : anchors)
+        if (anchor.local) out.insert(anchor.vni);
+    return out;
+}
+
 }  // namespace
 
 std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warnings) {
@@ -193,14 +204,23 @@ std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warni
     const auto gateways = plan_gateways(world.nets, quiet);
     std::vector<Flow> flows;
     add_always(flows, world.ports.tunnel);
+    const auto anchors = plan_anchors(world, endpoints, warnings);
+    const auto here = nets_here(endpoints, anchors);
     for (const auto& gateway : gateways) {
+        if (!here.contains(gateway.vni)) continue;
         add_net(flows, gateway);
         if (const auto port = world.ports.gateways.find(gateway.vni); port != world.ports.gateways.end())
             add_gateway(flows, gateway, port->second, endpoints);
     }
-    for (const auto& endpoint : endpoints) add_endpoint(flows, endpoint, world.ports.tunnel);
+    for (const auto& endpoint : endpoints)
+        if (here.contains(endpoint.vni)) add_endpoint(flows, endpoint, world.ports.tunnel);
+    for (const auto& anchor : anchors) {
+        if (!here.contains(anchor.vni)) continue;
+        const auto port = world.ports.gateways.find(anchor.vni);
+        for (auto& flow : anchor_flows(anchor, world.ports.tunnel, port == world.ports.gateways.end() ? std::nullopt : std::optional(port->second))) flows.push_back(std::move(flow));
+    }
     for (const auto& net : world.nets)
-        if (std::ranges::find(gateways, net.vni, &GatewayPort::vni) != gateways.end())
+        if (here.contains(net.vni) && std::ranges::find(gateways, net.vni, &GatewayPort::vni) != gateways.end())
             for (auto& flow : group_flows(net, endpoints)) flows.push_back(std::move(flow));
 
     struct Keyed {
@@ -212,8 +232,7 @@ std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warni
     for (auto& flow : flows) keyed.push_back({match_text(flow.match), std::move(flow)});
     // The higher epoch comes first among equals, and the entry without a time limit before the one with.
     std::ranges::sort(keyed, [](const Keyed& a, const Keyed& b) {
-        return std::tuple(a.flow.table, b.flow.priority, std::cref(a.match).get(), b.flow.epoch, a.flow.hard_timeout) <
-               std::tuple(b.flow.table, a.flow.priority, std::cref(b.match).get(), a.flow.epoch, b.flow.hard_timeout);
+        return std::tie(a.flow.table, b.flow.priority, a.match, b.flow.epoch, a.flow.hard_timeout) < std::tie(b.flow.table, a.flow.priority, b.match, a.flow.epoch, b.flow.hard_timeout);
     });
     std::vector<Flow> out;
     out.reserve(keyed.size());

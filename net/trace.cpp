@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "net/anchors.hpp"
 #include "net/ovs.hpp"
 #include "net/trace_reason.hpp"
 #include "net/walk.hpp"
@@ -246,7 +247,82 @@ void run(Trace& out, Tracer& tracer, const TraceQuery& query, const Net& net, co
     out.next = tracer.drop.next;
 }
 
+std::string_view name_of(IpProto proto) { return proto == IpProto::kUdp ? "udp" : "tcp"; }
+
+// From outside to a public port, and the answer. The first and the last hop are those of the anchor's host.
+Result<Trace> run_public(const World& here, Tracer& tracer, const TraceQuery& query) {
+    std::vector<std::string> warnings;
+    const auto endpoints = resolve(here, warnings);
+    warnings.clear();
+    const auto anchors = plan_anchors(here, endpoints, warnings);
+    const AnchorPoint* anchor = nullptr;
+    const AnchorPort* port = nullptr;
+    std::string all;
+    for (const auto& one : anchors)
+        for (const auto& item : one.ports) {
+            if (item.vm != query.from && item.uuid != query.from) continue;
+            all += std::format("{}{}:{} at '{}'", all.empty() ? "" : ", ", name_of(item.proto), item.port, one.site);
+            if (port == nullptr && item.proto == query.proto && item.port == query.port && (query.at.empty() || query.at == one.site)) {
+                anchor = &one;
+                port = &item;
+            }
+        }
+    if (port == nullptr)
+        return fail_hint(Kind::kNotFound, std::format("VM '{}' has no public port {}:{}{}{}{}", query.from.substr(0, 70), name_of(query.proto), query.port, query.at.empty() ? "" : " at '" + query.at + "'",
+                                                      all.empty() ? "" : "; it has " + all, warnings.empty() ? "" : "; " + warnings.front()),
+                         std::format("blanket net expose {} --public --port {}:{}", query.from.substr(0, 70), name_of(query.proto), query.port));
+    Trace out{.net = anchor->net, .from = "outside", .from_ip = format_ipv4(anchor->ip), .to_ip = format_ipv4(port->ip), .verdict = {}, .answer = {}, .reason = {}, .next = {}, .hops = {}, .differences = {}};
+    SiteView& start = tracer.view(anchor->site);
+    const auto gateway = start.world.ports.gateways.find(anchor->vni);
+    if (gateway == start.world.ports.gateways.end()) {
+        give_up(out, {std::format("site '{}' has no gateway port {} yet", anchor->site, gateway_name(anchor->vni)), "blanket doctor there"});
+        return out;
+    }
+    const std::string proto(name_of(port->proto));
+    tracer.hops.push_back({"there", anchor->site, "host", std::format("{} dport {} on the host's address (nftables, public_in and public_out)", proto, port->port),
+                           std::format("to {}:{}, as from {}, by {}", format_ipv4(port->ip), port->to, format_ipv4(anchor->ip), gateway_name(anchor->vni)), {}});
+    Frame there{.eth_src = gateway_mac(anchor->vni), .eth_dst = port->mac, .ip_src = anchor->ip, .ip_dst = port->ip, .ip_proto = static_cast<std::uint8_t>(port->proto), .l4_src = kTraceClientPort, .l4_dst = port->to};
+    there.syn = port->proto == IpProto::kTcp;
+    Endpoint outside{.vni = anchor->vni, .mac = anchor->mac, .ip = anchor->ip, .uuid = {}, .name = "the outside world", .port = {}, .hold = {}};
+    const auto got = tracer.follow("there", anchor->site, gateway->second, there, outside);
+    if (!got) {
+        give_up(out, tracer.drop);
+        return out;
+    }
+    SiteView& end = tracer.view(got->site);
+    out.verdict = "delivered";
+    out.reason = std::format("{} at '{}' gets it", tracer.name_of(end, got->port), got->site);
+    const auto vm = std::ranges::find_if(end.endpoints, [&](const Endpoint& one) { return one.vni == anchor->vni && one.uuid == port->uuid; });
+    if (vm == end.endpoints.end() || port_of(end.world, *vm) != got->port) return out;  // it waits in a queue
+    if (tracer.follow("back", got->site, got->port, answer_to(got->frame), *vm)) {
+        out.answer = "delivered";
+        tracer.hops.push_back({"back", anchor->site, "host", "the same connection, the other way (connection tracking)", std::format("to the client, from the host's address and port {}", port->port), {}});
+        return out;
+    }
+    out.answer = "dropped";
+    out.reason += std::format(", but the answer does not come back: {}", tracer.drop.reason);
+    out.next = tracer.drop.next;
+    return out;
+}
+
+void compare(Trace& out, const std::vector<Flow>& planned, const std::vector<FlowText>* installed) {
+    if (installed == nullptr) return;
+    for (auto& line : plan_bundle(planned, *installed)) {
+        if (out.differences.size() == kMaxDifferences) break;
+        constexpr std::string_view kAdd = "flow add ", kDelete = "flow delete_strict ";
+        if (line.starts_with(kAdd)) out.differences.push_back("planned, but not so in the switch: " + line.substr(kAdd.size()));
+        else if (line.starts_with(kDelete)) out.differences.push_back("in the switch, but not planned: " + line.substr(kDelete.size()));
+    }
+}
+
 }  // namespace
+
+Result<TraceQuery> parse_public_query(const std::string& vm, const std::string& port, const std::string& site) {
+    if (vm.empty() || vm.size() > 64) return fail_hint(Kind::kInvalid, "a connection from outside goes to a VM", "blanket net trace VM --public tcp:80");
+    if (!site.empty()) BLANKET_CHECK(check_name(site, "site"));
+    BLANKET_TRY(const PublicPort wanted, parse_public_port(port));
+    return TraceQuery{.from = vm, .to = {}, .proto = static_cast<IpProto>(wanted.proto), .port = wanted.port, .outside = true, .at = site};
+}
 
 Result<TraceQuery> parse_trace_query(const std::string& from, const std::string& to, const std::string& proto, const std::string& port) {
     TraceQuery query{.from = from, .to = to};
@@ -266,6 +342,13 @@ Result<TraceQuery> parse_trace_query(const std::string& from, const std::string&
 }
 
 Result<Trace> trace(const World& here, const std::vector<FlowText>* installed, const TraceQuery& query) {
+    if (query.outside) {
+        Tracer tracer(here, installed);
+        BLANKET_TRY(Trace out, run_public(here, tracer, query));
+        out.hops = std::move(tracer.hops);
+        compare(out, tracer.view(here.site).flows, installed);
+        return out;
+    }
     BLANKET_TRY(const Endpoint source, find_source(here, query));
     BLANKET_TRY(const std::uint32_t target, find_target(here, query.to, source));
     const auto net = std::ranges::find(here.nets, source.vni, &Net::vni);
@@ -275,13 +358,7 @@ Result<Trace> trace(const World& here, const std::vector<FlowText>* installed, c
     Tracer tracer(here, installed);
     run(out, tracer, query, *net, record->owner, source, target);
     out.hops = std::move(tracer.hops);
-    if (installed == nullptr) return out;
-    for (auto& line : plan_bundle(tracer.view(here.site).flows, *installed)) {
-        if (out.differences.size() == kMaxDifferences) break;
-        constexpr std::string_view kAdd = "flow add ", kDelete = "flow delete_strict ";
-        if (line.starts_with(kAdd)) out.differences.push_back("planned, but not so in the switch: " + line.substr(kAdd.size()));
-        else if (line.starts_with(kDelete)) out.differences.push_back("in the switch, but not planned: " + line.substr(kDelete.size()));
-    }
+    compare(out, tracer.view(here.site).flows, installed);
     return out;
 }
 

@@ -13,9 +13,13 @@ struct TraceQuery {
     std::string to;    // address, or name of a VM in the same network
     IpProto proto = IpProto::kIcmp;
     std::uint16_t port = 0;  // destination; of TCP and UDP
+    bool outside = false;    // the other way: a connection from the outside world to the VM's public port `port` (net/anchors.hpp), and its answer; `to` is empty
+    std::string at = {};     // ... at that site; empty: at the first that has it
 };
 
 // "tcp" | "udp" | "icmp", and a port for the first two only.
+// For a connection from outside instead: "tcp:8080" and a site, or none.
+Result<TraceQuery> parse_public_query(const std::string& vm, const std::string& port, const std::string& site);
 Result<TraceQuery> parse_trace_query(const std::string& from, const std::string& to, const std::string& proto, const std::string& port);
 
 struct TraceHop {

@@ -24,6 +24,9 @@ DropReason policy_reason(const WalkStep& step, const std::string& site) {
 // Nobody at this site takes a frame for that address.
 DropReason no_receiver(const World& world, const Frame& frame, const std::vector<Endpoint>& all, std::uint32_t vni) {
     const auto at = std::ranges::find_if(all, [&](const Endpoint& one) { return one.vni == vni && one.mac == frame.eth_dst; });
+    for (const auto& net : world.nets)
+        if (net.vni == vni && at == all.end() && std::ranges::any_of(net.anchors, [&](const Anchor& anchor) { return anchor.ip == format_ipv4(frame.ip_dst); }))
+            return {std::format("{} stands for the outside world: only answers from public ports of VMs go there", format_ipv4(frame.ip_dst)), std::format("blanket net show {}", net.name)};
     if (at == all.end())
         return {std::format("no VM of the network has the MAC {}", format_mac(frame.eth_dst)), "blanket vm list"};
     if (at->local) return explain_unplugged(world, *at);

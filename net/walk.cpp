@@ -55,6 +55,8 @@ std::vector<Sent> walk(const std::vector<Flow>& flows, Frame frame, std::uint32_
                 case kTunnelMetadata: metadata = tun_id & 0xff'ffff; break;
                 case kForgetInPort: from = 0; break;
                 case kSourceGroups: groups.source = static_cast<std::uint32_t>(action.value); break;
+                case kSetEthSrc: frame.eth_src = action.value; break;
+                case kSetEthDst: frame.eth_dst = action.value; break;
                 case kTargetGroups: groups.target = static_cast<std::uint32_t>(action.value); break;
                 case kSetTunnelId: tun_id = action.value; break;
                 case kSetTunnelDst: tun_dst = static_cast<std::uint32_t>(action.value); break;

@@ -11,6 +11,7 @@
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
+#include "tests/vm/outside_client.hpp"
 #include "toolstack/core/move_trace.hpp"
 
 namespace blanket::lab {
@@ -47,6 +48,7 @@ protected:
             lab_->collect_logs();
             std::printf("logs: %s\n", lab_->dir().c_str());
         }
+        outside_.reset();
         clouds_.reset();
         lab_.reset();
     }
@@ -96,6 +98,7 @@ protected:
     static inline Story story_{false};
     static inline std::unique_ptr<Lab> lab_;
     static inline std::optional<Clouds> clouds_;
+    static inline std::unique_ptr<OutsideClient> outside_;
     static inline bool broken_ = false;
 };
 
@@ -143,10 +146,40 @@ TEST_F(TwoClouds, VmsServe) {
     EXPECT_EQ(nowhere->status, exit_code(Kind::kNotFound)) << nowhere->errors;
 }
 
+// The world outside: a machine of nobody's, at the end of the witness's line. Its one connection stands until the last move is over.
+TEST_F(TwoClouds, TheWorldOutsideReachesAPublicPort) {
+    auto east = clouds_->at("east");
+    ASSERT_TRUE(east);
+    const auto machine = clouds_->lab.machine("east");
+    ASSERT_TRUE(machine);
+    const std::string address = (*machine)->profile().address;
+    EXPECT_FALSE(OutsideClient::connects(address, 8080)) << "nothing is public yet";
+    const auto own = east->try_run({"net", "expose", "web", "--public", "--port", "tcp:22"}, std::chrono::minutes(1));
+    ASSERT_TRUE(own);
+    EXPECT_EQ(own->status, exit_code(Kind::kInvalid)) << own->errors;
+    ASSERT_DONE(east->run({"net", "expose", "web", "--public", "--port", "tcp:8080:80", "--at", "east"}, std::chrono::minutes(1)));
+    ASSERT_DONE(wait_until("the public port answers", std::chrono::minutes(2), std::chrono::seconds(1), [&]() -> Result<bool> { return OutsideClient::connects(address, 8080); }));
+    EXPECT_TRUE(OutsideClient::connects(address, 22)) << "the host's own";
+    EXPECT_FALSE(OutsideClient::connects(address, 80));
+    const auto traced = east->run({"net", "trace", "web", "--public", "tcp:8080"}, std::chrono::minutes(1));
+    ASSERT_TRUE(traced) << traced.error().what;
+    EXPECT_EQ((*traced)["trace"]["answer"], "delivered") << traced->dump();
+    EXPECT_TRUE((*traced)["trace"]["differences"].empty()) << traced->dump();
+    outside_ = std::make_unique<OutsideClient>(address, 8080);
+    ASSERT_DONE(wait_until("ten answers outside", std::chrono::minutes(1), std::chrono::seconds(1), [&]() -> Result<bool> { return outside_->answers() >= 10; }));
+}
+
 TEST_F(TwoClouds, MovesToTheOtherCloud) { move("east", "west"); }
 TEST_F(TwoClouds, MovesBack) { move("west", "east"); }
 
 TEST_F(TwoClouds, TheWorldOutsideSawNothing) {
+    ASSERT_TRUE(outside_);
+    const auto before = outside_->answers();
+    ASSERT_DONE(wait_until("answers outside after the moves", std::chrono::minutes(1), std::chrono::seconds(1), [&]() -> Result<bool> { return outside_->answers() >= before + 10; }));
+    EXPECT_EQ(outside_->error(), "") << "one connection, all along";
+    EXPECT_LE(outside_->longest_ms(), 30000);
+    story_.say("outside: {} answers on one connection through east, longest wait {} ms", outside_->answers(), outside_->longest_ms());
+    outside_.reset();
     expect(check_connection(*clouds_));
     expect(check_acknowledged(*clouds_, "east"));
     ASSERT_DONE(clouds_->guest("east", clouds_->web, "POST", "/load/stop"));

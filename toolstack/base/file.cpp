@@ -44,6 +44,15 @@ Result<void> write_file(const std::string& path, std::string_view data, mode_t m
     return {};
 }
 
+Result<void> write_control(const std::string& path, std::string_view text) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+    if (!fd) return fail_errno("open", path);
+    const ssize_t written = ::write(fd.get(), text.data(), text.size());
+    if (written < 0) return fail_errno("write", path);
+    if (static_cast<std::size_t>(written) != text.size()) return fail(Kind::kIo, "'{}' took {} of {} bytes", path, written, text.size());
+    return {};
+}
+
 Result<void> make_dirs(const std::string& path, mode_t mode) {
     std::error_code code;
     std::filesystem::create_directories(path, code);

@@ -168,12 +168,17 @@ Fields uplink_bus_fields(const Json& reply) {
 }
 
 Table net_table(const Json& reply) {
-    static constexpr std::array<Column, 5> kColumns{{
+    static constexpr std::array<Column, 6> kColumns{{
         {"NAME", [](const Json& net) { return text(net, "name"); }},
         {"CIDR", [](const Json& net) { return text(net, "cidr"); }},
         {"GATEWAY", [](const Json& net) { return text(net, "gateway"); }},
         {">VNI", [](const Json& net) { return text(net, "vni"); }},
         {">MTU", [](const Json& net) { return text(net, "mtu"); }},
+        {">PUBLIC PORTS", [](const Json& net) {
+             std::size_t ports = 0;
+             for (const auto& anchor : field(net, "anchors")) ports += field(anchor, "ports").size();
+             return std::format("{}", ports);
+         }},
     }};
     return make_table(reply, "nets", kColumns);
 }
@@ -191,10 +196,19 @@ std::string net_text(const Json& net, const Terminal& terminal) {
         {">RULES", [](const Json& group) { return std::format("{}", field(group, "rules").size()); }},
         {">VMS", [](const Json& group) { return json_bool_or(group, "everybody", false) ? std::string("all") : std::format("{}", field(group, "vms").size()); }},
     }};
+    static constexpr std::array<Column, 4> kPublicColumns{{
+        {"PUBLIC", [](const Json& port) { return std::format("{}:{}", text(port, "proto"), text(port, "port")); }},
+        {"AT", [](const Json& port) { return text(port, "site"); }},
+        {"ADDRESS", [](const Json& port) { return text(port, "address"); }},
+        {"LEADS TO", [](const Json& port) { return std::format("{}:{}", text(port, "vm"), text(port, "to")); }},
+    }};
     const Json& guests = field(net, "guest_mtu");
     std::string out = format_fields({{"name", text(net, "name")}, {"cidr", text(net, "cidr")}, {"gateway", text(net, "gateway")}, {"vni", text(net, "vni")}, {"state", text(net, "state")},
                                      {"guest mtu", text(guests, "mtu") + (text(guests, "why").empty() ? "" : std::format(" ({})", text(guests, "why")))}});
     const Table groups = make_table(net, "groups", kGroupColumns), vms = make_table(net, "vms", kVmColumns);
+    for (const auto& anchor : field(net, "anchors")) out += format_fields({{"as at " + text(anchor, "site"), text(anchor, "ip") + " (the VMs see what comes from outside there come from it)"}});
+    const Table open = make_table(net, "public", kPublicColumns);
+    if (!open.rows.empty()) out += "\n" + format_table(open, terminal);
     out += "\n" + (groups.rows.empty() ? "no security groups: its VMs send and get everything inside of it\n" : format_table(groups, terminal));
     return out + "\n" + (vms.rows.empty() ? "no VMs\n" : format_table(vms, terminal));
 }

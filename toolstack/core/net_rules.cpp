@@ -37,6 +37,9 @@ Result<void> check_new_net(const Net& net, const std::vector<Net>& nets, const s
     for (const auto& site : sites)
         if (const auto address = parse_ipv4(site.address); address && overlap(cidr, {*address, 32}))
             return fail_hint(Kind::kInvalid, std::format("{} holds {}, the address of site '{}': its host would look for it among the VMs", net.cidr, site.address, site.name), kChoose);
+    for (const auto& other : nets)
+        if (const auto taken = parse_cidr(other.cidr); taken && !other.anchors.empty() && overlap(cidr, *taken))
+            return fail_hint(Kind::kConflict, std::format("{} overlaps network '{}' ({}), of which VMs are public: a host has one routing table, and could not tell the two apart", net.cidr, other.name, other.cidr), kChoose);
     if (same_addresses) return {};
     for (const auto& other : nets)
         if (const auto taken = parse_cidr(other.cidr); taken && overlap(cidr, *taken))
@@ -55,6 +58,8 @@ Result<void> check_card(const Nic& nic, const Net* net) {
     BLANKET_CHECK(check_open(*net));
     BLANKET_TRY(const Cidr cidr, parse_cidr(net->cidr));
     BLANKET_TRY(const std::uint32_t address, parse_ipv4(nic.ip));
+    if (std::ranges::find(net->anchors, nic.ip, &Anchor::ip) != net->anchors.end())
+        return fail_hint(Kind::kConflict, std::format("{} is the anchor's of network '{}' at a site, for what its VMs show to the outside world", nic.ip, net->name), "choose another address: blanket net show " + net->name);
     if (inside(cidr, address) && nic.ip != net->gateway) return {};
     return fail_hint(Kind::kInvalid, std::format("{} is no VM's address in network '{}' ({})", nic.ip, net->name, net->cidr), "was the network made anew meanwhile? try again");
 }

@@ -53,6 +53,8 @@ Result<std::string> allocate_ip(const Net& net, const std::vector<VmRecord>& vms
                 if (const auto ip = parse_ipv4(nic.ip)) used.insert(*ip);
     BLANKET_TRY(const std::uint32_t gateway, parse_ipv4(net.gateway));
     used.insert(gateway);
+    for (const auto& anchor : net.anchors)
+        if (const auto ip = parse_ipv4(anchor.ip)) used.insert(*ip);
     const std::uint32_t broadcast = cidr.base | (0xffffffffu >> cidr.prefix);
     for (std::uint32_t ip = cidr.base + 1; ip < broadcast; ++ip)
         if (!used.contains(ip)) return format_ipv4(ip);

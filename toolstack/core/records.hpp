@@ -12,6 +12,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/result.hpp"
 #include "toolstack/core/addresses.hpp"
+#include "toolstack/core/exposures.hpp"
 #include "toolstack/core/security_groups.hpp"
 #include "toolstack/core/seed.hpp"
 
@@ -125,6 +126,7 @@ struct Net {
     std::uint32_t mtu = 1390;  // the most that guests get (net/path_mtu.hpp)
     std::vector<SecurityGroup> groups;
     bool deleting = false;  // no VM comes into it any more; once none is left in it, the record goes
+    std::vector<Anchor> anchors = {};  // one per site at most: which of its VMs' ports the outside world reaches there
     bool operator==(const Net&) const = default;
 };
 

@@ -210,6 +210,7 @@ Json to_json(const Net& net) {
     Json value{{"name", net.name}, {"vni", net.vni}, {"cidr", net.cidr}, {"gateway", net.gateway}, {"mtu", net.mtu}};
     for (const auto& group : net.groups) value["groups"].push_back(to_json(group));
     if (net.deleting) value["deleting"] = true;
+    for (const auto& anchor : net.anchors) value["anchors"].push_back(to_json(anchor));
     return value;
 }
 
@@ -229,6 +230,9 @@ Result<Net> parse_net(const Json& value) {
         BLANKET_TRY(net.groups, parse_groups(*groups));
     }
     net.deleting = json_bool_or(value, "deleting", false);
+    if (const auto anchors = value.find("anchors"); anchors != value.end()) {
+        BLANKET_TRY(net.anchors, parse_anchors(*anchors, net));
+    }
     return net;
 }
 

@@ -128,6 +128,14 @@ void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
         return create_net(app, body, is_dry_run(request));
     }), Access::kLocal);
     server.route("GET", "/1.0/nets/*", respond([&](const RestRequest& request) { return show_net(app, request.matches.at(0)); }));
+    server.route("POST", "/1.0/vms/*/expose", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        return expose_vm(app, request.matches.at(0), body, is_dry_run(request));
+    }), Access::kLocal);
+    server.route("POST", "/1.0/vms/*/unexpose", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        return unexpose_vm(app, request.matches.at(0), body, is_dry_run(request));
+    }), Access::kLocal);
     server.route("DELETE", "/1.0/nets/*", respond([&](const RestRequest& request) { return delete_net(app, request.matches.at(0), is_dry_run(request)); }), Access::kLocal);
     server.route("GET", "/1.0/trace", respond([hooks](const RestRequest& request) { return hooks.trace(request.query); }), Access::kLocal);
     server.route("GET", "/1.0/jobs", respond([&](const RestRequest&) -> Result<Json> { return Json{{"jobs", app.jobs.list()}}; }));

@@ -108,6 +108,8 @@ Result<Json> delete_net(App& app, const std::string& name, bool dry_run) {
         const auto removed = app.registry.remove("nets/" + name, *marked);
         if (!removed && removed.error().kind == Kind::kConflict) continue;
         if (!removed) return std::unexpected(removed.error());
+        for (const auto& anchor : net.anchors)  // addresses that deleted VMs' public ports left
+            if (auto freed = app.registry.remove(address_key(name, anchor.ip)); !freed) log::warning("net", "{}", freed.error().what);
         app.events.add("net", name, "deleted");
         (void)app.world.refresh();
         return Json{{"net", name}};

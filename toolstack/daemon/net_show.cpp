@@ -34,6 +34,15 @@ Result<Json> show_net(App& app, const std::string& name) {
     for (const auto& [site, revision] : now.sites) sites.push_back(site);
     const auto offered = net::offered_mtu(net, vms, sites);
     value["guest_mtu"] = {{"mtu", offered.mtu}, {"why", offered.why}};
+    value["public"] = Json::array();
+    for (const auto& anchor : net.anchors) {
+        const auto site = std::ranges::find(sites, anchor.site, &Site::name);
+        for (const auto& port : anchor.ports) {
+            const auto vm = std::ranges::find(vms, port.vm, &VmRecord::uuid);
+            value["public"].push_back({{"site", anchor.site}, {"address", site == sites.end() ? std::string() : site->address}, {"proto", port.proto == RuleProto::kUdp ? "udp" : "tcp"}, {"port", port.port},
+                                       {"vm", vm == vms.end() ? port.vm : vm->name}, {"to", port.to}});
+        }
+    }
     value["vms"] = Json::array();
     for (auto& card : cards) value["vms"].push_back(std::move(card.json));
     return value;

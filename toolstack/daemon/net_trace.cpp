@@ -9,6 +9,11 @@ Result<Json> trace_net(net::OvsOverlay& overlay, const std::map<std::string, std
         const auto at = query.find(name);
         return at == query.end() ? std::string(fallback) : at->second;
     };
+    if (query.contains("public")) {
+        BLANKET_TRY(const auto asked, net::parse_public_query(word("from", ""), word("public", ""), word("at", "")));
+        BLANKET_TRY(const auto traced, overlay.trace(asked));
+        return Json{{"trace", net::to_json(traced)}};
+    }
     BLANKET_TRY(const auto asked, net::parse_trace_query(word("from", ""), word("to", ""), word("proto", "icmp"), word("port", "")));
     BLANKET_TRY(const auto traced, overlay.trace(asked));
     return Json{{"trace", net::to_json(traced)}};

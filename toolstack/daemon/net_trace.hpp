@@ -10,6 +10,6 @@
 
 namespace blanket {
 
-Result<Json> trace_net(net::OvsOverlay& overlay, const std::map<std::string, std::string>& query);  // from, to, proto, port
+Result<Json> trace_net(net::OvsOverlay& overlay, const std::map<std::string, std::string>& query);  // from, to, proto, port; or from, public, at
 
 }  // namespace blanket

@@ -21,8 +21,10 @@ std::vector<T> values_of(const std::vector<Versioned<T>>& list) {
     return out;
 }
 
-// VMs that were deleted leave their groups at the next change of the network: their ids never come again.
+// VMs that were deleted leave their groups, and what was public of them, at the next change of the network: their ids never come again.
 void forget_deleted(Net& net, const std::vector<Gone>& gone) {
+    for (auto& anchor : net.anchors)
+        std::erase_if(anchor.ports, [&](const PublicPort& port) { return std::ranges::find(gone, port.vm, &Gone::uuid) != gone.end(); });
     for (auto& group : net.groups)
         std::erase_if(group.vms, [&](const std::string& uuid) { return std::ranges::find(gone, uuid, &Gone::uuid) != gone.end(); });
 }

@@ -12,8 +12,19 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run);  // {name, ci
 // kConflict while the network is being deleted.
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit);
 
-// The record with `state`, `guest_mtu` {"mtu","why"} and `vms` [{"name","uuid","ip","mac","site","state"}]: one entry for each card in it, by address.
+// The record with `state`, `guest_mtu` {"mtu","why"}, `public` [{"site","address","proto","port","vm","to"}] and `vms` [{"name","uuid","ip","mac","site","state"}]: one entry for each card in it, by address.
 Result<Json> show_net(App& app, const std::string& name);
+
+// The key that reserves an address of a network.
+std::string address_key(const std::string& net, const std::string& ip);
+
+// What the outside world reaches of a VM (core/exposures.hpp). {"vm","ports":["tcp:8080:80"],"at","net"}: `at` defaults to the VM's site, `net` to its only card's.
+// -> {"net","vm","site","address","ip","ports"}. kNotFound, kInvalid for ports of the host, kConflict for ports that are taken at that site.
+Result<Json> expose_vm(App& app, const std::string& name, const Json& body, bool dry_run);
+// {"ports","at"}: those ports (all when empty) of that site (every one when empty). kNotFound when nothing of it is public there.
+Result<Json> unexpose_vm(App& app, const std::string& name, const Json& body, bool dry_run);
+// Of a VM that is being deleted.
+Result<void> forget_public(App& app, const std::string& uuid);
 
 // The record goes, with its security groups; every site then takes its part away. kConflict while a VM has a card in it, or a job (here, or at a site that
 // answers) brings one; a VM that is created at the same moment is refused, or refuses the deletion (net_delete.cpp). -> {"net"}, or the steps.

@@ -6,6 +6,7 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/net_rules.hpp"
 #include "toolstack/daemon/images.hpp"
+#include "toolstack/daemon/nets.hpp"
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/vm_actions.hpp"
 #include "toolstack/daemon/world.hpp"
@@ -24,7 +25,7 @@ std::string make_mac() {
     return std::format("02:{}:{}:{}:{}:{}", hex.substr(0, 2), hex.substr(2, 2), hex.substr(4, 2), hex.substr(6, 2), hex.substr(8, 2));
 }
 
-std::string ip_key(const Nic& nic) { return std::format("ips/{}/{}", nic.net, nic.ip); }
+std::string ip_key(const Nic& nic) { return address_key(nic.net, nic.ip); }
 
 // Takes the lowest free address for good: two sites may create VMs in one network at the same time, the compare-and-swap decides.
 Result<Nic> reserve_nic(App& app, const Net& net, const std::string& uuid, const std::string& mac) {
@@ -186,7 +187,7 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
         Answer answer{nullptr, {"mark the record as deleting", std::format("power VM '{}' off", vm.name), "undefine it in libvirt"}};
         for (const auto& volume : vm.volumes) answer.steps.push_back(std::format("remove volume '{}' ({})", volume.id, format_bytes(volume.size)));
         if (vm.standby) answer.steps.push_back(std::format("remove its standby disk at '{}'", vm.standby->site));
-        answer.steps.emplace_back("release its addresses and remove the record");
+        answer.steps.emplace_back("release its addresses and public ports and remove the record");
         return answer;
     }
     BLANKET_TRY(auto job, app.jobs.start("delete", "vm/" + vm.name, [&app, uuid = vm.uuid](Job& self) -> Result<Json> {
@@ -194,6 +195,7 @@ Result<Answer> delete_vm(App& app, const VmRecord& vm, bool dry_run) {
         hooks.phase = [&](const char* phase) { self.phase(phase); };
         hooks.drop_standby = [&](const VmRecord& record) { return remove_standby(app, record); };
         hooks.release = [&](const VmRecord& record) -> Result<void> {
+            BLANKET_CHECK(forget_public(app, record.uuid));
             for (const auto& nic : record.nics) BLANKET_CHECK(app.registry.remove(ip_key(nic)));
             if (record.seed) BLANKET_CHECK(app.registry.remove(seed_key(record.uuid)));
             return {};

@@ -114,6 +114,16 @@ TEST(File, WritesWithModeAndReadsWithBound) {
     std::filesystem::remove_all(folder);
 }
 
+TEST(Files, ControlsAreWrittenInPlace) {
+    const auto before = read_file("/proc/self/comm");
+    ASSERT_TRUE(before);
+    EXPECT_FALSE(write_file("/proc/self/comm", "x")) << "nothing can be made there";
+    ASSERT_TRUE(write_control("/proc/self/comm", "controlled"));
+    EXPECT_EQ(read_file("/proc/self/comm").value(), "controlled\n");
+    ASSERT_TRUE(write_control("/proc/self/comm", *before));
+    EXPECT_EQ(write_control("/proc/self/no-such-file", "1").error().kind, Kind::kNotFound);
+}
+
 TEST(Process, ReturnsOutputStatusAndText) {
     EXPECT_EQ(*run({"printf", "%s", "a b"}), "a b");
     EXPECT_EQ(run_any({"sh", "-c", "exit 7"})->status, 7);

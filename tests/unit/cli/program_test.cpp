@@ -66,9 +66,12 @@ void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"groups":[
         {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
         {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
-        {"name":"office","everybody":true,"vms":[],"rules":[]}]}]})");
+        {"name":"office","everybody":true,"vms":[],"rules":[]}],
+        "anchors":[{"site":"east","ip":"10.1.0.254","ports":[{"vm":"6f1b2a3c-0000-4000-8000-000000000001","proto":"tcp","port":8080,"to":80},{"vm":"u2","proto":"udp","port":5353,"to":53}]}]}]})");
     daemon.on("GET /1.0/nets/lan", 200, R"({"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"state":"active","guest_mtu":{"mtu":1350,"why":"the path between east and west carries 1460, less 60 of WireGuard and 50 of VXLAN"},
         "groups":[{"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress"}]},{"name":"office","everybody":true,"vms":[],"rules":[]}],
+        "anchors":[{"site":"east","ip":"10.1.0.254","ports":[{"vm":"6f1b2a3c-0000-4000-8000-000000000001","proto":"tcp","port":8080,"to":80},{"vm":"u2","proto":"udp","port":5353,"to":53}]}],
+        "public":[{"site":"east","address":"192.0.2.1","proto":"tcp","port":8080,"vm":"web","to":80},{"site":"east","address":"192.0.2.1","proto":"udp","port":5353,"vm":"database","to":53}],
         "vms":[{"name":"web","uuid":"6f1b2a3c-0000-4000-8000-000000000001","ip":"10.1.0.2","mac":"02:00:00:00:00:01","site":"east","state":"running"},
         {"name":"database","uuid":"u2","ip":"10.1.0.3","mac":"02:00:00:00:00:02","site":"west","state":"migrating"}]})");
     daemon.on("GET /1.0/nets/dmz", 200, R"({"name":"dmz","vni":1002,"cidr":"10.2.0.0/24","gateway":"10.2.0.1","mtu":1390,"state":"being deleted","vms":[]})");
@@ -144,7 +147,8 @@ TEST_F(Program, Errors) {
     for (const Argv& words : std::vector<Argv>{{"vm", "migrate", "web", "west"}, {"vm", "show", "wbe"}, {"vm", "create", "x", "--image", "debain", "--memory", "256M", "--disk", "2G", "--net", "lan"},
                                                {"federation", "init", "again"}, {"site", "show", "wets"}, {"vm", "start", "ghost"}, {"vm", "create", "x", "--image", "debian", "--memory", "12Q", "--disk", "2G", "--net", "lan"},
                                                {"vm", "lst"}, {"image", "add", "debian", "/nonexistent.raw"}, {"site", "join", "nonsense"}, {"vm", "import", "/nonexistent", "--net", "lan"},
-                                               {"net", "delete", "lan"}, {"net", "show", "lna"}})
+                                               {"net", "delete", "lan"}, {"net", "show", "lna"}, {"net", "expose", "web", "--port", "tcp:80"}, {"net", "expose", "web", "--public"}, {"net", "trace", "web"},
+                                               {"net", "trace", "web", "--to", "10.1.0.3", "--public", "tcp:80"}})
         text += all(words);
     expect_golden("errors.txt", text);
 }
@@ -246,6 +250,23 @@ TEST_F(Program, ANetworkIsDeletedByOneRequest) {
     const auto asked = daemon.asked();
     ASSERT_EQ(asked.size(), 2u);
     EXPECT_EQ(asked[1].path, "/1.0/nets/dmz?dry_run=1");
+}
+
+TEST_F(Program, PublicPortsAreOpenedAndClosedByOneRequestEach) {
+    daemon.on("POST /1.0/vms/web/expose", 200, R"({"net":"lan","vm":"web","site":"east","address":"192.0.2.1","ip":"10.1.0.254","ports":"tcp:80, tcp:8443:443"})");
+    daemon.on("POST /1.0/vms/web/unexpose", 200, R"({"vm":"web","nets":["lan"]})");
+    daemon.on("GET /1.0/trace?from=web&public=tcp%3A80&at=east", 200, R"({"trace":{"net":"lan","from":"outside","from_ip":"10.1.0.254","to_ip":"10.1.0.2","verdict":"delivered","answer":"delivered","reason":"VM 'web' at 'west' gets it","next":"","hops":[],"differences":[]}})");
+    const Output opened = blanket({"net", "expose", "web", "--public", "--port", "tcp:80,tcp:8443:443", "--at", "east"});
+    EXPECT_EQ(opened.status, 0) << opened.err;
+    EXPECT_EQ(opened.out, "done: expose web\n");
+    EXPECT_EQ(blanket({"net", "unexpose", "web"}).status, 0);
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 2u);
+    EXPECT_EQ(asked[0].body, (Json{{"ports", {"tcp:80", "tcp:8443:443"}}, {"at", "east"}}));
+    EXPECT_EQ(asked[1].body, Json::object());
+    const Output traced = blanket({"net", "trace", "web", "--public", "tcp:80", "--at", "east"});
+    EXPECT_EQ(traced.status, 0) << traced.err;
+    EXPECT_TRUE(traced.out.contains("outside (10.1.0.254) to 10.1.0.2 in lan: delivered, answer delivered")) << traced.out;
 }
 
 TEST_F(Program, NoWaitPrintsOnlyTheId) {

@@ -232,6 +232,127 @@ TEST(Nets, AnotherOneOfThatNameIsNotTheSame) {
     EXPECT_TRUE(rig.registry.create_vm(vm));
 }
 
+struct PublicRig : NetRig {
+    PublicRig() {
+        EXPECT_TRUE(create(east, "web") && create(west, "database"));
+        Net dmz = lan("10.2.0.0/24");
+        dmz.name = "dmz";
+        dmz.vni = 8;
+        EXPECT_TRUE(registry.inner.put("nets/dmz", to_json(dmz), 0));
+        EXPECT_TRUE(east.world.refresh() && west.world.refresh());
+    }
+    static Json ports(std::initializer_list<const char*> words, const char* at = "") {
+        Json body{{"ports", Json::array()}};
+        for (const char* word : words) body["ports"].push_back(word);
+        if (*at != 0) body["at"] = at;
+        return body;
+    }
+    bool reserved(const std::string& ip) { return registry.inner.get("ips/lan/" + ip).value().has_value(); }
+};
+
+TEST(PublicPorts, AreRecordedShownAndTakenBack) {
+    PublicRig rig;
+    const auto steps = expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081:80"}), true);
+    ASSERT_TRUE(steps) << steps.error().what;
+    EXPECT_EQ((*steps)["steps"].size(), 3u);
+    EXPECT_TRUE(rig.net()->anchors.empty());
+    const auto made = expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081:80", "udp:5353"}), false);
+    ASSERT_TRUE(made) << made.error().what << made.error().hint;
+    EXPECT_EQ((*made)["site"], "east") << "where it runs";
+    EXPECT_EQ((*made)["ip"], "10.1.0.254");
+    EXPECT_TRUE(rig.reserved("10.1.0.254"));
+    ASSERT_TRUE(expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:5432"}, "east"), false)) << "from anywhere, at another site";
+    ASSERT_EQ(rig.net()->anchors.size(), 1u);
+    EXPECT_EQ(rig.net()->anchors[0].ports.size(), 3u);
+    const auto shown = show_net(rig.east.app, "lan");
+    ASSERT_TRUE(shown);
+    EXPECT_EQ((*shown)["public"][0], (Json{{"site", "east"}, {"address", "192.0.2.1"}, {"proto", "tcp"}, {"port", 8081}, {"vm", "web"}, {"to", 80}}));
+    ASSERT_EQ((*shown)["public"].size(), 3u);
+
+    EXPECT_EQ(unexpose_vm(rig.east.app, "web", PublicRig::ports({"tcp:9999"}), false).error().kind, Kind::kNotFound);
+    EXPECT_TRUE(unexpose_vm(rig.east.app, "web", PublicRig::ports({"udp:5353"}), true));
+    ASSERT_TRUE(unexpose_vm(rig.east.app, "web", PublicRig::ports({"udp:5353"}), false));
+    EXPECT_EQ(rig.net()->anchors[0].ports.size(), 2u);
+    ASSERT_TRUE(unexpose_vm(rig.east.app, "web", Json::object(), false));
+    EXPECT_TRUE(rig.reserved("10.1.0.254"));
+    ASSERT_TRUE(unexpose_vm(rig.west.app, "database", Json::object(), false));
+    EXPECT_TRUE(rig.net()->anchors.empty());
+    EXPECT_FALSE(rig.reserved("10.1.0.254")) << "given back";
+}
+
+TEST(PublicPorts, WhatIsRefusedSaysWhatNext) {
+    PublicRig rig;
+    ASSERT_TRUE(expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:5432"}), false));
+    const auto refused = [&](const std::string& vm, const Json& body) {
+        const auto answer = expose_vm(rig.east.app, vm, body, false);
+        EXPECT_FALSE(answer) << body.dump();
+        return answer ? Kind::kInternal : answer.error().kind;
+    };
+    EXPECT_EQ(refused("ghost", PublicRig::ports({"tcp:80"})), Kind::kNotFound);
+    EXPECT_EQ(refused("web;rm", PublicRig::ports({"tcp:80"})), Kind::kInvalid);
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:80"}, "atlantis")), Kind::kNotFound);
+    EXPECT_EQ(refused("web", PublicRig::ports({})), Kind::kInvalid);
+    EXPECT_EQ(refused("web", Json::object()), Kind::kInvalid);
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:22"})), Kind::kInvalid);
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:7443:80"})), Kind::kInvalid);
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:8081", "tcp:8081:80"})), Kind::kInvalid);
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:5432:80"}, "west")), Kind::kConflict);
+    EXPECT_EQ(refused("web", Json{{"ports", "tcp:80"}}), Kind::kInvalid);
+    EXPECT_EQ(refused("web", Json{{"ports", {7}}}), Kind::kInvalid);
+    EXPECT_EQ(refused("web", Json{{"ports", {"tcp:8081"}}, {"net", "dmz"}}), Kind::kInvalid) << "no card there";
+    EXPECT_EQ(rig.net()->anchors.size(), 1u);
+    EXPECT_FALSE(rig.reserved("10.1.0.253")) << "what was refused reserves nothing";
+    Net twin = lan();
+    twin.name = "twin";
+    twin.vni = 9;
+    ASSERT_TRUE(rig.registry.inner.put("nets/twin", to_json(twin), 0));
+    EXPECT_EQ(refused("web", PublicRig::ports({"tcp:8081"})), Kind::kConflict) << "two networks with these addresses";
+}
+
+TEST(PublicPorts, GoWithTheirVmAndNet) {
+    PublicRig rig;
+    ASSERT_TRUE(expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081"}), false));
+    ASSERT_TRUE(expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:5432"}), false));
+    const auto web = rig.east.world.vm("web");
+    ASSERT_TRUE(web);
+    const auto answer = delete_vm(rig.east.app, web->value, false);
+    ASSERT_TRUE(answer);
+    while (!answer->job->ended()) answer->job->wait(answer->job->to_json()["seq"], std::chrono::seconds(1));
+    EXPECT_EQ(answer->job->to_json()["state"], "done") << answer->job->to_json().dump();
+    ASSERT_EQ(rig.net()->anchors.size(), 1u);
+    EXPECT_EQ(rig.net()->anchors[0].site, "west");
+    EXPECT_FALSE(rig.reserved("10.1.0.254"));
+    EXPECT_EQ(delete_net(rig.east.app, "lan", false).error().kind, Kind::kConflict) << "the other VM is in it";
+}
+
+// Two operators at two sites want one port of one site for VMs of two networks, at every step of each other: never do both have it.
+TEST(PublicPorts, OfTwoWhoWantOnePortAtMostOneHasIt) {
+    int met = 0, won = 0;
+    for (int at = 0;; ++at) {
+        PublicRig rig;
+        const auto database = rig.registry.inner.snapshot()->vms[1].value.name == "database" ? rig.registry.inner.snapshot()->vms[1] : rig.registry.inner.snapshot()->vms[0];
+        VmRecord moved = database.value;
+        moved.nics[0] = {"dmz", moved.nics[0].mac, "10.2.0.2"};
+        ASSERT_TRUE(rig.registry.inner.update_vm(moved, database.revision));
+        std::optional<Result<Json>> other;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] { other = expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:8081"}, "east"), false); };
+        const auto mine = expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081:80"}, "east"), false);
+        rig.registry.at = -1;
+        if (!other) break;
+        const Net dmz = parse_net(rig.registry.inner.get("nets/dmz").value()->value).value();
+        const std::size_t claims = rig.net()->anchors.size() + dmz.anchors.size();
+        EXPECT_EQ(claims, (mine ? 1u : 0u) + (*other ? 1u : 0u)) << at << ": what each was told is true";
+        EXPECT_LE(claims, 1u) << at;
+        EXPECT_EQ(rig.reserved("10.1.0.254"), mine.has_value()) << at;
+        met += 1;
+        won += claims == 1 ? 1 : 0;
+    }
+    EXPECT_GE(met, 5);
+    EXPECT_GE(won, met - 2) << "nearly always one of them gets it";
+}
+
 TEST(Nets, AMarkThatADeadDaemonLeftIsCarriedOn) {
     NetRig rig;
     Net marked = lan();

@@ -22,6 +22,7 @@ World world_from(const Json& in) {
     for (const auto& net : in["nets"]) {
         world.nets.push_back({text(net, "name"), net["vni"].get<std::uint32_t>(), text(net, "cidr"), text(net, "gateway"), net.value("mtu", kGuestMtu)});
         if (net.contains("groups")) world.nets.back().groups = parse_groups(net["groups"]).value();
+        if (net.contains("anchors")) world.nets.back().anchors = parse_anchors(net["anchors"], world.nets.back()).value();
     }
     for (const auto& item : in["sites"]) {
         Site site;
@@ -70,6 +71,7 @@ std::string render(const World& world) {
         out += std::format("\n# dhcp {}\n{}", net.vni, net.config);
         for (const auto& host : net.hosts) out += "host " + host + '\n';
     }
+    if (const auto anchors = plan_anchors(world, resolve(world, warnings), warnings); !anchors.empty()) out += "\n# firewall\n" + firewall_rules(anchors);
     out += "\n# warnings\n";
     std::ranges::sort(warnings);
     warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());

@@ -73,6 +73,9 @@ TEST(OfferedMtu, IsWhatTheNarrowestPathLeaves) {
     EXPECT_EQ(narrow.mtu, 1350u) << "1460 - 60 - 50";
     EXPECT_EQ(narrow.why, "the path between east and west carries 1460, less 60 of WireGuard and 50 of VXLAN");
     EXPECT_EQ(offered({mtu_vm("west"), mtu_vm("east"), mtu_vm("north", "other")}).mtu, 1350u) << "north has no VM of it";
+    Net open = mtu_net();
+    open.anchors = {{"north", "10.1.0.254", {{"00000000-0000-4000-8000-000000000001", RuleProto::kTcp, 80, 80}}}};
+    EXPECT_EQ(offered_mtu(open, {mtu_vm("west"), mtu_vm("east")}, sites).mtu, 1190u) << "what comes from outside at north goes to both";
     EXPECT_EQ(offered({mtu_vm("west"), mtu_vm("east"), mtu_vm("north")}).mtu, 1190u);
     VmRecord guarded = mtu_vm("east");
     guarded.standby = Standby{"west", 1, ""};

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "interpreter.hpp"
+#include "net/anchors.hpp"
 #include "net/model.hpp"
 
 namespace blanket::net::test {
@@ -41,14 +42,14 @@ struct Federation {
     std::vector<Vm> vms;
     std::array<std::vector<Flow>, kSites> flows;
 
-    explicit Federation(std::mt19937& random, bool settled = false, bool forgetful = false) : forgetful_(forgetful) {
+    explicit Federation(std::mt19937& random, bool settled = false, bool forgetful = false, std::optional<unsigned> anchor = {}) : forgetful_(forgetful), anchor_(anchor) {
         const auto pick = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
         for (unsigned i = 0; i < kNets * kVmsPerNet; ++i) {
             Vm vm;
             vm.net = i / kVmsPerNet;
             const unsigned n = i % kVmsPerNet;  // the same addresses in both nets
             vm.mac = 0x0200'0000'0010 + n;
-            vm.ip = kGatewayIp + 1 + n;
+            vm.ip = gateway_ip(vm.net) + 1 + n;
             vm.source = pick(kSites);
             vm.target = (vm.source + 1 + pick(kSites - 1)) % kSites;
             vm.stage = settled ? Stage::kSettled : static_cast<Stage>(pick(5));
@@ -75,12 +76,21 @@ struct Federation {
         for (unsigned s = 0; s < kSites; ++s) flows[s] = plan(s);
     }
 
+    std::uint32_t gateway_ip(unsigned net) const { return kGatewayIp + (anchor_ ? net << 16 : 0); }
     bool forgetful_;  // agents restarted: no hand-over is remembered
+    std::optional<unsigned> anchor_;  // the nets have addresses of their own, and port 80 of each VM is public at that site
 
     std::vector<Flow> plan(unsigned site) const {
         World world{.site = site_name(site), .nets = {}, .vms = {}, .sites = {}, .ports = {}, .handovers = {}};
         for (unsigned n = 0; n < kNets; ++n) {
-            world.nets.push_back({std::format("net{}", n), vni(n), "10.1.0.0/24", "10.1.0.1", 1390});
+            const std::uint32_t gateway = gateway_ip(n);
+            world.nets.push_back({std::format("net{}", n), vni(n), format_ipv4(gateway - 1) + "/24", format_ipv4(gateway), 1390});
+            if (anchor_) {
+                Anchor anchor{site_name(*anchor_), format_ipv4(gateway + 253), {}};
+                for (unsigned i = 0; i < vms.size(); ++i)
+                    if (vms[i].net == n) anchor.ports.push_back({vms[i].before.uuid, RuleProto::kTcp, static_cast<std::uint16_t>(8000 + i), 80});
+                world.nets.back().anchors = {anchor};
+            }
             world.ports.gateways[vni(n)] = gateway_port(n);
         }
         for (unsigned s = 0; s < kSites; ++s) {
@@ -284,6 +294,98 @@ TEST(Property, SpoofedAndUnknownFramesAreDropped) {
             }
         }
     });
+}
+
+// From outside to a public port, whatever stage the VM's move is in, and back: to the anchor's host and nobody else; no other port, no other net.
+TEST(Property, PublicPortsFollowTheirVmsAndOpenNothingElse) {
+    unsigned delivered = 0, answered = 0;
+    for (unsigned seed = 1; seed <= 300; ++seed) {
+        std::mt19937 random(seed);
+        const unsigned anchor = seed % kSites;
+        const Federation federation(random, false, false, anchor);
+        SCOPED_TRACE(std::format("seed {}", seed));
+        for (unsigned i = 0; i < federation.vms.size(); ++i) {
+            const Vm& vm = federation.vms[i];
+            const std::uint32_t outside = federation.gateway_ip(vm.net) + 253;
+            const Mac mac = anchor_mac(anchor + 1);
+            const auto in = [&](std::uint16_t to, unsigned site, std::uint32_t port, Mac eth_src) {
+                Federation::Journey journey;
+                federation.send(site, port, {.eth_src = eth_src, .eth_dst = vm.mac, .ip_src = outside, .ip_dst = vm.ip, .ip_proto = 6, .l4_src = 5000, .l4_dst = to, .syn = true}, journey);
+                return journey;
+            };
+            const auto there = in(80, anchor, gateway_port(vm.net), gateway_mac(vni(vm.net)));
+            ASSERT_LE(there.longest, 3u);
+            ASSERT_EQ(there.delivered.size(), vm.hears() || vm.held ? 1u : 0u);
+            for (const auto& delivery : there.delivered) {
+                ASSERT_EQ(vm_of(delivery.port), i);
+                ASSERT_EQ(delivery.site, vm.hears() ? vm.place() : vm.target);
+                ASSERT_EQ(delivery.frame.eth_src, mac);
+                ++delivered;
+            }
+            ASSERT_TRUE(in(81, anchor, gateway_port(vm.net), gateway_mac(vni(vm.net))).delivered.empty()) << "not public";
+            ASSERT_TRUE(in(80, (anchor + 1) % kSites, gateway_port(vm.net), gateway_mac(vni(vm.net))).delivered.empty()) << "not the anchor's host";
+            ASSERT_TRUE(in(80, anchor, gateway_port(1 - vm.net), gateway_mac(vni(1 - vm.net))).delivered.empty()) << "another net's gateway port";
+            for (unsigned other = 0; other < federation.vms.size(); ++other)  // a VM that plays the anchor
+                ASSERT_TRUE(in(80, federation.vms[other].place(), vif(other), mac).delivered.empty());
+            for (unsigned site = 0; site < kSites; ++site) {  // a site that does, unless it is the one that hands this VM over
+                if (site == anchor || site == vm.place() || (vm.stage != Stage::kSettled && site == vm.source)) continue;
+                Federation::Journey forged;
+                federation.send(vm.place(), kTunnel, {.eth_src = mac, .eth_dst = vm.mac, .ip_src = outside, .ip_dst = vm.ip, .ip_proto = 6, .l4_dst = 80, .tun_id = vni(vm.net), .tun_src = address(site)}, forged);
+                ASSERT_TRUE(vm.place() == anchor || vm.stage != Stage::kSettled || forged.delivered.empty());
+            }
+            if (!vm.runs()) continue;
+            const auto back = [&](std::uint16_t from, std::uint32_t to_ip) {
+                Federation::Journey journey;
+                federation.send(vm.place(), vif(i), {.eth_src = vm.mac, .eth_dst = mac, .ip_src = vm.ip, .ip_dst = to_ip, .ip_proto = 6, .l4_src = from, .l4_dst = 5000, .ack = true}, journey);
+                return journey;
+            };
+            const bool heard = vm.stage != Stage::kCommitted || vm.knows[anchor] || vm.source == anchor;
+            const auto answer = back(80, outside);
+            ASSERT_EQ(answer.delivered.size(), heard ? 1u : 0u);
+            for (const auto& delivery : answer.delivered) {
+                ASSERT_EQ(delivery.site, anchor);
+                ASSERT_EQ(delivery.port, gateway_port(vm.net));
+                ASSERT_EQ(delivery.frame.eth_dst, gateway_mac(vni(vm.net)));
+                ++answered;
+            }
+            ASSERT_TRUE(back(81, outside).delivered.empty());
+            ASSERT_TRUE(back(80, 0xcb00'7109).delivered.empty()) << "the way out into the world";
+            ASSERT_TRUE(back(80, 0xa9fe'a9fe).delivered.empty()) << "providers' metadata";
+        }
+    }
+    EXPECT_GT(delivered, 1000u);
+    EXPECT_GT(answered, 500u);
+}
+
+// What a site keeps grows with the networks that it has a part in, not with the federation.
+TEST(Property, ASiteKeepsNothingOfNetworksThatItHasNoPartIn) {
+    const auto flows_at_a = [](unsigned nets, unsigned vms) {
+        World world{.site = "a", .nets = {}, .vms = {}, .sites = {}, .ports = {}, .handovers = {}};
+        for (unsigned s = 0; s < kSites; ++s) {
+            Site site;
+            site.name = site_name(s);
+            site.index = s + 1;
+            world.sites.push_back(site);
+        }
+        world.ports.tunnel = kTunnel;
+        for (unsigned n = 0; n < nets; ++n) {
+            world.nets.push_back({std::format("net{}", n), n + 1, "10.1.0.0/24", "10.1.0.1", 1390});
+            for (unsigned v = 0; v < vms; ++v) {
+                VmRecord vm;
+                vm.uuid = std::format("00000000-0000-4000-8000-{:06x}{:06x}", n, v);
+                vm.name = std::format("vm{}-{}", n, v);
+                vm.owner = n == 0 && v == 0 ? "a" : "b";
+                vm.phase = Phase::kRunning;
+                vm.nics = {{std::format("net{}", n), format_mac(0x0200'0000'0010 + v), format_ipv4(kGatewayIp + 1 + v)}};
+                world.vms.push_back(vm);
+            }
+        }
+        std::vector<std::string> warnings;
+        return plan_flows(world, warnings).size();
+    };
+    EXPECT_EQ(flows_at_a(10, 4), flows_at_a(1, 4));
+    EXPECT_EQ(flows_at_a(100, 40), flows_at_a(1, 40));
+    EXPECT_GT(flows_at_a(1, 40), flows_at_a(1, 4)) << "those of its own network it must know";
 }
 
 // A hostile site may speak only for VMs that its victim's records give to it, or that are being handed over between the two.

@@ -150,6 +150,39 @@ TEST_F(TraceTest, NamesWhatTheSwitchHasOtherwise) {
     EXPECT_TRUE(trace(here, nullptr, {"web", "10.1.0.3", IpProto::kIcmp, 0}).value().differences.empty());
 }
 
+TEST_F(TraceTest, FromOutsideToAPublicPort) {
+    here.nets[1].cidr = "10.2.0.0/24";
+    here.nets[1].gateway = "10.2.0.1";
+    here.vms[4].nics[0].ip = "10.2.0.2";
+    here.nets[0].anchors = {{"east", "10.1.0.254", {{here.vms[0].uuid, RuleProto::kTcp, 8080, 80}, {here.vms[2].uuid, RuleProto::kTcp, 80, 80}}}, {"west", "10.1.0.253", {{here.vms[0].uuid, RuleProto::kUdp, 53, 53}}}};
+    const auto from_outside = [&](const std::string& vm, const std::string& port, const std::string& site = {}) {
+        const auto installed = planned();
+        return trace(here, &installed, parse_public_query(vm, port, site).value());
+    };
+    const Trace near = from_outside("web", "tcp:8080").value();
+    EXPECT_EQ(near.verdict, "delivered") << near.reason;
+    EXPECT_EQ(near.answer, "delivered") << near.reason;
+    EXPECT_EQ(way(near, "there"), "east:host east:classify east:source-group east:target-group east:egress east:ingress east:remote east:local");
+    EXPECT_EQ(near.hops.front().verdict, "to 10.1.0.2:80, as from 10.1.0.254, by gw101");
+    EXPECT_EQ(near.hops.back().table, "host");
+    EXPECT_TRUE(near.differences.empty());
+    const Trace far = from_outside("far", "tcp:80", "east").value();
+    EXPECT_EQ(far.answer, "delivered") << far.reason;
+    EXPECT_TRUE(way(far, "there").contains("west:tunnel-ingress") && way(far, "back").contains("east:tunnel-ingress")) << way(far, "there") << way(far, "back");
+    here.ports.tunnel = 1;
+    const auto missing = from_outside("web", "tcp:8081");
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().kind, Kind::kNotFound);
+    EXPECT_TRUE(missing.error().what.contains("it has tcp:8080 at 'east', udp:53 at 'west'")) << missing.error().what;
+    EXPECT_FALSE(from_outside("web", "tcp:8080", "west"));
+    EXPECT_FALSE(parse_public_query("web", "8080", ""));
+    EXPECT_TRUE(ask("web", "10.1.0.254", IpProto::kTcp, 443).reason.contains("stands for the outside world")) << ask("web", "10.1.0.254", IpProto::kTcp, 443).reason;
+    here.nets[0].groups = {{.name = "closed", .everybody = true, .rules = default_rules(), .vms = {}}};
+    const Trace closed = from_outside("web", "tcp:8080").value();
+    EXPECT_EQ(closed.verdict, "dropped");
+    EXPECT_TRUE(closed.reason.contains("'closed', and no rule there does let it in")) << closed.reason;
+}
+
 TEST_F(TraceTest, WrongQuestionsAreRefused) {
     const auto refused = [&](const std::string& from, const std::string& to) { return trace(here, nullptr, {from, to, IpProto::kIcmp, 0}).error(); };
     EXPECT_EQ(refused("ghost", "10.1.0.3").kind, Kind::kNotFound);
