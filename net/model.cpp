@@ -14,10 +14,11 @@ namespace {
 // Tunnel addresses of the usable sites. A doubled index would let two sites speak for each other: neither is used.
 std::map<std::string, std::uint32_t> tunnel_addresses(const std::vector<Site>& sites, std::vector<std::string>& warnings) {
     std::map<std::uint32_t, unsigned> uses;
-    for (const auto& site : sites) ++uses[site.index];
+    for (const auto& site : sites)
+        if (site.state != kRevoked) ++uses[site.index];
     std::map<std::string, std::uint32_t> out;
     for (const auto& site : sites) {
-        if (site.role == "witness" || site.index == 0) continue;
+        if (site.role == "witness" || site.index == 0 || site.state == kRevoked) continue;
         if (site.index > 254 || uses[site.index] > 1) {
             warnings.push_back(std::format("site '{}' is left out: its index {} is out of range or taken twice", site.name, site.index));
             continue;

@@ -91,14 +91,22 @@ Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, co
     if (routes != routes_text_) lines += routes;
     if (!lines.empty()) BLANKET_CHECK(ok(runner_->run(commands::addresses_change(lines))));
     routes_text_ = routes;
+    if (!links.contains(kWireGuardInterface)) wireguard_text_.clear();
+    return sync_wireguard(underlay);
+}
+
+// Expects apply_mutex_, and the interface.
+Result<void> OvsOverlay::sync_wireguard(const Underlay& underlay) {
     if (underlay.address == 0) return {};
     BLANKET_TRY(const WireGuardKey key, identity(options_.key_path));
     const std::string config = wireguard_config(key, underlay);
-    if (config == wireguard_text_ && links.contains(kWireGuardInterface)) return {};
+    if (config == wireguard_text_) return {};
     wireguard_text_.clear();
     auto synced = runner_->run(commands::wireguard_sync(config));
     if (!synced) return std::unexpected(std::move(synced).error().context("WireGuard"));
     wireguard_text_ = config;
+    peer_keys_.clear();
+    for (const auto& peer : underlay.peers) peer_keys_.insert(peer.key);
     return {};
 }
 
@@ -120,11 +128,15 @@ void OvsOverlay::let_handovers_pass(const std::vector<VmRecord>& vms) {
 
 Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
     const std::lock_guard one(apply_mutex_);
-    let_handovers_pass(vms);
     std::vector<std::string> warnings;
+    const Underlay underlay = plan_underlay(options_.site, sites, options_.uplink_mtu, warnings);
+    // A site that is cut off loses its tunnel before anything else, and no guest between two sites is a reason to wait.
+    const auto stays = [&](const std::string& key) { return std::ranges::contains(underlay.peers, key, &Peer::key); };
+    if (!wireguard_text_.empty() && !std::ranges::all_of(peer_keys_, stays))
+        if (auto synced = sync_wireguard(underlay); !synced) log::error("network", "{}", synced.error().what);
+    let_handovers_pass(vms);
     const auto offered = with_offered_mtu(nets, vms, sites);
     const auto gateways = plan_gateways(offered, warnings);
-    const Underlay underlay = plan_underlay(options_.site, sites, options_.uplink_mtu, warnings);
     for (const auto& net : offered)
         if (net.mtu + kVxlanOverhead > underlay.mtu)
             warnings.push_back(std::format("net '{}' gives its guests MTU {}, but {} is the most that the uplink's {} carries", net.name, net.mtu,

@@ -79,6 +79,7 @@ private:
     Result<SwitchState> read_switch();
     Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
     Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    Result<void> sync_wireguard(const Underlay& underlay);
     // The rest expects state_mutex_.
     void take(const VmRecord& vm);
     World world();
@@ -102,6 +103,7 @@ private:
 
     std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
     std::string wireguard_text_;  // last configuration given to `wg`
+    std::set<std::string> peer_keys_;  // in it
     std::string routes_text_;     // last routes given to `ip`
     std::string firewall_text_;   // last rules given to `nft`
     std::set<std::uint32_t> dhcp_started_;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket site token|join|list|show.
+// blanket site token|join|list|show|revoke.
 #include <algorithm>
 #include <array>
 #include <unistd.h>
 
 #include "toolstack/base/fd.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/cli/http.hpp"
 #include "toolstack/cli/render.hpp"
 #include "toolstack/cli/verb_lists.hpp"
 
@@ -50,6 +51,25 @@ Result<int> run_join(Context& context, const Invocation& call) {
     if (!token.starts_with("blanket1."))
         return fail_hint(Kind::kInvalid, "this is not a token: it does not begin with 'blanket1.'", "on a site of the federation, run: blanket site token");
     return mutate(context, {.request = {.method = "POST", .path = "/1.0/join", .body = {{"token", token}}}});
+}
+
+std::string revoked_text(const Json& reply) {
+    const auto at = reply.find("revoked");
+    if (at == reply.end() || !at->is_object()) return {};
+    const Json& done = *at;
+    std::string text = std::format("site '{}' is cut off: {} sites confirmed it within {} ms\n", printable(json_string_or(done, "site", "?")),
+                                   done.contains("confirmed") ? done["confirmed"].size() : 0, json_number_or(done, "ms", 0));
+    if (const auto open = done.find("open"); open != done.end() && open->is_array())
+        for (const auto& one : *open)
+            text += std::format("not told yet: {}: {}; it hears of it from the registry\n", printable(json_string_or(one, "site", "?")), printable(json_string_or(one, "why", "")));
+    if (!json_bool_or(done, "recorded", true)) text += "the registry did not answer: this site writes it there as soon as it does\n";
+    if (!json_bool_or(done, "member_removed", true)) text += "its etcd member is still there: run this again\n";
+    return text;
+}
+
+Result<int> run_site_revoke(Context& context, const Invocation& call) {
+    BLANKET_CHECK(check_name(call.arg(0), "site"));
+    return mutate(context, {.request = {.method = "POST", .path = std::format("/1.0/sites/{}/revoke", percent_encode(call.arg(0))), .body = Json::object()}, .table = revoked_text});
 }
 
 Result<int> run_site_list(Context& context, const Invocation&) {
@@ -115,7 +135,18 @@ std::vector<VerbSpec> site_verbs() {
              .action = "show site {NAME}",
              .args = {{"NAME", "the site", ArgKind::kSite, false}},
              .example = "blanket site show west",
-             .run = run_site_show}};
+             .run = run_site_show},
+            {.noun = "site",
+             .verb = "revoke",
+             .summary = "cut off a lost or stolen site, for good",
+             .details = "Refuses the site's certificates and its WireGuard key at every site, ends what is connected to it, and removes its vote. Unused tokens are removed. Its VMs' records "
+                        "stay: take them over with `blanket vm recover`. Its name is never given again. Nothing takes this back. Refused while the voters that are left would be no quorum, and "
+                        "for the site that holds the key of the federation's CA.",
+             .action = "revoke site {NAME}",
+             .args = {{"NAME", "the site", ArgKind::kSite}},
+             .mutates = true,
+             .example = "blanket site revoke west",
+             .run = run_site_revoke}};
 }
 
 }  // namespace blanket::cli

@@ -270,6 +270,7 @@ struct Snapshot {  // one consistent read of everything, at one store revision
     std::vector<Versioned<Net>> nets;
     std::vector<Versioned<Image>> images;
     std::vector<Gone> gone;
+    std::vector<Versioned<Revocation>> revocations;  // as they are written; a site goes by those that it has accepted itself (peer/revocations.hpp)
     std::vector<Malformed> malformed;
 };
 

@@ -148,12 +148,26 @@ struct Token {
     bool operator==(const Token&) const = default;
 };
 
+// A site is cut off for good: its name, its certificates and its WireGuard keys are refused from then on, whatever other records say. Signed by the site whose
+// operator said so, so that it can be handed on by anybody (peer/revocations.hpp checks it). Nothing takes it back.
+struct Revocation {
+    std::string site;                         // the name
+    std::vector<std::string> wireguard_keys;  // of it, as far as known
+    std::string address;                      // its last one, empty: not known. Only for cleaning up: another machine may get it
+    std::string by, since;                    // Site.name; RFC 3339, UTC
+    std::string cert, signature;              // of `by`: PEM; base64
+    bool operator==(const Revocation&) const = default;
+    [[nodiscard]] std::string text() const;  // what is signed
+};
+inline constexpr const char* kRevoked = "revoked";  // Site.state, as every site shows it by itself
+
 Json to_json(const VmRecord& value);
 Json to_json(const Gone& value);
 Json to_json(const Site& value);
 Json to_json(const Net& value);
 Json to_json(const Image& value);
 Json to_json(const Token& value);
+Json to_json(const Revocation& value);
 Result<VmRecord> parse_vm(const Json& value);
 Result<Gone> parse_gone(const Json& value);
 Gone gone_of(const VmRecord& vm, const std::string& now);
@@ -161,6 +175,7 @@ Result<Site> parse_site(const Json& value);
 Result<Net> parse_net(const Json& value);
 Result<Image> parse_image(const Json& value);
 Result<Token> parse_token(const Json& value);
+Result<Revocation> parse_revocation(const Json& value);  // its form; not whether its signature is right
 
 // Lowest free host address of the net (gateway and broadcast excluded), given those in use; kConflict when it is full.
 Result<std::string> allocate_ip(const Net& net, const std::vector<VmRecord>& vms);

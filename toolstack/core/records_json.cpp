@@ -265,4 +265,37 @@ Result<Token> parse_token(const Json& value) {
     return token;
 }
 
+// Every field in a line of its own, and none of them can hold a newline (parse_revocation).
+std::string Revocation::text() const {
+    std::string out = std::format("blanket revocation 1\n{}\n{}\n{}\n{}\n", site, address, by, since);
+    for (const auto& key : wireguard_keys) out += key + "\n";
+    return out;
+}
+
+Json to_json(const Revocation& revocation) {
+    return {{"site", revocation.site}, {"wireguard_keys", revocation.wireguard_keys}, {"address", revocation.address}, {"by", revocation.by},
+            {"since", revocation.since}, {"cert", revocation.cert}, {"signature", revocation.signature}};
+}
+
+Result<Revocation> parse_revocation(const Json& value) {
+    constexpr std::size_t kMostKeys = 8, kLongestCert = 4096, kLongestSignature = 400;
+    Revocation revocation;
+    BLANKET_TRY(revocation.site, name_field(value, "site"));
+    BLANKET_TRY(revocation.wireguard_keys, string_list(value, "wireguard_keys"));
+    if (revocation.wireguard_keys.size() > kMostKeys) return fail(Kind::kInvalid, "a revocation names {} WireGuard keys", revocation.wireguard_keys.size());
+    for (const auto& text : revocation.wireguard_keys) {
+        BLANKET_TRY(const std::string key, base64_decode(text));
+        if (key.size() != 32 || text.size() != 44) return fail(Kind::kInvalid, "a revocation names a WireGuard key of {} bytes", key.size());
+    }
+    revocation.address = json_string_or(value, "address", "");
+    if (!revocation.address.empty()) BLANKET_CHECK(parse_ipv4(revocation.address));
+    BLANKET_TRY(revocation.by, name_field(value, "by"));
+    BLANKET_TRY(revocation.since, json_string(value, "since"));
+    if (revocation.since.size() > 40 || revocation.since.find_first_not_of("0123456789-:.TZ") != std::string::npos) return fail(Kind::kInvalid, "a revocation has no time");
+    BLANKET_TRY(revocation.cert, json_string(value, "cert"));
+    BLANKET_TRY(revocation.signature, json_string(value, "signature"));
+    if (revocation.cert.size() > kLongestCert || revocation.signature.size() > kLongestSignature) return fail(Kind::kInvalid, "a revocation's certificate or signature is too long");
+    return revocation;
+}
+
 }  // namespace blanket

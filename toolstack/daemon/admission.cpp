@@ -125,6 +125,10 @@ Result<Json> Federation::handle_join(const Json& body) {
     if (!federation || !ca_key)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' cannot admit anybody: it does not hold the federation's CA key", options_.site), "make a new token");
     BLANKET_TRY(const std::string ca_cert, read_file(paths.ca_cert, 65536));
+    if (tokens_stale_) {
+        BLANKET_CHECK(drop_tokens(*etcd_));
+        tokens_stale_ = false;
+    }
     BLANKET_TRY(Versioned<Token> token, check_token(asked.id, asked.secret));
     if (token.value.role != asked.role)
         return fail_hint(Kind::kConflict, std::format("this token is for a {}, not for a {}", token.value.role, asked.role), "make one for this role: blanket site token [--witness]");
@@ -133,9 +137,15 @@ Result<Json> Federation::handle_join(const Json& body) {
     BLANKET_CHECK(check_fit(asked, options_.version));
     if (admitting_) return fail_hint(Kind::kConflict, "another newcomer is being admitted at this moment", "try again in a minute with the same token");
 
-    BLANKET_TRY(const Snapshot snapshot, registry_->snapshot());
+    if (revocations_->refuses(asked.name))
+        return fail_hint(Kind::kDenied, std::format("the federation has revoked a site named '{}': that name is never given again", asked.name), "reinstall the machine under another name");
+    if (revocations_->refuses_key(asked.wireguard_key))
+        return fail_hint(Kind::kDenied, "its WireGuard key is that of a site that was revoked", "reinstall the machine: it makes new keys at its first start");
+    BLANKET_TRY(Snapshot snapshot, registry_->snapshot());
+    mark(snapshot);
     std::size_t voters = 0;
     for (const auto& site : snapshot.sites) {
+        if (site.value.state == kRevoked) continue;
         if (site.value.name == asked.name) return fail_hint(Kind::kConflict, std::format("the federation has a site '{}' already", asked.name), "choose another name");
         if (site.value.address == asked.address)
             return fail_hint(Kind::kConflict, std::format("site '{}' has the address {} already", site.value.name, asked.address), "each site needs an address of its own");
@@ -176,7 +186,9 @@ Result<Json> Federation::handle_join(const Json& body) {
             if (!member.learner && !member.client_urls.empty()) endpoints.push_back(without_scheme(member.client_urls.front()));
         }
         BLANKET_CHECK(registry_->put("sites/" + site.name, to_json(site), 0));
-        return Json{{"ca", ca_cert}, {"cert", cert}, {"initial_cluster", cluster}, {"endpoints", endpoints}, {"index", site.index},
+        Json revoked = Json::array();
+        for (const auto& one : revocations_->list()) revoked.push_back(to_json(one));
+        return Json{{"revoked", revoked}, {"ca", ca_cert}, {"cert", cert}, {"initial_cluster", cluster}, {"endpoints", endpoints}, {"index", site.index},
                     {"role", site.role}, {"federation", snapshot.federation_name}, {"member", site.member}};
     }();
     if (!rest) {

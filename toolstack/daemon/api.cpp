@@ -71,9 +71,38 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         return answer;
     }), Access::kLocal);
     server.route("GET", "/1.0/sites", respond([&](const RestRequest&) -> Result<Json> {
+        if (const auto cut = federation.revoked())
+            return fail_hint(Kind::kDenied, std::format("this site, '{}', was revoked by '{}' at {}: the federation has cut it off, for good", app.site, cut->by, cut->since),
+                             "its VMs belong to the others; reinstall the machine to join again, under another name");
         BLANKET_CHECK(app.world.refresh());
         return Json{{"sites", list_of(app.world.snapshot().sites)}};
     }));
+    server.route("POST", "/1.0/sites/*/revoke", respond([&](const RestRequest& request) -> Result<Json> {
+        const std::string& name = request.matches.at(0);
+        if (is_dry_run(request)) {
+            BLANKET_TRY(const auto steps, federation.plan_revoke(name));
+            return steps_json(steps);
+        }
+        BLANKET_TRY(Json answer, federation.revoke(name, [&](const std::string& text) { app.events.add("site", name, text); }));
+        (void)app.world.refresh();
+        return answer;
+    }), Access::kLocal);
+    server.route("POST", "/1.0/peer/revoked", respond([&](const RestRequest& request) -> Result<Json> {
+        BLANKET_TRY(const Json body, request.json());
+        BLANKET_CHECK(federation.accept_revocation(body));
+        return Json::object();
+    }));
+    server.route("POST", "/1.0/peer/renew", respond([&](const RestRequest& request) -> Result<Json> {
+        if (request.peer_site.empty()) return fail(Kind::kDenied, "only another site asks for this, with its certificate");
+        BLANKET_TRY(const Json body, request.json());
+        return federation.handle_renew(request.peer_site, body);
+    }));
+    server.route("GET", "/1.0/peer/standing", respond([&](const RestRequest& request) -> Result<Json> {
+        const auto name = request.query.find("site");
+        if (name == request.query.end()) return fail(Kind::kInvalid, "which site? (?site=NAME)");
+        BLANKET_CHECK(check_name(name->second, "site"));
+        return federation.standing(name->second);
+    }), Access::kOpen);
     server.route("POST", "/1.0/tokens", respond([&](const RestRequest& request) -> Result<Json> {
         BLANKET_TRY(const Json body, request.json());
         const std::string role = json_string_or(body, "role", "site"), name = json_string_or(body, "name", "");

@@ -97,6 +97,7 @@ struct Daemon::Parts {
     std::jthread path_rounds;
     std::mutex listeners;
     std::atomic<bool> stopping = false;
+    std::atomic<bool> site_revoked = false;  // the network is to follow
 
     // What an earlier life watched goes on being watched.
     void make_guard(const SitePorts& ports) {
@@ -207,6 +208,11 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->registry = parts->federation->registry();
     parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
+    parts->world->amend([&federation = *parts->federation](Snapshot& snapshot, bool fresh) {
+        if (fresh) federation.judge(snapshot);
+        else federation.mark(snapshot);
+    });
+    parts->federation->on_revoked([&parts = *parts](const Revocation&) { parts.site_revoked = true; });
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
     parts->indexes = std::make_unique<stream::IndexShelf>(set.root + "/index");
     parts->indexed_store = std::make_unique<stream::IndexedStore>(*parts->store, *parts->indexes);
@@ -259,7 +265,9 @@ void Daemon::run(const std::atomic<bool>& stop) {
     // The socket answers from here on; what needs the registry says so until it is there.
     notify_systemd("READY=1\nSTATUS=waiting for the registry");
     const auto joined = insist("the registry", &stop, [&] {
-        return parts.federation->ensure_local([](const std::string& text) { log::info("start", "{}", text); });
+        auto ready = parts.federation->ensure_local([](const std::string& text) { log::info("start", "{}", text); });
+        if (!ready) parts.federation->ask_standing();  // perhaps nobody talks to us because we are cut off
+        return ready;
     });
     if (!joined) return;
     if (parts.federation->federated())
@@ -286,15 +294,28 @@ void Daemon::run(const std::atomic<bool>& stop) {
 
     const auto watchdog = watchdog_interval().count() > 0 ? watchdog_interval() : std::chrono::milliseconds(5000);
     bool dropped = false;
+    bool reopen = false;  // the listeners: they still show the old certificate
     auto next_refresh = std::chrono::steady_clock::now() + kRefresh;
     while (!stop) {
         std::this_thread::sleep_for(std::min(watchdog, std::chrono::milliseconds(250)));
         notify_systemd("WATCHDOG=1");
+        if (parts.site_revoked.exchange(false))
+            if (auto applied = parts.world->apply_again(); !applied) log::error("network", "{}", applied.error().what);
         if (std::chrono::steady_clock::now() < next_refresh) continue;
         next_refresh = std::chrono::steady_clock::now() + kRefresh;
         trim_heap();  // what a move or a request needed goes back to the system: dom0 is small
         if (!dropped && parts.jobs->idle()) dropped = drop_start_up_pages() > 0;  // not in the middle of a move: it would fault them in again
-        if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("registry", "{}", refreshed.error().what);
+        if (auto refreshed = parts.world->refresh(); !refreshed) {
+            log::warning("registry", "{}", refreshed.error().what);
+            parts.federation->ask_standing();
+        }
+        const auto renewed = parts.federation->renew_if_due(parts.app->clock.unix_ms() / 1000);
+        if (!renewed) log::warning("federation", "this site's certificate is not renewed yet: {}", renewed.error().what);
+        reopen = reopen || (renewed && *renewed && parts.federation->federated());
+        if (reopen && parts.jobs->idle()) {  // a channel of a move would end with its listener
+            if (auto opened = parts.open_listeners(); !opened) log::error("federation", "{}", opened.error().what);
+            else reopen = false;
+        }
     }
     notify_systemd("STOPPING=1");
 }

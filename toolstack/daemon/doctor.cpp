@@ -133,6 +133,27 @@ Check check_records(const DoctorInputs& in) {
     return failed("records", text, replaced ? "its last good version counts; to write that back: blanket vm recover UUID" : "write a good version to etcd, or restore etcd's last snapshot");
 }
 
+Check check_standing(const DoctorInputs& in) {
+    if (in.revoked)
+        return failed("standing", std::format("this site was revoked by '{}' at {}: the federation has cut it off, for good", in.revoked->by, in.revoked->since),
+                      "its VMs belong to the others (blanket vm recover there); reinstall the machine to join again, under another name");
+    if (in.revoked_sites.empty()) return ok("standing", in.federated ? "no site of the federation is revoked" : "in no federation");
+    std::string text = "cut off from the federation:";
+    for (const auto& site : in.revoked_sites) text += " " + site;
+    return ok("standing", text);
+}
+
+constexpr std::int64_t kCertificateWarning = 60, kCertificateLast = 7;  // days; it is renewed with half a year left
+
+Check check_certificate(const DoctorInputs& in) {
+    if (!in.certificate_days) return failed("certificate", "this site's certificate cannot be read", "journalctl -u blanketd -e");
+    const std::string text = *in.certificate_days < 0 ? "this site's certificate has expired" : std::format("this site's certificate is good for {} days", *in.certificate_days);
+    const std::string hint = "it is renewed by the site that holds the CA's key: see that the two reach each other, and journalctl -u blanketd -e";
+    if (*in.certificate_days < kCertificateLast) return failed("certificate", text, hint);
+    if (*in.certificate_days < kCertificateWarning) return warning("certificate", text, hint);
+    return ok("certificate", text);
+}
+
 Check check_clock(const DoctorInputs& in) {
     if (!in.clock_synchronised) return warning("clock", "not known whether the clock is synchronised", "timedatectl status");
     if (!*in.clock_synchronised) return warning("clock", "the clock is not synchronised", "timedatectl set-ntp true, and let UDP port 123 through");
@@ -220,7 +241,7 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
     std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
     return {check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_records(in),
+            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
             ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in)};
 }

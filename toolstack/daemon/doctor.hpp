@@ -75,6 +75,9 @@ struct DoctorInputs {
     std::optional<RegistryFacts> registry;
     bool federated = false;
     std::vector<Malformed> malformed;  // records
+    std::optional<Revocation> revoked;       // this site
+    std::vector<std::string> revoked_sites;  // others
+    std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for
 
     // From gather_doctor.
     std::string hypervisor_type;     // /sys/hypervisor/type: "xen", empty on bare Linux

@@ -42,6 +42,10 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink) 
     else inputs.pool_error = pool.error().what;
     inputs.registry = registry_facts(federation);
     inputs.federated = federation.federated();
+    inputs.revoked = federation.revoked();
+    for (const auto& one : federation.revocations()->list())
+        if (one.site != app.site) inputs.revoked_sites.push_back(std::format("{} (by {}, {})", one.site, one.by, one.since));
+    if (const auto expires = federation.certificate_expires()) inputs.certificate_days = (*expires - static_cast<std::int64_t>(app.clock.unix_ms() / 1000)) / 86'400;
     inputs.malformed = app.world.snapshot().malformed;
     return to_json(run_doctor(inputs));
 }

@@ -16,7 +16,10 @@ Result<std::unique_ptr<Federation>> Federation::create(FederationOptions options
     BLANKET_CHECK(parse_ipv4(options.address));
     BLANKET_CHECK(make_dirs(options.root + "/pki", 0700));
     BLANKET_CHECK(make_dirs(options.root + "/state", 0700));
-    return std::unique_ptr<Federation>(new Federation(std::move(options), std::move(runner)));
+    BLANKET_TRY(auto revocations, Revocations::load(options.root + "/pki"));
+    std::unique_ptr<Federation> made(new Federation(std::move(options), std::move(runner)));
+    made->revocations_ = std::move(revocations);
+    return made;
 }
 
 Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), runner_(std::move(runner)) {
@@ -51,7 +54,7 @@ LocalState Federation::local() const {
     return state_;
 }
 
-Result<TlsContext> Federation::tls() const { return TlsContext::load(PkiPaths::in(options_.root + "/pki")); }
+Result<TlsContext> Federation::tls() const { return TlsContext::load(PkiPaths::in(options_.root + "/pki"), revocations_); }
 
 void Federation::use(const LocalState& state) {
     const std::scoped_lock lock(state_mutex_);
@@ -104,6 +107,9 @@ Result<void> Federation::move_address(const Progress& progress) {
 
 Result<void> Federation::ensure_local(const Progress& progress) {
     const std::scoped_lock lock(change_);
+    if (const auto cut = revoked())
+        return fail_hint(Kind::kDenied, std::format("this site was revoked by '{}' at {}: the federation has cut it off, for good", cut->by, cut->since),
+                         "its VMs belong to the others; reinstall the machine to join again, under another name");
     auto state = load_local_state(options_.root);
     if (!state && state.error().kind == Kind::kNotFound) {
         BLANKET_CHECK(make_local(progress));
@@ -197,7 +203,8 @@ Result<Json> Federation::init(const std::string& name) {
 }
 
 Result<Json> Federation::show() {
-    BLANKET_TRY(const Snapshot snapshot, registry_->snapshot());
+    BLANKET_TRY(Snapshot snapshot, registry_->snapshot());
+    mark(snapshot);
     if (snapshot.federation_name.empty())
         return fail_hint(Kind::kNotFound, "this site is in no federation yet", "blanket federation init NAME, or blanket site join TOKEN");
     Json sites = Json::array(), members = Json::array();
@@ -236,10 +243,12 @@ Result<void> Federation::join(const std::string& text, const Progress& progress)
     BLANKET_CHECK(plan_join(text));
     const std::scoped_lock lock(change_);
     const auto state = join_federation(self(), token, *runner_, progress);
+    const auto reloaded = revocations_->reload();  // the federation's list, or our own is back
     if (!state) {
         if (const auto old = load_local_state(options_.root)) use(*old);
         return std::unexpected(state.error());
     }
+    BLANKET_CHECK(reloaded);
     use(*state);
     BLANKET_CHECK(write_site());
     federated_ = true;

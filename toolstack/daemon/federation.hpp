@@ -9,8 +9,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -56,6 +59,31 @@ public:
     // At the signing site: body of POST /1.0/peer/join (the open route). Answers {ca, cert, initial_cluster, endpoints, index, role, federation, member}.
     Result<Json> handle_join(const Json& body);
 
+    // Cuts a site off everywhere and for good (revocation.cpp). Answers {"revoked":{site, since, by, ms, confirmed:[..], open:[{site, why}], ..}}: `open` are sites that
+    // could not be told; they hear of it from the registry, without which they let nobody in that asks for anything in it. kPrecondition: the registry would lose
+    // its quorum, or the site holds the CA's key. Repeating it is harmless.
+    Result<Json> revoke(const std::string& name, const Progress& progress);
+    Result<std::vector<std::string>> plan_revoke(const std::string& name);
+    // Another site's word that a third one is cut off: believed by its signature. kDenied otherwise.
+    Result<void> accept_revocation(const Json& body);
+    // {"revoked": the statement about that site, or null}; for one that wonders why nobody talks to it.
+    [[nodiscard]] Json standing(const std::string& name) const;
+    // Asks the other sites whether this one is cut off. Call it when the registry does not answer; seconds at most for each of them.
+    void ask_standing();
+    [[nodiscard]] std::optional<Revocation> revoked() const;  // the statement about this site
+    [[nodiscard]] std::shared_ptr<Revocations> revocations() const { return revocations_; }
+    // Takes in what the snapshot says about revoked sites, writes back what it lacks, and shows their records as what they are, whatever they say.
+    void judge(Snapshot& snapshot);
+    void mark(Snapshot& snapshot) const;  // only the last of these
+    void on_revoked(std::function<void(const Revocation&)> listener) { on_revoked_ = std::move(listener); }  // before the first use; from any thread
+
+    // Lets this site's certificate be signed anew, with the same key, once half of its life is over: by ourselves or by the site that holds the CA's key (renewal.cpp).
+    // True: it was, and listeners are to be opened again. `now`: Unix seconds. Asks once an hour at most.
+    Result<bool> renew_if_due(std::int64_t now);
+    // At the holder of the CA's key: body {csr} of POST /1.0/peer/renew from `peer`, the name in its verified certificate. Answers {cert}.
+    Result<Json> handle_renew(const std::string& peer, const Json& body);
+    [[nodiscard]] Result<std::int64_t> certificate_expires() const;  // Unix seconds
+
     // Adapts the etcd endpoints to the registry's sites; cheap, call it at changes (Watcher).
     Result<void> refresh_endpoints(const std::vector<Versioned<Site>>& sites);
     // Moves the etcd leader to that site's member if it is a voter; before a migration, so that the commit costs the least.
@@ -76,15 +104,27 @@ private:
     Result<Versioned<Token>> check_token(const std::string& id, const std::string& secret);
     void finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name);
     [[nodiscard]] Newcomer self() const;
+    struct Cut;
+    Result<Cut> plan_cut(const std::string& name);
+    Result<void> accept(const Revocation& statement);
+    Result<void> publish(const Revocation& statement);
+    static Result<void> drop_tokens(EtcdClient& client);
+    [[nodiscard]] std::string known_ca() const;
 
     FederationOptions options_;
     std::unique_ptr<EtcdRunner> runner_;
     std::shared_ptr<EtcdClient> etcd_;
     std::shared_ptr<Registry> registry_;
+    std::shared_ptr<Revocations> revocations_;
+    std::atomic<bool> tokens_stale_ = false;  // some may be those of a site that was cut off while the registry was away
+    std::function<void(const Revocation&)> on_revoked_;
     std::atomic<bool> federated_ = false;
+    std::mutex revoking_;        // one revoke(); taken before change_
     std::mutex change_;          // init, join, handle_join
     mutable std::mutex state_mutex_;
     LocalState state_;          // under state_mutex_
+    std::int64_t asked_renewal_ = 0;  // under state_mutex_
+    std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;
     std::jthread promoter_;     // last: ends before what it uses

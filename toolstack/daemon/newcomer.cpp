@@ -2,6 +2,8 @@
 // See newcomer.hpp.
 #include "toolstack/daemon/newcomer.hpp"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <thread>
@@ -11,12 +13,14 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/records.hpp"
 #include "toolstack/peer/rest_client.hpp"
+#include "toolstack/peer/revocations.hpp"
 #include "toolstack/registry/etcd_registry.hpp"
 
 namespace blanket {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::array kIdentityFiles{"ca.crt", "ca.key", "site.crt", "site.key", "revoked.json", "revoked.crl"};
 using Clock = std::chrono::steady_clock;
 
 std::string state_file(const std::string& root) { return root + "/state/federation.json"; }
@@ -42,7 +46,7 @@ public:
         BLANKET_CHECK(runner_.stop());
         taken_ = true;
         BLANKET_CHECK(make_dirs(root_ + "/pki/old", 0700));
-        for (const char* name : {"ca.crt", "ca.key", "site.crt", "site.key"}) BLANKET_CHECK(move(root_ + "/pki/" + name, root_ + "/pki/old/" + name));
+        for (const char* name : kIdentityFiles) BLANKET_CHECK(move(root_ + "/pki/" + name, root_ + "/pki/old/" + name));
         BLANKET_CHECK(move(root_ + "/etcd", root_ + "/etcd.old"));
         return {};
     }
@@ -56,7 +60,7 @@ public:
         if (!taken_) return {};
         taken_ = false;
         BLANKET_CHECK(runner_.stop());
-        for (const char* name : {"ca.crt", "ca.key", "site.crt", "site.key"}) BLANKET_CHECK(move(root_ + "/pki/old/" + name, root_ + "/pki/" + name));
+        for (const char* name : kIdentityFiles) BLANKET_CHECK(move(root_ + "/pki/old/" + name, root_ + "/pki/" + name));
         BLANKET_CHECK(move(root_ + "/etcd.old", root_ + "/etcd"));
         if (!old_) return remove_file(state_file(root_));
         BLANKET_CHECK(save_local_state(root_, *old_));
@@ -86,6 +90,7 @@ struct Admission {
     LocalState state;
     std::uint64_t member = 0;
     std::string ca, cert, key, federation;
+    std::vector<Revocation> revoked;
 };
 
 Result<Admission> ask(const Newcomer& self, const JoinToken& token, const Progress& progress) {
@@ -113,6 +118,11 @@ Result<Admission> ask(const Newcomer& self, const JoinToken& token, const Progre
     BLANKET_TRY(admission.member, json_number(*answer, "member"));
     BLANKET_TRY(admission.state.endpoints, endpoint_list(*answer));
     admission.state.initial_cluster = json_string_or(*answer, "initial_cluster", "");
+    if (const auto revoked = answer->find("revoked"); revoked != answer->end() && revoked->is_array())
+        for (const auto& item : *revoked) {
+            BLANKET_TRY(Revocation one, parse_revocation(item));
+            admission.revoked.push_back(std::move(one));
+        }
     admission.state.site = self.name;
     admission.state.address = self.address;
     admission.state.index = static_cast<std::uint32_t>(index);
@@ -125,7 +135,10 @@ Result<void> write_identity(const std::string& root, const Admission& admission)
     BLANKET_CHECK(make_dirs(root + "/pki", 0700));
     BLANKET_CHECK(write_file(paths.key, admission.key, 0600));
     BLANKET_CHECK(write_file(paths.cert, admission.cert, 0644));
-    return write_file(paths.ca_cert, admission.ca, 0644);
+    BLANKET_CHECK(write_file(paths.ca_cert, admission.ca, 0644));
+    BLANKET_TRY(const auto revocations, Revocations::load(root + "/pki"));
+    for (const auto& one : admission.revoked) BLANKET_CHECK(revocations->add(one, admission.ca));
+    return {};
 }
 
 // Until the local member is a voter that knows its leader.
@@ -215,7 +228,7 @@ Result<void> save_local_state(const std::string& root, const LocalState& state) 
 
 EtcdTls etcd_tls(const std::string& root) {
     const PkiPaths paths = PkiPaths::in(root + "/pki");
-    return {paths.ca_cert, paths.cert, paths.key};
+    return {paths.ca_cert, paths.cert, paths.key, root + "/pki/revoked.crl"};
 }
 
 EtcdConfig etcd_config(const Newcomer& self, const LocalState& state) {
@@ -260,6 +273,21 @@ Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token,
     if (auto back = aside.put_back(self); !back) error.what += std::format("; and the old state could not be put back: {}", back.error().what);
     error.hint += std::string(error.hint.empty() ? "" : "; ") + "the token is used up: make a new one with `blanket site token`";
     return std::unexpected(std::move(error));
+}
+
+Result<bool> take_revocations(EtcdClient& client, Revocations& revocations, const std::string& root) {
+    BLANKET_TRY(const std::string ca, read_file(PkiPaths::in(root + "/pki").ca_cert, 65536));
+    BLANKET_TRY(EtcdRange range, client.range_prefix(std::string(kRegistryPrefix) + "revoked/"));
+    std::ranges::sort(range.kvs, {}, &EtcdKv::mod_revision);  // of two sites that revoke each other the first counts
+    bool any = false;
+    for (const auto& kv : range.kvs) {
+        const auto value = parse_json(kv.value);
+        const auto statement = value ? parse_revocation(*value) : Result<Revocation>(std::unexpected(value.error()));
+        const auto added = statement ? revocations.add(*statement, ca) : Result<bool>(std::unexpected(statement.error()));
+        if (!added) log::warning("registry", "{}: {}", kv.key, added.error().what);
+        else any = any || *added;
+    }
+    return any;
 }
 
 }  // namespace blanket

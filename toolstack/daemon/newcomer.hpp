@@ -11,6 +11,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/peer/join_token.hpp"
 #include "toolstack/peer/pki.hpp"
+#include "toolstack/peer/revocations.hpp"
 #include "toolstack/registry/etcd_process.hpp"
 
 namespace blanket {
@@ -52,5 +53,8 @@ Json join_request(const Newcomer& self, const JoinToken& token, const std::strin
 // Asks the signing site for admission, replaces the local PKI and etcd by those of the federation, starts etcd and waits until it votes. On any error
 // the old identity and data are back, our member is removed again, and the old etcd runs (if there was one). The token stays used: the error says so.
 Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token, EtcdRunner& runner, const Progress& progress);
+
+// What the registry says about revoked sites is taken in; true when one was new. For a member without blanketd: the witness.
+Result<bool> take_revocations(EtcdClient& client, Revocations& revocations, const std::string& root);
 
 }  // namespace blanket

@@ -25,6 +25,10 @@ Result<void> ask_the_others(App& app, const VmRecord& vm, const migrate::TakeOve
     const Json question = ids_of(vm);
     for (const auto& [site, revision] : app.world.snapshot().sites) {
         if (site.name == app.site || site.role == "witness") continue;
+        if (site.state == kRevoked) {
+            job.note(std::format("'{}' is revoked and is not asked", site.name));
+            continue;
+        }
         const auto answer = app.neighbours.call(site, "POST", "/1.0/peer/disks", &question);
         if (!answer) {
             job.note(std::format("'{}' cannot be asked: {}", site.name, answer.error().what));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // blanket-witness: the third vote of a federation on any Linux machine. Joins by a token, then runs etcd as its child until SIGTERM.
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/newcomer.hpp"
+#include "toolstack/registry/etcd_registry.hpp"
 
 namespace blanket {
 namespace {
@@ -78,13 +80,25 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
     self.root = root;
     const EtcdConfig config = etcd_config(self, state);  // only its paths matter here: the file itself was written by join
     log::info("witness", "'{}' votes at {}; end it with SIGTERM", state.site, state.address);
-    for (timespec second{1, 0};;) {
+    BLANKET_TRY(const auto revocations, Revocations::load(root + "/pki"));
+    const auto client = std::make_shared<EtcdClient>(state.endpoints, etcd_tls(root), std::chrono::seconds(5));
+    std::atomic<bool> cut = false;  // what etcd has open is to end
+    const Watcher watcher(client, [&] {
+        const auto taken = take_revocations(*client, *revocations, root);
+        if (!taken) log::warning("witness", "{}", taken.error().what);
+        else if (*taken) cut = true;
+    });
+    for (timespec slice{0, 200'000'000};;) {
+        if (cut.exchange(false)) {
+            log::warning("witness", "a site was revoked: etcd starts again, so that it has to show its certificate anew");
+            BLANKET_CHECK(runner.start(config));
+        }
         BLANKET_TRY(const bool running, runner.running());
         if (!running) {
             log::info("witness", "starting etcd");
             BLANKET_CHECK(runner.start(config));
         }
-        if (::sigtimedwait(&signals, nullptr, &second) > 0) return runner.stop();
+        if (::sigtimedwait(&signals, nullptr, &slice) > 0) return runner.stop();
     }
 }
 

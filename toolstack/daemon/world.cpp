@@ -34,6 +34,7 @@ Result<Versioned<T>> by_name(const std::vector<Versioned<T>>& list, const std::s
 Result<void> World::refresh() {
     const std::lock_guard one(refreshing_);
     BLANKET_TRY(Snapshot now, registry_.snapshot());
+    amend_(now, true);
     Snapshot before;
     {
         const std::lock_guard lock(mutex_);
@@ -51,6 +52,20 @@ Result<void> World::refresh() {
         log::error("network", "{}", applied.error().what);
     if (listener_) listener_(now);
     return {};
+}
+
+Result<void> World::apply_again() {
+    const std::lock_guard one(refreshing_);
+    Snapshot now = snapshot();
+    if (now.revision == 0) return {};  // nothing was read yet
+    const Snapshot before = now;
+    amend_(now, false);
+    {
+        const std::lock_guard lock(mutex_);
+        snapshot_ = now;
+    }
+    tell_differences(before, now);
+    return overlay_.apply(values(now.nets), values(now.vms), values(now.sites));
 }
 
 void World::tell_differences(const Snapshot& before, const Snapshot& now) {
@@ -75,7 +90,11 @@ void World::tell_differences(const Snapshot& before, const Snapshot& now) {
     }
     for (const auto& site : now.sites) {
         bool known = false;
-        for (const auto& item : before.sites) known = known || item.value.name == site.value.name;
+        for (const auto& item : before.sites) {
+            if (item.value.name != site.value.name) continue;
+            known = true;
+            if (site.value.state == kRevoked && item.value.state != kRevoked) events_.add("site", site.value.name, "revoked: cut off from the federation, for good");
+        }
         if (!known) events_.add("site", site.value.name, std::format("{} at {}", site.value.role, site.value.address));
     }
 }

@@ -18,6 +18,10 @@ public:
 
     // Reads the registry and applies the network. Called by the watch, and by actions that need to see their own writes at once.
     Result<void> refresh();
+    // Makes the network match what was read last, as it is to be seen now: a site was cut off, perhaps while the registry is away.
+    Result<void> apply_again();
+    // `amend` changes what was read before anybody sees it; `fresh`: it was just read. Set before the first use.
+    void amend(std::function<void(Snapshot&, bool fresh)> amend) { amend_ = std::move(amend); }
     // `listener` is called after each refresh that succeeded, from that thread.
     void on_change(std::function<void(const Snapshot&)> listener) { listener_ = std::move(listener); }
 
@@ -35,6 +39,7 @@ private:
     Overlay& overlay_;
     EventLog& events_;
     std::function<void(const Snapshot&)> listener_;
+    std::function<void(Snapshot&, bool fresh)> amend_ = [](Snapshot&, bool) {};
     mutable std::mutex mutex_;   // snapshot_
     std::mutex refreshing_;      // one refresh at a time, in order
     Snapshot snapshot_;

@@ -3,8 +3,10 @@
 #include "toolstack/peer/pki.hpp"
 
 #include <array>
+#include <ctime>
 #include <format>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/records.hpp"
@@ -75,17 +77,39 @@ bool add_extension(X509* cert, X509* issuer, int nid, const std::string& value) 
     return extension && X509_add_ext(cert, extension.get(), -1) == 1;
 }
 
-// Serial (128 random bits), version and validity: what both kinds of certificate share.
-bool set_basics(X509* cert, std::chrono::hours valid) {
-    std::string hex = random_hex(16);
+using CrlPtr = std::unique_ptr<X509_CRL, SslDeleter<X509_CRL_free>>;
+constexpr std::size_t kMostRevoked = 1024;
+
+std::string positive(std::string hex) {
+    hex.resize(32);
     hex[0] = '1';  // positive, and always 16 bytes long
+    return hex;
+}
+
+// The n-th serial number of a name.
+std::string serial_of(std::string_view name, unsigned n) { return positive(sha256_hex(std::format("blanket certificate {} of {}", n, name))); }
+
+bool set_number(ASN1_INTEGER* out, const std::string& hex) {
     BIGNUM* number = nullptr;
     BN_hex2bn(&number, hex.c_str());
-    const bool good = number != nullptr && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != nullptr;
+    const bool good = number != nullptr && out != nullptr && BN_to_ASN1_INTEGER(number, out) != nullptr;
     BN_free(number);
+    return good;
+}
+
+// Serial, version and validity: what both kinds of certificate share.
+bool set_basics(X509* cert, const std::string& serial, std::chrono::hours valid) {
+    const bool good = set_number(X509_get_serialNumber(cert), serial);
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(valid).count();
     return good && X509_set_version(cert, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != nullptr &&
            X509_gmtime_adj(X509_getm_notAfter(cert), seconds) != nullptr;
+}
+
+Result<unsigned> random_pick() {
+    static_assert(kSerialsOfName == 256);
+    unsigned char pick = 0;
+    if (RAND_bytes(&pick, 1) != 1) return openssl_failed("choosing a serial number");
+    return pick;
 }
 
 Result<void> check_subject(const Subject& subject) {
@@ -124,7 +148,7 @@ Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid
     BLANKET_TRY(const KeyPtr key, make_key());
     const X509Ptr cert(X509_new());
     const std::string name = std::format("blanket CA of {}", federation.substr(0, 40));
-    if (!cert || !set_basics(cert.get(), valid) || !set_name(X509_get_subject_name(cert.get()), name) ||
+    if (!cert || !set_basics(cert.get(), positive(random_hex(16)), valid) || !set_name(X509_get_subject_name(cert.get()), name) ||
         X509_set_issuer_name(cert.get(), X509_get_subject_name(cert.get())) != 1 || X509_set_pubkey(cert.get(), key.get()) != 1 ||
         !add_extension(cert.get(), cert.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
         !add_extension(cert.get(), cert.get(), NID_key_usage, "critical,keyCertSign,cRLSign") ||
@@ -136,16 +160,21 @@ Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid
     return pair;
 }
 
-Result<CsrAndKey> make_csr(const Subject& subject) {
+Result<std::string> make_csr(const Subject& subject, std::string_view key_pem) {
     BLANKET_CHECK(check_subject(subject));
-    BLANKET_TRY(const KeyPtr key, make_key());
+    BLANKET_TRY(const KeyPtr key, parse_key(key_pem));
     const X509ReqPtr request(X509_REQ_new());
     if (!request || !set_name(X509_REQ_get_subject_name(request.get()), subject.name) || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
         X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0)
         return openssl_failed("making a certificate request");
+    return to_pem("writing a certificate request", [&](BIO* bio) { return PEM_write_bio_X509_REQ(bio, request.get()); });
+}
+
+Result<CsrAndKey> make_csr(const Subject& subject) {
+    BLANKET_TRY(const KeyPtr key, make_key());
     CsrAndKey pair;
-    BLANKET_TRY(pair.csr, to_pem("writing a certificate request", [&](BIO* bio) { return PEM_write_bio_X509_REQ(bio, request.get()); }));
     BLANKET_TRY(pair.key, pem_of(key.get()));
+    BLANKET_TRY(pair.csr, make_csr(subject, pair.key));
     return pair;
 }
 
@@ -164,8 +193,9 @@ Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const S
     if (X509_REQ_verify(request.get(), key) != 1) return fail(Kind::kInvalid, "the certificate request's signature is wrong: {}", tls_errors());
 
     const X509Ptr cert(X509_new());
+    BLANKET_TRY(const unsigned pick, random_pick());
     const std::string names = std::format("DNS:{},IP:{},IP:127.0.0.1", subject.name, subject.address);
-    if (!cert || !set_basics(cert.get(), valid) || !set_name(X509_get_subject_name(cert.get()), subject.name) ||
+    if (!cert || !set_basics(cert.get(), serial_of(subject.name, pick), valid) || !set_name(X509_get_subject_name(cert.get()), subject.name) ||
         X509_set_issuer_name(cert.get(), X509_get_subject_name(ca_cert.get())) != 1 || X509_set_pubkey(cert.get(), key) != 1 ||
         !add_extension(cert.get(), ca_cert.get(), NID_basic_constraints, "critical,CA:FALSE") ||
         !add_extension(cert.get(), ca_cert.get(), NID_key_usage, "critical,digitalSignature") ||
@@ -174,6 +204,19 @@ Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const S
         !add_extension(cert.get(), ca_cert.get(), NID_authority_key_identifier, "keyid") || X509_sign(cert.get(), ca_key.get(), EVP_sha256()) == 0)
         return openssl_failed("signing a certificate");
     return pem_of(cert.get());
+}
+
+Result<Validity> validity(std::string_view cert_pem) {
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    const auto unix_of = [](const ASN1_TIME* time) -> Result<std::int64_t> {
+        std::tm parts{};
+        if (ASN1_TIME_to_tm(time, &parts) != 1) return openssl_failed("reading a certificate's time");
+        return static_cast<std::int64_t>(::timegm(&parts));
+    };
+    Validity out;
+    BLANKET_TRY(out.from, unix_of(X509_get0_notBefore(cert.get())));
+    BLANKET_TRY(out.until, unix_of(X509_get0_notAfter(cert.get())));
+    return out;
 }
 
 Result<std::string> fingerprint(std::string_view cert_pem) {
@@ -193,6 +236,69 @@ Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, 
     if (!x509_signed_by(cert.get(), ca.get())) return fail(Kind::kDenied, "the certificate of '{}' is not signed by this CA or not valid now", x509_name(cert.get()));
     if (X509_check_private_key(cert.get(), key.get()) != 1) return fail(Kind::kDenied, "the certificate and the private key do not belong together: {}", tls_errors());
     if (x509_name(cert.get()) != name) return fail(Kind::kDenied, "the certificate names '{}', not '{}'", x509_name(cert.get()), name);
+    return {};
+}
+
+Result<std::string> make_crl(const std::vector<std::string>& names) {
+    if (names.size() > kMostRevoked) return fail(Kind::kInvalid, "{} revoked sites are more than {}", names.size(), kMostRevoked);
+    BLANKET_TRY(const KeyPtr key, make_key());
+    const CrlPtr crl(X509_CRL_new());
+    using TimePtr = std::unique_ptr<ASN1_TIME, SslDeleter<ASN1_TIME_free>>;
+    const TimePtr now(X509_gmtime_adj(nullptr, -3600)), end(X509_gmtime_adj(nullptr, 10L * 365 * 24 * 3600));
+    using NamePtr = std::unique_ptr<X509_NAME, SslDeleter<X509_NAME_free>>;
+    const NamePtr issuer(X509_NAME_new());
+    if (!crl || !now || !end || !issuer || X509_CRL_set_version(crl.get(), 1) != 1 || !set_name(issuer.get(), "blanket: revoked sites") ||
+        X509_CRL_set_issuer_name(crl.get(), issuer.get()) != 1 || X509_CRL_set1_lastUpdate(crl.get(), now.get()) != 1 || X509_CRL_set1_nextUpdate(crl.get(), end.get()) != 1)
+        return openssl_failed("making a revocation list");
+    using NumberPtr = std::unique_ptr<ASN1_INTEGER, SslDeleter<ASN1_INTEGER_free>>;
+    const NumberPtr number(ASN1_INTEGER_new());
+    for (const auto& name : names)
+        for (unsigned n = 0; n < kSerialsOfName; ++n) {
+            X509_REVOKED* const entry = X509_REVOKED_new();
+            if (entry == nullptr || !set_number(number.get(), serial_of(name, n)) || X509_REVOKED_set_serialNumber(entry, number.get()) != 1 ||
+                X509_REVOKED_set_revocationDate(entry, now.get()) != 1 || X509_CRL_add0_revoked(crl.get(), entry) != 1) {
+                X509_REVOKED_free(entry);
+                return openssl_failed("making a revocation list");
+            }
+        }
+    if (X509_CRL_sort(crl.get()) != 1 || X509_CRL_sign(crl.get(), key.get(), EVP_sha256()) == 0) return openssl_failed("signing a revocation list");
+    return to_pem("writing a revocation list", [&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, crl.get()); });
+}
+
+Result<std::string> sign_text(std::string_view key_pem, std::string_view text) {
+    BLANKET_TRY(const KeyPtr key, parse_key(key_pem));
+    const DigestPtr context(EVP_MD_CTX_new());
+    std::array<unsigned char, 256> signature{};  // of P-256: 72 bytes at most
+    std::size_t size = signature.size();
+    if (!context || EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key.get()) != 1 ||
+        EVP_DigestSign(context.get(), signature.data(), &size, reinterpret_cast<const unsigned char*>(text.data()), text.size()) != 1)
+        return openssl_failed("signing");
+    return base64_encode(std::string_view(reinterpret_cast<const char*>(signature.data()), size));
+}
+
+Result<void> check_signed_text(std::string_view cert_pem, std::string_view text, std::string_view signature) {
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    BLANKET_TRY(const std::string raw, base64_decode(signature));
+    const DigestPtr context(EVP_MD_CTX_new());
+    if (!context || EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, X509_get0_pubkey(cert.get())) != 1) return openssl_failed("checking a signature");
+    if (EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(raw.data()), raw.size(), reinterpret_cast<const unsigned char*>(text.data()), text.size()) == 1)
+        return {};
+    tls_errors();
+    return fail(Kind::kDenied, "the signature of '{}' is wrong", x509_name(cert.get()));
+}
+
+Result<void> check_issued(std::string_view ca_pem, std::string_view cert_pem, std::string_view name) {
+    BLANKET_TRY(const X509Ptr ca, parse_cert(ca_pem));
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    const StorePtr store(X509_STORE_new());
+    const StoreCtxPtr context(X509_STORE_CTX_new());
+    const bool good = store && context && X509_STORE_add_cert(store.get(), ca.get()) == 1 && X509_STORE_set_flags(store.get(), X509_V_FLAG_NO_CHECK_TIME) == 1 &&
+                      X509_STORE_CTX_init(context.get(), store.get(), cert.get(), nullptr) == 1 && X509_verify_cert(context.get()) == 1;
+    if (!good) {
+        tls_errors();
+        return fail(Kind::kDenied, "the certificate of '{}' is not signed by this federation's CA", x509_name(cert.get()));
+    }
+    if (x509_name(cert.get()) != name || X509_check_ca(cert.get()) != 0) return fail(Kind::kDenied, "the certificate names '{}', not site '{}'", x509_name(cert.get()), name);
     return {};
 }
 

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "toolstack/base/result.hpp"
 
@@ -35,10 +37,29 @@ Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid
 Result<CsrAndKey> make_csr(const Subject& subject);
 // Signs the request's public key for `subject` (nothing else in the request is believed). kInvalid when the request's own signature is wrong or the key is not P-256.
 Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::hours valid = std::chrono::hours(24 * 365));
+// A certificate's serial number is one of this many that follow from its name: whoever knows the name of a revoked site knows the numbers of all certificates
+// that it has, had, or hides. (etcd's list of revoked certificates names numbers.)
+inline constexpr unsigned kSerialsOfName = 256;
+// A certificate revocation list (PEM) with all serial numbers of these names. Signed by a key made for it, which nobody trusts: it is for this host's etcd, which
+// believes the file. kInvalid for more than 1024 names.
+Result<std::string> make_crl(const std::vector<std::string>& names);
+// ECDSA over SHA-256, base64, by the key that goes with a certificate.
+Result<std::string> sign_text(std::string_view key_pem, std::string_view text);
+Result<void> check_signed_text(std::string_view cert_pem, std::string_view text, std::string_view signature);  // kDenied
+// `cert` was signed by `ca`, however long ago, and names `name`; kDenied otherwise. For what a site said while its certificate was valid.
+Result<void> check_issued(std::string_view ca_pem, std::string_view cert_pem, std::string_view name);
 // Hex SHA-256 of the DER form of the first certificate in the text.
 Result<std::string> fingerprint(std::string_view cert_pem);
 // The CN of the first certificate.
 Result<std::string> certificate_name(std::string_view cert_pem);
+struct Validity {
+    std::int64_t from = 0, until = 0;  // Unix seconds
+    // Half of its life is over: time enough for many attempts.
+    [[nodiscard]] bool renewal_due(std::int64_t now) const { return now >= from + (until - from) / 2; }
+};
+Result<Validity> validity(std::string_view cert_pem);
+// A request for the key that there is, so that only the certificate changes, in one file.
+Result<std::string> make_csr(const Subject& subject, std::string_view key_pem);
 // Checks that `cert` is signed by `ca`, names `name` and belongs to `key`; kDenied otherwise.
 Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, std::string_view key_pem, std::string_view name);
 

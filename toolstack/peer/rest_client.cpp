@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <httplib.h>
+#include <mutex>
 
 #include "toolstack/peer/ssl_ptr.hpp"
 
@@ -23,6 +24,26 @@ bool verify_pinned(const SSL* ssl, const std::string& pin) {
     }
     return false;
 }
+
+// A call that waits for a site that is revoked meanwhile ends at once.
+class Calling final : public Cuttable {
+public:
+    explicit Calling(httplib::ClientImpl& client) : client_(&client) {}
+    void cut() override {
+        const std::scoped_lock lock(mutex_);
+        if (client_ != nullptr) client_->stop();
+    }
+    void over() {
+        const std::scoped_lock lock(mutex_);
+        client_ = nullptr;
+    }
+
+private:
+    std::mutex mutex_;
+    httplib::ClientImpl* client_;
+};
+
+Error revoked(const std::string& site) { return {Kind::kDenied, std::format("site '{}' is revoked: it is cut off from the federation", site), "blanket site list"}; }
 
 Error transport_error(httplib::Error code, const std::string& where, const std::string& method, const std::string& path) {
     const std::string what = std::format("{} {} at {}: {}", method, path, where, httplib::to_string(code));
@@ -111,8 +132,16 @@ Result<RestReply> RestClient::call(const std::string& method, const std::string&
         client.set_ca_cert_path(tls_.paths().ca_cert);
         client.set_server_certificate_verifier([this](SSL* ssl) {
             const std::string name = peer_name(ssl);
-            return !name.empty() && (expected_site_.empty() || name == expected_site_);
+            return !name.empty() && !tls_.refuses(name) && (expected_site_.empty() || name == expected_site_);
         });
+        if (!expected_site_.empty()) {
+            const auto calling = std::make_shared<Calling>(client);
+            if (!tls_.enrol(expected_site_, calling)) return std::unexpected(revoked(expected_site_));
+            auto reply = exchange(client, where, method, path, body, deadline);
+            calling->over();
+            if (tls_.refuses(expected_site_)) return std::unexpected(revoked(expected_site_));
+            return reply;
+        }
     } else {
         SSL_CTX_set_min_proto_version(client.ssl_context(), TLS1_3_VERSION);
         client.set_server_certificate_verifier([this](SSL* ssl) { return verify_pinned(ssl, pin_); });

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <httplib.h>
 #include <mutex>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <thread>
@@ -38,6 +39,28 @@ bool match(const Route& route, const std::vector<std::string>& parts, std::vecto
         else if (route.parts[i] != parts[i]) return false;
     }
     return true;
+}
+
+// The connection of a request that is being answered, so that a long poll of a site that is revoked meanwhile ends at once.
+class Answering final : public Cuttable {
+public:
+    explicit Answering(int fd) : fd_(fd) {}
+    void cut() override {
+        const std::scoped_lock lock(mutex_);
+        if (fd_ >= 0) ::shutdown(fd_, SHUT_RDWR);
+    }
+    void over() {  // the descriptor may be another's soon
+        const std::scoped_lock lock(mutex_);
+        fd_ = -1;
+    }
+
+private:
+    std::mutex mutex_;
+    int fd_;
+};
+
+RestResponse refuse_revoked_site(const std::string& site) {
+    return RestResponse::of(Error{Kind::kDenied, std::format("site '{}' is revoked: it is cut off from the federation", site), "reinstall the machine to join again under another name"});
 }
 
 // One httplib server with the thread that runs it.
@@ -107,8 +130,20 @@ struct RestServer::State {
         return RestResponse::of(Error{Kind::kNotFound, std::format("there is no {} {}", request.method, request.path), "GET /1.0 tells the version of this API"});
     }
 
-    void prepare(httplib::Server& server, bool local, std::size_t threads) {
-        const auto handle = [this, local](const httplib::Request& in, httplib::Response& out) {
+    // `peer` was let in by the handshake, which may have been before it was revoked; and what is answered must not reach it if it was revoked meanwhile.
+    RestResponse answer_peer(RestRequest& request, const TlsContext& tls, const httplib::Request& in) {
+        if (request.peer_site.empty()) return answer(request);
+        const auto answering = std::make_shared<Answering>(SSL_get_fd(in.ssl));
+        if (!tls.enrol(request.peer_site, answering)) return refuse_revoked_site(request.peer_site);
+        const std::unique_ptr<Answering, void (*)(Answering*)> guard(answering.get(), [](Answering* over) { over->over(); });
+        RestResponse response = answer(request);
+        return tls.refuses(request.peer_site) ? refuse_revoked_site(request.peer_site) : std::move(response);
+    }
+
+    // `tls` of the listener on TCP, null for the unix socket.
+    void prepare(httplib::Server& server, const TlsContext* tls, std::size_t threads) {
+        const bool local = tls == nullptr;
+        const auto handle = [this, local, tls = local ? TlsContext() : *tls](const httplib::Request& in, httplib::Response& out) {
             RestRequest request;
             request.method = in.method;
             request.path = in.path;
@@ -116,7 +151,7 @@ struct RestServer::State {
             request.body = in.body;
             request.local = local;
             if (in.ssl != nullptr) request.peer_site = peer_name(in.ssl);
-            RestResponse response = answer(request);
+            RestResponse response = local ? answer(request) : answer_peer(request, tls, in);
             out.status = response.status;
             out.set_content(std::move(response.body), response.content_type);
         };
@@ -161,7 +196,7 @@ Result<void> RestServer::listen_unix(const std::string& path, const std::string&
     ::unlink(path.c_str());
     auto listener = std::make_unique<Listener>();
     listener->server = std::make_unique<httplib::Server>();
-    state_->prepare(*listener->server, true, 12);
+    state_->prepare(*listener->server, nullptr, 12);
     listener->server->set_address_family(AF_UNIX);
     if (!listener->server->bind_to_port(path, 80)) return fail_errno("bind", path);
     if (::chmod(path.c_str(), 0660) != 0) return fail_errno("chmod", path);
@@ -189,7 +224,7 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
     });
     BLANKET_CHECK(std::move(applied));
     if (!listener->server->is_valid()) return fail(Kind::kInternal, "no TLS server: {}", tls_errors());
-    state_->prepare(*listener->server, false, 8);
+    state_->prepare(*listener->server, &tls, 8);
     int bound = port;
     if (port == 0) bound = listener->server->bind_to_any_port(address);
     else if (!listener->server->bind_to_port(address, port)) bound = -1;

@@ -23,6 +23,7 @@ using X509Ptr = std::unique_ptr<X509, SslDeleter<X509_free>>;
 using X509ReqPtr = std::unique_ptr<X509_REQ, SslDeleter<X509_REQ_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, SslDeleter<EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, SslDeleter<BIO_free_all>>;
+using DigestPtr = std::unique_ptr<EVP_MD_CTX, SslDeleter<EVP_MD_CTX_free>>;
 using SslPtr = std::unique_ptr<SSL, SslDeleter<SSL_free>>;
 using StorePtr = std::unique_ptr<X509_STORE, SslDeleter<X509_STORE_free>>;
 using StoreCtxPtr = std::unique_ptr<X509_STORE_CTX, SslDeleter<X509_STORE_CTX_free>>;

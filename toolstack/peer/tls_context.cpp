@@ -12,6 +12,29 @@
 #include "toolstack/peer/ssl_ptr.hpp"
 
 namespace blanket {
+namespace {
+
+using SharedRevocations = std::shared_ptr<Revocations>;
+
+// Where a context keeps the list that its handshakes ask; it frees its reference with itself.
+int revocations_slot() {
+    static const int kSlot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, [](void*, void* held, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<SharedRevocations*>(held); });
+    return kSlot;
+}
+
+// After OpenSSL has looked at each certificate of the chain; depth 0 is the peer's own.
+int refuse_revoked(int good, X509_STORE_CTX* store) {
+    if (good == 0 || X509_STORE_CTX_get_error_depth(store) != 0) return good;
+    const auto* const ssl = static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    const auto* const held = ssl == nullptr ? nullptr : static_cast<const SharedRevocations*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), revocations_slot()));
+    const X509* const cert = X509_STORE_CTX_get_current_cert(store);
+    if (cert == nullptr) return 0;
+    if (held == nullptr || !(*held)->refuses(x509_name(cert))) return 1;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED);
+    return 0;
+}
+
+}  // namespace
 
 std::string tls_errors() {
     std::string text;
@@ -38,7 +61,13 @@ Result<void> TlsContext::apply(ssl_ctx_st* context, bool demand) const {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);  // most connections are idle most of the time
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (demand ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (demand ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), refuse_revoked);
+    if (revocations_) {
+        auto held = std::make_unique<SharedRevocations>(revocations_);
+        if (SSL_CTX_get_ex_data(context, revocations_slot()) != nullptr || SSL_CTX_set_ex_data(context, revocations_slot(), held.get()) != 1)
+            return fail(Kind::kInternal, "cannot give a TLS context the list of revoked sites: {}", tls_errors());
+        static_cast<void>(held.release());
+    }
     SSL_CTX_set_verify_depth(context, 1);
     if (SSL_CTX_load_verify_file(context, paths_.ca_cert.c_str()) != 1)
         return fail(Kind::kDenied, "cannot use the CA certificate {}: {}", paths_.ca_cert, tls_errors());
@@ -56,10 +85,11 @@ Result<void> TlsContext::apply(ssl_ctx_st* context, bool demand) const {
     return {};
 }
 
-Result<TlsContext> TlsContext::load(const PkiPaths& paths) {
+Result<TlsContext> TlsContext::load(const PkiPaths& paths, std::shared_ptr<Revocations> revocations) {
     std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes with write(2); a closed connection must be an error, not the end of the process
     TlsContext tls;
     tls.paths_ = paths;
+    tls.revocations_ = std::move(revocations);
     BLANKET_TRY(const std::string ca, read_file(paths.ca_cert, 65536));
     BLANKET_TRY(const std::string cert, read_file(paths.cert, 65536));
     BLANKET_TRY(const std::string key, read_file(paths.key, 65536));

@@ -37,6 +37,7 @@ Result<std::shared_ptr<Channel::Wire>> Channel::Wire::handshake(const TlsContext
     }
     wire->peer_ = peer_name(wire->ssl_.get());
     if (wire->peer_.empty()) return fail(Kind::kDenied, "the peer's certificate has no name");
+    if (!wire->tls_.enrol(wire->peer_, wire)) return fail(Kind::kDenied, "site '{}' is revoked", wire->peer_);
     return wire;
 }
 

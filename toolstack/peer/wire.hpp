@@ -20,12 +20,13 @@ Result<UniqueFd> listen_tcp(const std::string& address, std::uint16_t port);
 // No delay, keepalive, large buffers, BBR where the kernel has it, a bounded unsent backlog; non-blocking. What a kernel refuses is left as it is.
 void tune_stream(int fd);
 
-class Channel::Wire final {
+class Channel::Wire final : public Cuttable {
 public:
     using Clock = std::chrono::steady_clock;
 
     static Result<std::shared_ptr<Wire>> handshake(const TlsContext& tls, UniqueFd socket, bool server, Clock::time_point until);
-    ~Wire();
+    ~Wire() override;
+    void cut() override { shutdown(); }
 
     Result<void> write(std::span<const std::byte> data);
     // At least one byte, or kTimeout.

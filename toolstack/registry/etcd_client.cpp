@@ -110,15 +110,17 @@ struct EtcdClient::State {
     std::vector<std::string> endpoints;
     std::shared_ptr<EtcdHttp> http;
     std::size_t preferred = 0;  // the endpoint that answered last
+    std::stop_source streams;   // of the endpoints above: they end when others take their place
 
     struct View {
         std::vector<std::string> endpoints;
         std::shared_ptr<EtcdHttp> http;
         std::size_t first = 0;
+        std::stop_token replaced;
     };
     View view() const {
         const std::scoped_lock lock(mutex);
-        return {endpoints, http, preferred};
+        return {endpoints, http, preferred, streams.get_token()};
     }
     void prefer(const View& used, std::size_t index) {
         const std::scoped_lock lock(mutex);
@@ -172,10 +174,15 @@ EtcdClient::~EtcdClient() = default;
 
 void EtcdClient::configure(std::vector<std::string> endpoints, EtcdTls tls) {
     auto http = std::make_shared<EtcdHttp>(std::move(tls));
-    const std::scoped_lock lock(state_->mutex);
-    state_->endpoints = std::move(endpoints);
-    state_->http = std::move(http);
-    state_->preferred = 0;
+    std::stop_source old;
+    {
+        const std::scoped_lock lock(state_->mutex);
+        state_->endpoints = std::move(endpoints);
+        state_->http = std::move(http);
+        state_->preferred = 0;
+        std::swap(old, state_->streams);
+    }
+    old.request_stop();  // a stream from a member that is gone, or cut off, may never end by itself
 }
 
 std::vector<std::string> EtcdClient::endpoints() const { return state_->view().endpoints; }
@@ -287,10 +294,14 @@ Result<void> EtcdClient::watch(const std::string& prefix, std::stop_token stop, 
     if (now.endpoints.empty()) return fail(Kind::kUnavailable, "no etcd endpoint is known");
     const Json request{{"create_request", {{"key", base64_encode(prefix)}, {"range_end", base64_encode(prefix_end(prefix))}, {"progress_notify", true}}}};
     Result<void> outcome = fail(Kind::kUnavailable, "no etcd endpoint answers");
+    std::stop_source either;
+    const auto end = [&either] { either.request_stop(); };
+    const std::stop_callback by_caller(stop, end);
+    const std::stop_callback by_change(now.replaced, end);
     for (std::size_t turn = 0; turn < now.endpoints.size(); ++turn) {
         const std::size_t index = (now.first + turn) % now.endpoints.size();
         bool stood = false;
-        outcome = now.http->stream(now.endpoints[index], "/v3/watch", request.dump(), stop, [&](std::string_view line) -> Result<void> {
+        outcome = now.http->stream(now.endpoints[index], "/v3/watch", request.dump(), either.get_token(), [&](std::string_view line) -> Result<void> {
             BLANKET_TRY(const Json message, parse_json(line, kMaxJson));
             const Json& result = child(message, "result");
             if (!result.is_object()) return fail(Kind::kUnavailable, "etcd refused the watch: {}", line.substr(0, 200));
@@ -302,7 +313,7 @@ Result<void> EtcdClient::watch(const std::string& prefix, std::stop_token stop, 
             if (const Json& events = child(result, "events"); events.is_array() && !events.empty()) on_event(events.size());
             return {};
         });
-        if (stood || stop.stop_requested()) return outcome;
+        if (stood || either.stop_requested()) return outcome;
     }
     return outcome;
 }

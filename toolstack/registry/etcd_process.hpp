@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "toolstack/base/process.hpp"
 #include "toolstack/base/result.hpp"
@@ -45,6 +47,12 @@ public:
 };
 std::unique_ptr<EtcdRunner> make_unit_runner();   // systemctl ... blanket-etcd.service
 std::unique_ptr<EtcdRunner> make_child_runner();  // `etcd --config-file` as our child, its log in <dir>/etcd.log; ends with the object
+
+// Ends every connection that the member has accepted, of clients and of peers: whoever comes back shows its certificate to the list of revoked ones anew. An error
+// when the kernel does not (no CONFIG_INET_DIAG_DESTROY, no right to it): then only a restart of etcd does it.
+Result<void> end_etcd_connections(const EtcdConfig& config);
+// The lines of `ss -Htn` as "local remote"; pure.
+std::vector<std::string> parse_connections(std::string_view text);
 
 // Waits until the member answers and knows a leader (or is a learner); kTimeout otherwise.
 Result<EtcdStatus> wait_for_etcd(EtcdClient& client, const std::string& endpoint, std::chrono::milliseconds deadline);

@@ -55,6 +55,7 @@ Result<Snapshot> EtcdRegistry::snapshot() {
         else if (key.starts_with("sites/")) collect(snapshot.sites, kv, parse_site);
         else if (key.starts_with("nets/")) collect(snapshot.nets, kv, parse_net);
         else if (key.starts_with("images/")) collect(snapshot.images, kv, parse_image);
+        else if (key.starts_with("revoked/")) collect(snapshot.revocations, kv, parse_revocation);
         else if (key.starts_with("gone/")) {
             const auto value = parse_json(kv.value);
             auto gone = value ? parse_gone(*value) : Result<Gone>(std::unexpected(value.error()));

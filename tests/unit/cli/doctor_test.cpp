@@ -24,6 +24,8 @@ DoctorInputs healthy() {
     in.pool = PoolFacts{.size = 10u << 20, .used = 1u << 20, .metadata_percent = 3};
     in.registry = RegistryFacts{.running = true, .quorum = true, .voters = 3, .healthy = 3, .leader = "east", .error = ""};
     in.federated = true;
+    in.revoked_sites = {"lost (by east, 2026-01-01T00:00:00Z)"};
+    in.certificate_days = 300;
     in.hypervisor_type = "xen";
     in.hypervisor_version = "4.20.3-blanket";
     in.control_domain = true;
@@ -95,6 +97,11 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry->quorum = false, in.registry->healthy = 1; }, "1 of 3"},
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry.reset(); }, "does not answer"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->healthy = 2; }, "2 of 3"},
+        {"standing", CheckStatus::kFail, [](DoctorInputs& in) { in.revoked = Revocation{"here", {}, "", "west", "2026-01-01T00:00:00Z", "", ""}; }, "revoked by 'west'"},
+        {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days.reset(); }, "cannot be read"},
+        {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days = -3; }, "expired"},
+        {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days = 6; }, "6 days"},
+        {"certificate", CheckStatus::kWarning, [](DoctorInputs& in) { in.certificate_days = 59; }, "59 days"},
         {"records", CheckStatus::kFail, [](DoctorInputs& in) { in.malformed = {{"vms/1", "there is no phase 'dancing'", true}}; }, "dancing"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->voters = in.registry->healthy = 2; }, "two voters"},
         {"clock", CheckStatus::kWarning, [](DoctorInputs& in) { in.clock_synchronised = false; }, "not synchronised"},

@@ -135,6 +135,31 @@ TEST_F(OverlayTest, WhatThePathsCarryReachesRoutesAndGuests) {
     EXPECT_TRUE(read_file(folder_ + "/dhcp/101.conf")->contains("dhcp-option=option:mtu,1390\n"));
 }
 
+TEST_F(OverlayTest, ARevokedSiteLosesItsTunnelBeforeAnythingElse) {
+    vms_[1].owner = "west";
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.wireguard.contains(sites_[1].wireguard_key));
+    EXPECT_TRUE(has(kToWest));
+    sites_[1].state = kRevoked;
+    sites_[1].wireguard_key.clear();
+    host_.log.clear();
+    ASSERT_TRUE(apply());
+    ASSERT_FALSE(host_.log.empty());
+    EXPECT_TRUE(host_.log.front().contains("syncconf")) << host_.log.front();
+    EXPECT_FALSE(host_.wireguard.contains("10.213.2.0/24")) << host_.wireguard;
+    EXPECT_TRUE(host_.wireguard.contains("10.213.3.0/24")) << "the others keep theirs";
+    EXPECT_FALSE(has(kToWest)) << "nothing is sent to it, and nothing of it is heard";
+    // Its record cannot take another site's number away from it.
+    sites_[1].index = 3;
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.wireguard.contains("10.213.3.0/24"));
+    // Where the switch cannot be read, the tunnel goes all the same.
+    sites_[2].state = kRevoked;
+    host_.fail_on = "ovs-vsctl";
+    EXPECT_FALSE(apply());
+    EXPECT_FALSE(host_.wireguard.contains("10.213.3.0/24")) << host_.wireguard;
+}
+
 TEST_F(OverlayTest, RepairsAfterARestartOfTheSwitch) {
     host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
     ASSERT_TRUE(apply());

@@ -6,8 +6,7 @@
 #include <atomic>
 #include <thread>
 
-#include "tests/unit/peer/identity.hpp"
-#include "toolstack/daemon/federation.hpp"
+#include "tests/unit/registry/members.hpp"
 #include "toolstack/peer/rest_client.hpp"
 #include "toolstack/peer/rest_server.hpp"
 
@@ -16,8 +15,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The tests of two build trees may run at the same time: each process has its own part of 127.0.0.0/8.
-std::string address_of(int host) { return std::format("127.{}.{}.{}", 32 + (::getpid() >> 8) % 200, ::getpid() & 0xff, host); }
+using test::address_of;
+using test::kQuiet;
+using test::make_site;
+using test::TestRunner;
+using test::TestSite;
 
 VmRecord sample_vm(const std::string& name) {
     VmRecord vm;
@@ -29,46 +31,6 @@ VmRecord sample_vm(const std::string& name) {
     vm.created = "2026-01-01T00:00:00Z";
     return vm;
 }
-
-// A child that can be told to fail, and to stop from outside.
-class TestRunner final : public EtcdRunner {
-public:
-    explicit TestRunner(bool broken = false) : broken_(broken) {}
-    Result<void> start(const EtcdConfig& config) override {
-        if (broken_) return fail(Kind::kIo, "etcd does not start (test)");
-        return inner_->start(config);
-    }
-    Result<void> stop() override { return inner_->stop(); }
-    Result<bool> running() override { return inner_->running(); }
-
-private:
-    bool broken_;
-    std::unique_ptr<EtcdRunner> inner_ = make_child_runner();
-};
-
-struct TestSite {
-    TestRunner* runner = nullptr;
-    std::unique_ptr<Federation> federation;
-};
-
-TestSite make_site(const std::string& root, const std::string& name, int host) {
-    FederationOptions options;
-    options.site = name;
-    options.address = address_of(host);
-    options.version = "0.1.0";
-    options.root = root + "/" + name;
-    options.loopback = false;
-    options.join_deadline = 60s;
-    options.heartbeat_ms = 100;
-    options.election_ms = 1000;
-    auto runner = std::make_unique<TestRunner>();
-    TestSite site;
-    site.runner = runner.get();
-    site.federation = Federation::create(options, std::move(runner)).value();
-    return site;
-}
-
-const Progress kQuiet = [](const std::string&) {};
 
 void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry) {
     std::atomic<int> calls = 0;
