@@ -22,7 +22,7 @@ namespace blanket {
 
 struct EtcdTls {
     std::string ca_cert, cert, key;  // files
-    std::string crl;  // for a member: the list of revoked certificates, which it reads at each handshake; empty = none
+    std::string crl = {};  // for a member: the list of revoked certificates, which it reads at each handshake; empty = none
 };
 
 struct EtcdKv {

@@ -210,8 +210,8 @@ TEST_F(RevocationsTest, EverythingOfARevokedSiteEndsAtAllSitesWithinTwoSeconds) 
     });
     const std::uint16_t mute_port = mute.listen_tls(thief, "127.0.0.1", 0).value();
 
-    std::vector<std::jthread> threads;
     Fleet fleet;
+    std::vector<std::jthread> threads;
     for (int i = 0; i < kPeers; ++i) {
         auto& peer = *fleet.peers.emplace_back(std::make_unique<Fleet::Peer>());
         peer.name = std::format("site{}", i);

@@ -26,6 +26,15 @@ TEST(EtcdConfig, SaysWhatAMemberNeeds) {
         EXPECT_NE(text.find(line), std::string::npos) << line << "in\n" << text;
 }
 
+TEST(EtcdConfig, NamesTheListOfRevokedCertificatesForClientsAndPeers) {
+    EXPECT_FALSE(render_etcd_config(sample()).contains("CRLFile"));
+    EtcdConfig config = sample();
+    config.tls.crl = "/p/revoked.crl";
+    const std::string text = render_etcd_config(config);
+    EXPECT_TRUE(text.contains("\nClientTLSInfo:\n  CRLFile: \"/p/revoked.crl\"\n")) << text;
+    EXPECT_TRUE(text.contains("\nPeerTLSInfo:\n  CRLFile: \"/p/revoked.crl\"\n")) << text;
+}
+
 TEST(EtcdConfig, ListensElsewhereBehindNatAndJoins) {
     EtcdConfig config = sample();
     config.listen = "0.0.0.0";
