@@ -2,7 +2,8 @@
 // bench-stream: the memory stream's codec over generated saves, beside plain zstd in pieces (what moves did before it): speed, and bytes by class. Native, no lab.
 //   bench-stream [--report FILE] [--disk FILE --memory FILE --memory FILE ...]
 // --memory: a VM's memory as QEMU's pmemsave writes it, and then once more for each round; --disk: the raw image that it was started from. Without them only
-// what is generated here is measured.
+// what is generated here is measured. Then two cases of the content store, beside the same moves without it: a VM that comes back (generated, or the first and the
+// second file of --memory), and four VMs of one image, one after another.
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -78,7 +79,7 @@ Json report_of(const std::string& name, const Outcome& outcome) {
     Json classes = Json::object();
     std::string text;
     for (const auto& [kind, count] : {std::pair("zero", outcome.counts.zero), std::pair("same", outcome.counts.same), std::pair("delta", outcome.counts.delta),
-                                      std::pair("reference", outcome.counts.reference), std::pair("raw", outcome.counts.raw)}) {
+                                      std::pair("reference", outcome.counts.reference), std::pair("store", outcome.counts.store), std::pair("raw", outcome.counts.raw)}) {
         classes[kind] = {{"pages", count.pages}, {"wire_bytes", count.wire_bytes}};
         text += std::format("  {} {} pages {} bytes", kind, count.pages, count.wire_bytes);
     }
@@ -131,10 +132,120 @@ Result<std::vector<std::byte>> recorded(const std::vector<std::string>& files, s
     return std::move(stream.bytes);
 }
 
+// One move from a site that keeps what leaves in `from` to one that has `to`; either may be null. bytes: the offer, which goes the other way, included.
+struct Move {
+    std::size_t bytes = 0, offer = 0;
+    double encode_s = 0;
+    PageCounts counts;
+};
+
+Result<Move> move(std::span<const std::byte> data, std::size_t cache, ContentStore* from, ContentStore* to, const std::string& vm, ImageShelf& shelf, const std::string& sha256) {
+    CodecPair pair(cache, from, to, {"net", vm}, &shelf, sha256);
+    Move done;
+    done.bytes = done.offer = pair.offer_bytes;
+    std::size_t at = 0;
+    bool equal = true;
+    in_pieces(data, [&](auto piece) {
+        Result<std::span<const std::byte>> batch;
+        done.encode_s += seconds_of([&] { batch = pair.encoder->encode(piece); });
+        const auto plain = batch ? pair.decoder->decode(*batch) : batch;
+        equal = equal && plain && std::ranges::equal(*plain, data.subspan(at, plain->size()));
+        at += plain ? plain->size() : 0;
+        done.bytes += batch ? batch->size() : 0;
+        for (ContentStore* const store : {from, to})
+            if (store != nullptr) store->settle();  // there is no link here that gives it time
+    });
+    if (!equal || at != data.size()) return fail(Kind::kInternal, "the stream does not come out as it went in");
+    done.counts = pair.encoder->counts();
+    return done;
+}
+
+void print_case(const char* name, std::size_t plain, const Move& with, const Move& without) {
+    const auto mb = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
+    std::println("{:<8} {:7.1f} MB   with the store {:7.2f} MB (offer {:.2f}) at {:5.0f} MB/s   without {:7.2f} MB at {:5.0f} MB/s   {:.1f} times fewer than without, {:.1f} than plain", name, mb(plain),
+                 mb(with.bytes), mb(with.offer), mb(plain) / with.encode_s, mb(without.bytes), mb(plain) / without.encode_s, mb(without.bytes) / mb(with.bytes), mb(plain) / mb(with.bytes));
+    std::println("          store {} pages {} bytes  reference {} pages  raw {} pages {} bytes", with.counts.store.pages, with.counts.store.wire_bytes, with.counts.reference.pages, with.counts.raw.pages,
+                 with.counts.raw.wire_bytes);
+}
+
+// A page that no other VM has, in place of every second of the guest's random ones.
+std::vector<std::byte> save_of(const fakes::SeededGuest& guest, std::uint64_t own) {
+    std::mt19937_64 random(own);
+    fakes::XenStream stream;
+    std::vector<fakes::Page> memory = guest.memory();
+    for (std::size_t frame = 0; frame < memory.size(); ++frame)
+        if (frame / 16 % 20 >= 18) memory[frame] = fakes::likely_page(random);
+    std::vector<fakes::XenStream::Sent> batch;
+    for (std::size_t frame = 0; frame < memory.size(); ++frame) {
+        batch.push_back({frame, &memory[frame]});
+        if (batch.size() < 1024 && frame + 1 < memory.size()) continue;
+        stream.pages(batch);
+        batch.clear();
+    }
+    stream.end();
+    return std::move(stream.bytes);
+}
+
 struct Inputs {
     std::string report, disk;
     std::vector<std::string> memory;
 };
+
+Result<void> bench_store(const Inputs& inputs, std::size_t frames, const std::string& image, ImageShelf& shelf, const std::string& sha256, Json& metrics, Json& outcomes) {
+    constexpr double kGoal = 10;
+    const std::size_t cache = frames / 10;
+    const auto say = [&](const char* name, std::size_t plain, const Move& with, const Move& without) {
+        print_case(name, plain, with, without);
+        outcomes.push_back({{"stream", name}, {"plain_bytes", plain}, {"wire_bytes", with.bytes}, {"offer_bytes", with.offer}, {"without_store_bytes", without.bytes}, {"store_pages", with.counts.store.pages}});
+        const double ratio = static_cast<double>(plain) / static_cast<double>(with.bytes);
+        metrics.push_back(lab::metric(std::format("{}_fewer_than_plain", name), ratio, "times", ">= 10", ratio >= kGoal));
+        metrics.back()["peers"] = {{"without_store", static_cast<double>(plain) / static_cast<double>(without.bytes)}};
+    };
+    {
+        const StoreFolder folder;
+        const auto store = folder.open(2ull << 30);
+        std::vector<std::byte> away, home;
+        if (inputs.memory.size() >= 2) {
+            std::size_t ignored = 0;
+            BLANKET_TRY(away, recorded({inputs.memory[0]}, ignored));
+            BLANKET_TRY(home, recorded({inputs.memory[1]}, ignored));
+        } else {
+            fakes::SeededGuest guest(8, frames, image);
+            away = guest.save(5).bytes;
+            for (int i = 0; i < 20; ++i) guest.write();
+            home = guest.save(5).bytes;
+        }
+        BLANKET_CHECK(move(away, cache, store.get(), nullptr, "web", shelf, sha256));
+        BLANKET_TRY(const Move with, move(home, cache, nullptr, store.get(), "web", shelf, sha256));
+        BLANKET_TRY(const Move without, move(home, cache, nullptr, nullptr, "web", shelf, sha256));
+        say("return", home.size(), with, without);
+    }
+    if (!inputs.memory.empty()) return {};
+    const StoreFolder folder;
+    const auto store = folder.open(2ull << 30);
+    Move with, without;
+    std::size_t plain = 0;
+    fakes::SeededGuest guest(8, frames, image);
+    for (std::uint64_t vm = 1; vm <= 4; ++vm) {
+        guest.write();
+        const auto data = save_of(guest, vm);
+        plain += data.size();
+        for (const bool on : {true, false}) {
+            Move& sum = on ? with : without;
+            BLANKET_TRY(const Move one, move(data, cache, nullptr, on ? store.get() : nullptr, std::format("vm{}", vm), shelf, sha256));
+            sum.bytes += one.bytes;
+            sum.offer += one.offer;
+            sum.encode_s += one.encode_s;
+            sum.counts.store.pages += one.counts.store.pages;
+            sum.counts.store.wire_bytes += one.counts.store.wire_bytes;
+            sum.counts.reference.pages += one.counts.reference.pages;
+            sum.counts.raw.pages += one.counts.raw.pages;
+            sum.counts.raw.wire_bytes += one.counts.raw.wire_bytes;
+        }
+    }
+    say("four", plain, with, without);
+    return {};
+}
 
 Result<void> run_bench(const Inputs& inputs) {
     ImageShelf shelf;
@@ -167,6 +278,7 @@ Result<void> run_bench(const Inputs& inputs) {
         metrics.push_back(lab::metric("bytes_beside_zstd_" + name, static_cast<double>(outcome.wire) / static_cast<double>(outcome.zstd), "ratio", "<= 1.01",
                                       static_cast<double>(outcome.wire) <= 1.01 * static_cast<double>(outcome.zstd)));
     }
+    BLANKET_CHECK(bench_store(inputs, frames, image, shelf, sha256, metrics, outcomes));
     for (const auto& one : metrics) std::println("{:<26} {:>7.3f} goal {:<8} {}", one["name"].get<std::string>(), one["value"].get<double>(), one["goal"].get<std::string>(), one["met"].get<bool>() ? "met" : "NOT MET");
     const Json report{{"bench", "stream"}, {"commit", lab::commit_of_tree()}, {"machine", lab::machine_facts(lab::Accelerator::kTcg)}, {"metrics", metrics}, {"streams", outcomes}};
     if (!inputs.report.empty()) BLANKET_CHECK(write_file(inputs.report, report.dump(2) + "\n"));

@@ -149,7 +149,7 @@ std::vector<VerbSpec> vm_verbs() {
                          {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
-                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, versions, compression, measuring, policy, throttle, with commas between"}},
+                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, store, versions, compression, measuring, policy, throttle, with commas between"}},
              .mutates = true,
              .job = true,
              .example = "blanket vm migrate web west",

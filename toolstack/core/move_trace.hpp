@@ -24,8 +24,8 @@ struct TracePhase {
 };
 
 struct TraceClasses {
-    std::uint64_t zero = 0, same = 0, delta = 0, reference = 0, raw = 0;
-    [[nodiscard]] std::uint64_t sum() const { return zero + same + delta + reference + raw; }
+    std::uint64_t zero = 0, same = 0, delta = 0, reference = 0, store = 0, raw = 0;
+    [[nodiscard]] std::uint64_t sum() const { return zero + same + delta + reference + store + raw; }
     bool operator==(const TraceClasses&) const = default;
 };
 

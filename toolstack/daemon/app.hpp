@@ -10,6 +10,7 @@
 #include "toolstack/daemon/events.hpp"
 #include "toolstack/daemon/jobs.hpp"
 #include "toolstack/daemon/settings.hpp"
+#include "toolstack/stream/content_store.hpp"
 #include "toolstack/stream/index_shelf.hpp"
 
 namespace blanket {
@@ -35,6 +36,7 @@ struct App : SitePorts {
     EventLog& events;
     std::function<void(const std::string& uuid)> look_again = [](const std::string&) {};  // as after a restart: what an action left behind is put in order
     const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: moves do without
+    stream::ContentStore* store = nullptr;        // this site's; null: moves do without
 };
 
 }  // namespace blanket

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -71,6 +72,7 @@ struct Daemon::Parts {
     std::unique_ptr<storage::ThinStore> store;
     std::unique_ptr<storage::ThinMoves> moves;
     std::unique_ptr<stream::IndexShelf> indexes;
+    std::unique_ptr<stream::ContentStore> content;  // absent: there is none
     std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
     std::unique_ptr<Federation> federation;
@@ -98,6 +100,20 @@ struct Daemon::Parts {
     std::mutex listeners;
     std::atomic<bool> stopping = false;
     std::atomic<bool> site_revoked = false;  // the network is to follow
+
+    // Moves do without one.
+    void open_content_store() {
+        const std::string folder = settings.root + "/pages";
+        if (settings.content_store_mib == 0) {
+            std::error_code error;
+            std::filesystem::remove_all(folder, error);
+            return;
+        }
+        auto opened = stream::ContentStore::open(folder, {.quota = settings.content_store_mib << 20});
+        if (opened) content = std::move(*opened);
+        else log::warning("start", "there is no content store: {}", opened.error().what);
+        app->store = content.get();
+    }
 
     // What an earlier life watched goes on being watched.
     void make_guard(const SitePorts& ports) {
@@ -225,6 +241,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     const SitePorts ports{*parts->watched_registry, *parts->seeded_domains, *parts->seeded_domains, *parts->indexed_store, *parts->moves, *parts->overlay, system_time()};
     parts->app = std::unique_ptr<App>(new App{ports, set, set.site, kVersion, *parts->neighbours, *parts->world, *parts->jobs, parts->events});
     parts->app->indexes = parts->indexes.get();
+    parts->open_content_store();
     parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
         if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
     };

@@ -83,6 +83,14 @@ Check check_storage(const DoctorInputs& in) {
     return ok("storage", text);
 }
 
+// What it is worth, and whether it can be written to: moves do without it, so nothing of it is ever a failure.
+Check check_content_store(const ContentStoreFacts& store) {
+    const std::string text = std::format("{} of {} used, {} pages; moves to this site were offered {} pages since blanketd started and took {}", format_bytes(store.bytes), format_bytes(store.quota),
+                                         store.pages, store.offered, store.taken);
+    if (!store.trouble.empty()) return warning("content-store", std::format("{}; it keeps nothing now: {}", text, store.trouble), "df /var/lib/blanket; make room there, or a smaller [storage] content_store_mib");
+    return ok("content-store", text);
+}
+
 Check check_module(const DoctorInputs& in, const std::string& check, const std::string& module) {
     const auto at = in.modules.find(module);
     const ModuleFacts facts = at == in.modules.end() ? ModuleFacts{} : at->second;
@@ -240,10 +248,13 @@ Json to_json(const std::vector<Check>& checks) {
 std::vector<Check> run_doctor(const DoctorInputs& in) {
     std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
-    return {check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
+    std::vector<Check> checks{
+            check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
             check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
             ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in)};
+    if (in.store) checks.push_back(check_content_store(*in.store));
+    return checks;
 }
 
 std::string guess_provider(const std::string& vendor, const std::string& product, const std::string& bios, const std::string& tag) {

@@ -56,6 +56,13 @@ struct XenBuildFacts {
     unsigned age_days = 0;
 };
 
+// stream/content_store.hpp's, as far as it is shown.
+struct ContentStoreFacts {
+    std::uint64_t quota = 0, bytes = 0, pages = 0;  // bytes; now
+    std::uint64_t offered = 0, taken = 0;           // pages, since blanketd started
+    std::string trouble;                            // why it keeps nothing now
+};
+
 enum class SecureBoot : std::uint8_t { kUnknown, kOff, kOn };
 
 struct RegistryFacts {
@@ -72,6 +79,7 @@ struct DoctorInputs {
     std::string host_error;
     std::optional<PoolFacts> pool;
     std::string pool_error;
+    std::optional<ContentStoreFacts> store;  // the content store; absent: none
     std::optional<RegistryFacts> registry;
     bool federated = false;
     std::vector<Malformed> malformed;  // records

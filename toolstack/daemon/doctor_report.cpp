@@ -40,6 +40,10 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink) 
     else inputs.host_error = host.error().what;
     if (auto pool = app.blocks.pool()) inputs.pool = *pool;
     else inputs.pool_error = pool.error().what;
+    if (app.store != nullptr) {
+        const auto store = app.store->facts();
+        inputs.store = ContentStoreFacts{store.quota, store.bytes, store.pages, store.offered, store.taken, store.trouble};
+    }
     inputs.registry = registry_facts(federation);
     inputs.federated = federation.federated();
     inputs.revoked = federation.revoked();

@@ -84,7 +84,7 @@ void serve_channel(App& app, std::unique_ptr<PeerLink> link, const std::function
         }
         return {};
     };
-    migrate::Target target(app, replay, app.site, stopping, coming);
+    migrate::Target target(app, replay, app.site, stopping, coming, app.store);
     const auto served = target.serve();
     if (!served) {
         log::warning("migrate", "VM {} from '{}': {}", target.subject(), link->peer(), served.error().what);

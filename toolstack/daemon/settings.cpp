@@ -23,9 +23,11 @@ namespace blanket {
 namespace {
 
 const std::map<std::string, std::set<std::string>>& known_keys() {
-    static const std::map<std::string, std::set<std::string>> kKeys{{"site", {"name", "uplink", "address"}}, {"storage", {"volume_group"}}};
+    static const std::map<std::string, std::set<std::string>> kKeys{{"site", {"name", "uplink", "address"}}, {"storage", {"volume_group", "content_store_mib"}}};
     return kKeys;
 }
+
+constexpr std::uint64_t kLeastStoreMib = 64, kMostStoreMib = 1u << 20;
 
 std::string short_hostname(const std::string& hostname) {
     std::string name = hostname.substr(0, hostname.find('.'));
@@ -58,6 +60,10 @@ Result<Settings> parse_settings(const std::string& text, const std::string& host
     settings.uplink = table["site"]["uplink"].value_or(std::string());
     settings.address = table["site"]["address"].value_or(std::string());
     settings.volume_group = table["storage"]["volume_group"].value_or(settings.volume_group);
+    const std::string store = table["storage"]["content_store_mib"].value_or(std::string("1024"));
+    BLANKET_TRY(settings.content_store_mib, parse_number(store, 0, kMostStoreMib, "[storage] content_store_mib"));
+    if (settings.content_store_mib != 0 && settings.content_store_mib < kLeastStoreMib)
+        return fail(Kind::kInvalid, "[storage] content_store_mib is {}, at least {}, or 0 for none", settings.content_store_mib, kLeastStoreMib);
     BLANKET_CHECK(check_name(settings.site, "site"));
     BLANKET_CHECK(check_name(settings.volume_group, "volume group"));
     if (!settings.address.empty()) BLANKET_CHECK(parse_ipv4(settings.address));

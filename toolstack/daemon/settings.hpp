@@ -2,6 +2,7 @@
 // /etc/blanket/blanket.toml: what this host is told from outside. Unknown keys are refused by name, so that a typing error is seen.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "toolstack/base/result.hpp"
@@ -13,6 +14,7 @@ struct Settings {
     std::string uplink;           // [site] uplink: interface; empty = the one of the default route, or the only one with an address
     std::string address;          // [site] address: what other sites reach; empty = the uplink's own
     std::string volume_group = "blanket";  // [storage] volume_group
+    std::uint64_t content_store_mib = 1024;  // [storage] content_store_mib: quota of the content store; 0: none
     std::string root = "/var/lib/blanket";
     std::string run = "/run/blanket";
 };

@@ -6,12 +6,14 @@
 #include <array>
 #include <cstring>
 
+#include "toolstack/stream/known_pages.hpp"
+
 namespace blanket::migrate {
 namespace {
 
-constexpr std::array<std::string_view, 21> kNames{
+constexpr std::array<std::string_view, 23> kNames{
     "?", "hello", "prepare", "ready", "begin", "image", "image-end", "block", "round-end", "ack", "mirror",
-    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image", "trace"};
+    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image", "trace", "ask-pages", "pages"};
 
 template <typename T>
 void put(std::vector<std::byte>& out, T value) {
@@ -66,6 +68,8 @@ std::uint64_t cache_pages_for(std::uint64_t memory_mib) {
     return std::min(std::clamp(all / 10, kLeastCache, kMostCache), all);
 }
 
+std::size_t offered_pages_for(std::uint64_t memory_mib) { return std::min<std::uint64_t>(std::min<std::uint64_t>(memory_mib, 1u << 20) * kPagesPerMib, stream::kMaxOffered); }
+
 void StreamDigest::mix(std::uint64_t word) {  // one round of a multiply-rotate mixer; order matters, so swapped words differ
     state_ ^= word * 0x9e3779b97f4a7c15u;
     state_ = (state_ << 31 | state_ >> 33) * 0xbf58476d1ce4e5b9u;
@@ -110,8 +114,8 @@ Result<Json> payload_json(const Message& message) {
     return parse_json(std::string_view(reinterpret_cast<const char*>(message.payload.data()), message.payload.size()), 1u << 20);
 }
 
-Result<Json> expect(PeerLink& link, Type type, std::chrono::milliseconds deadline) {
-    BLANKET_TRY(const Message message, link.receive(deadline));
+Result<Message> expect_message(PeerLink& link, Type type, std::chrono::milliseconds deadline) {
+    BLANKET_TRY(Message message, link.receive(deadline));
     const auto got = static_cast<Type>(message.type);
     if (got == Type::kError) {
         BLANKET_TRY(const Json body, payload_json(message));
@@ -119,6 +123,11 @@ Result<Json> expect(PeerLink& link, Type type, std::chrono::milliseconds deadlin
     }
     if (got == Type::kAbort) return fail(Kind::kCancelled, "site '{}' gave up the migration", link.peer());
     if (got != type) return fail(Kind::kInvalid, "site '{}' sent '{}' where '{}' was due", link.peer(), to_string(got), to_string(type));
+    return message;
+}
+
+Result<Json> expect(PeerLink& link, Type type, std::chrono::milliseconds deadline) {
+    BLANKET_TRY(const Message message, expect_message(link, type, deadline));
     return payload_json(message);
 }
 

@@ -7,12 +7,14 @@
 //   kPrepare {record, cache_pages}      ---------->    checks memory, CPU features, pool, names; changes nothing
 //                                       <----------    kReady {missing:[image], cache_pages}  or kError; the lesser of both is what both keep
 //   CAS: phase = migrating
-//   kBegin {revision}                   ---------->    reads the record itself
+//   kBegin {revision, pages}            ---------->    reads the record itself; pages: whether the source would refer to the target's content store
 //   kImage, kBlock..., kImageEnd        ---------->    for each missing base image       (<- kAck each)
-//                                       <----------    kAck {images}: volumes exist, tops suspended; these base images can be referred to
+//                                       <----------    kAck {images, offers}: volumes exist, tops suspended; these base images can be referred to, and pages of the content store
 //   kBlock..., kRoundEnd {volume}       ---------->    CoW delta, round by round          (<- kAck each, data on disk)
 //   kMirror {volume, port, ips}         ---------->    DRBD at the target                 (<- kAck)
-//   kMemoryBegin {stream, images}       ---------->    the version of stream/format.hpp; the images that are referred to, in this order
+//   kAskPages                           ---------->    only where it said that it offers some: what has the content store of this VM's tenant?
+//                                       <----------    kPages: stream/known_pages.hpp, at most one for each page of the VM
+//   kMemoryBegin {stream, images, pages} --------->    the version of stream/format.hpp; the images that are referred to, in this order; whether offered pages are
 //   kMemory...                          ---------->    into libvirt's restore, paused
 //   guest suspended; frames redirected
 //   kMemoryEnd {bytes, digest}          ---------->    restore completes
@@ -34,7 +36,7 @@
 
 namespace blanket::migrate {
 
-inline constexpr std::uint64_t kProtocolVersion = 2;
+inline constexpr std::uint64_t kProtocolVersion = 3;
 using stream::kMaxBlock;                                 // bytes of plain data in one kBlock
 inline constexpr std::int64_t kMaxClockSkewMs = 30'000;  // certificates and DHCP leases tolerate more, operators' logs do not
 
@@ -43,6 +45,7 @@ enum class Type : std::uint32_t {
     kMemoryBegin, kMemory, kMemoryEnd, kDrained, kCommitted, kResumed, kError, kAbort,
     kFetchImage,  // instead of kHello: "send me this image" (image_transfer.hpp)
     kTrace,
+    kAskPages, kPages,
 };
 std::string_view to_string(Type type);
 
@@ -64,6 +67,8 @@ Result<Block> parse_block(std::span<const std::byte> payload);  // bounds checke
 
 // Pages of its memory that both ends keep of a VM while it moves (stream/page_cache.hpp), as one end offers it: a tenth, at least 8 MiB, at most 128 MiB.
 std::uint64_t cache_pages_for(std::uint64_t memory_mib);
+// Pages of the content store that a VM's move may be offered.
+std::size_t offered_pages_for(std::uint64_t memory_mib);
 
 // A running digest over a byte stream, cheap enough for the memory path. It finds bugs and torn streams; the peer's honesty is TLS's job.
 class StreamDigest final {
@@ -82,6 +87,7 @@ Result<void> send_json(PeerLink& link, Type type, const Json& value);
 Result<void> send_error(PeerLink& link, const Error& error);
 // Receives one message that must be of `type`; kError becomes its Error, kAbort kCancelled, anything else kInvalid.
 Result<Json> expect(PeerLink& link, Type type, std::chrono::milliseconds deadline);
+Result<Message> expect_message(PeerLink& link, Type type, std::chrono::milliseconds deadline);  // the same, whatever its payload
 Result<Json> payload_json(const Message& message);
 
 }  // namespace blanket::migrate

@@ -151,7 +151,7 @@ Result<void> Source::begin() {
         return std::unexpected(std::move(revision).error());
     }
     plan_.vm = {marked, *revision};
-    BLANKET_CHECK(send_json(link_, Type::kBegin, {{"revision", *revision}}));
+    BLANKET_CHECK(send_json(link_, Type::kBegin, {{"revision", *revision}, {"pages", plan_.features.store}}));
     for (const auto& sha256 : missing_images_) {
         observer_.phase("image");
         observer_.note(std::format("'{}' lacks the base image {}: sending it", plan_.target.name, sha256.substr(0, 12)));
@@ -165,6 +165,8 @@ Result<void> Source::begin() {
     if (const auto it = ready.find("images"); it != ready.end() && it->is_array())
         for (const auto& item : *it)
             if (item.is_string()) referable_.push_back(item.get<std::string>());
+    const auto offers = ready.find("offers");
+    offers_ = plan_.features.store && offers != ready.end() && offers->is_boolean() && offers->get<bool>();
     return {};
 }
 

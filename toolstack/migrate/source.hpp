@@ -25,6 +25,7 @@ struct SourcePlan {
     std::uint64_t bandwidth = 0;       // bytes per second while the guest runs; 0: what the link takes
     const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: memory does not refer to them
     stream::Features features = {};
+    stream::ContentStore* store = nullptr;  // this site's: it is fed with what leaves; null: none
 };
 
 class Source final {
@@ -46,6 +47,7 @@ private:
     Result<void> end_round(std::uint32_t index);
     Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
     void load_indexes();
+    Result<std::optional<stream::KnownPages>> ask_for_pages();
     Result<void> begin_memory();
     Result<void> move_memory();
     Result<void> send_memory(std::span<const std::byte> plain, StreamDigest& digest);
@@ -67,6 +69,8 @@ private:
     std::vector<std::string> missing_images_, referable_;  // base images that the target lacked; that it can be referred to
     std::vector<stream::ImageIndex> indexes_;  // of the VM's base images
     std::uint64_t cache_pages_ = 0;             // that both ends keep
+    bool offers_ = false;                       // the target has pages in its content store
+    std::unique_ptr<stream::ContentStore::Feed> feed_;
     stream::CodingChoice choice_;
     std::unique_ptr<stream::Encoder> encoder_;  // lives as long as the source: giving its memory back takes time that the guest's stop has not
     std::vector<std::unique_ptr<DiskMove>> moves_;

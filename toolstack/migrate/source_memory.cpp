@@ -5,6 +5,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/migrate/source.hpp"
+#include "toolstack/migrate/store_subject.hpp"
 
 namespace blanket::migrate {
 
@@ -37,12 +38,29 @@ void Source::load_indexes() {
     }
 }
 
+// What the target can be told of by reference. It says so before memory begins, and the guest runs meanwhile; nothing is asked later, so no miss can stretch the stop.
+Result<std::optional<stream::KnownPages>> Source::ask_for_pages() {
+    if (!offers_) return std::optional<stream::KnownPages>();
+    BLANKET_CHECK(send_json(link_, Type::kAskPages, Json::object()));
+    BLANKET_TRY(const Message offer, expect_message(link_, Type::kPages, std::chrono::seconds(60)));
+    BLANKET_TRY(auto known, stream::KnownPages::parse(offer.payload, offered_pages_for(plan_.vm.value.memory_mib)));
+    log::info("migrate", "VM {}: {} offers {} pages of its content store", plan_.vm.value.name, plan_.target.name, known.size());
+    return std::optional(std::move(known));
+}
+
 Result<void> Source::begin_memory() {
     std::erase_if(indexes_, [this](const auto& index) { return !std::ranges::contains(referable_, index.sha256()); });
     Json names = Json::array();
     for (const auto& index : indexes_) names.push_back(index.sha256());
-    BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_)));
-    return send_json(link_, Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", names}});
+    BLANKET_TRY(auto known, ask_for_pages());
+    const bool referring = known.has_value();
+    if (plan_.store != nullptr) {
+        auto feed = plan_.store->feed(subject_of(plan_.vm.value));
+        if (feed) feed_ = std::move(*feed);
+        else log::warning("migrate", "VM {}: nothing of it is kept here: {}", plan_.vm.value.name, feed.error().what);
+    }
+    BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_), std::move(known), feed_.get()));
+    return send_json(link_, Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", names}, {"pages", referring}});
 }
 
 Result<void> Source::move_memory() {

@@ -31,9 +31,12 @@ private:
 
 }  // namespace
 
-Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming)
-    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)), log_(ports.clock) {}
-Target::~Target() = default;
+Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming, stream::ContentStore* store)
+    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)), store_(store), log_(ports.clock) {}
+
+Target::~Target() {
+    if (offer_ && offer_told_) store_->took(*offer_);
+}
 
 Result<void> Target::serve() {
     const auto steps = [&]() -> Result<void> {
@@ -118,6 +121,7 @@ Result<void> Target::begin() {
     const auto& migration = vm_.value.migration;
     if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != link_.peer())
         return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, link_.peer(), here_);
+    if (const auto wanted = request.find("pages"); wanted != request.end() && *wanted == true) begin_offer();
     for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(link_, ports_.blocks, sha256));
     BLANKET_TRY(const auto disks, ports_.blocks.volumes());
     for (const auto& volume : vm_.value.volumes) {
@@ -145,7 +149,7 @@ Result<void> Target::begin() {
         images_.push_back(std::move(*image));
         names.push_back(volume.image);
     }
-    return send_json(link_, Type::kAck, {{"images", names}});
+    return send_json(link_, Type::kAck, {{"images", names}, {"offers", offer_ != nullptr}});
 }
 
 Result<void> Target::commit() {

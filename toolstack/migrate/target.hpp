@@ -19,7 +19,8 @@ namespace blanket::migrate {
 class Target final {
 public:
     // `here` = this site's name. `give_up`: the daemon stops. `coming` is asked once, before anything changes here, with the VM's name: an error refuses it.
-    Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {});
+    Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {},
+           stream::ContentStore* store = nullptr);  // this site's, or none
     ~Target();
     // Serves the whole conversation. The error, if any, was told to the source where it still listens. Thread rule: one call, one thread.
     Result<void> serve();
@@ -32,6 +33,8 @@ private:
     Result<void> receive_disks();
     Result<void> write_block(const Message& message);
     Result<void> attach_mirror(const Json& request);
+    void begin_offer();
+    Result<void> tell_pages();
     Result<void> begin_memory(const Json& request);
     Result<void> receive_memory();
     Result<void> take_memory(std::chrono::milliseconds deadline);
@@ -53,6 +56,10 @@ private:
     StreamDigest digest_;
     std::vector<stream::BaseImage> images_;     // that memory may refer to
     std::uint64_t cache_pages_ = 0;             // that both ends keep
+    stream::ContentStore* store_;
+    std::unique_ptr<stream::PageOffer> offer_;  // what this move may refer to of it
+    bool offer_told_ = false;
+    std::unique_ptr<stream::ContentStore::Feed> feed_;
     std::unique_ptr<stream::Decoder> decoder_;  // lives as long as the target: giving its memory back takes time that the guest's stop has not
     std::span<const std::byte> piece_;          // the decoder's, taken up to piece_at_
     std::size_t piece_at_ = 0;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What streams in at the target: disk blocks, the mirror's request, and memory into libvirt's restore.
 #include <algorithm>
+#include <utility>
 
 #include "toolstack/base/text.hpp"
+#include "toolstack/base/log.hpp"
 #include "toolstack/core/content_hash.hpp"
+#include "toolstack/migrate/store_subject.hpp"
 #include "toolstack/migrate/target.hpp"
 
 namespace blanket::migrate {
@@ -12,6 +15,7 @@ namespace {
 constexpr auto kStream = std::chrono::seconds(60);  // silence longer than this within a stream means that the source is gone
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
+constexpr auto kForPages = std::chrono::seconds(3);  // what of the content store has not been looked at by then is not offered
 constexpr std::size_t kAhead = 4u << 20;  // of memory that has come and waits for blocks from the disk; a batch more at most
 
 }  // namespace
@@ -50,6 +54,7 @@ Result<void> Target::receive_disks() {
                 BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
                 break;
             }
+            case Type::kAskPages: BLANKET_CHECK(tell_pages()); break;
             case Type::kMemoryBegin: {
                 BLANKET_TRY(const Json request, payload_json(message));
                 return begin_memory(request);
@@ -57,6 +62,19 @@ Result<void> Target::receive_disks() {
             default: return fail(Kind::kInvalid, "'{}' while the disk moves", to_string(static_cast<Type>(message.type)));
         }
     }
+}
+
+// Its list is made while the disk moves. By the registry's record: whose pages these are is not the peer's to say.
+void Target::begin_offer() {
+    if (store_ == nullptr) return;
+    auto offer = store_->offer(subject_of(vm_.value), offered_pages_for(vm_.value.memory_mib));
+    if (offer) offer_ = std::move(*offer);
+    else log::warning("migrate", "VM {}: the content store offers nothing: {}", vm_.value.name, offer.error().what);
+}
+
+Result<void> Target::tell_pages() {
+    if (!offer_ || std::exchange(offer_told_, true)) return fail(Kind::kInvalid, "site '{}' asks for pages that were not offered", link_.peer());
+    return link_.send(static_cast<std::uint32_t>(Type::kPages), offer_->close(kForPages));
 }
 
 Result<void> Target::begin_memory(const Json& request) {
@@ -70,7 +88,15 @@ Result<void> Target::begin_memory(const Json& request) {
             referred.push_back(std::move(*at));
             images_.erase(at);
         }
-    BLANKET_TRY(decoder_, stream::Decoder::create(cache_pages_, std::move(referred)));
+    const auto pages = request.find("pages");
+    const bool offered = pages != request.end() && *pages == true;
+    if (offered && !offer_told_) return fail(Kind::kInvalid, "a memory stream that refers to pages that were not offered");
+    if (store_ != nullptr) {
+        auto feed = store_->feed(subject_of(vm_.value));
+        if (feed) feed_ = std::move(*feed);
+        else log::warning("migrate", "VM {}: nothing of it is kept here: {}", vm_.value.name, feed.error().what);
+    }
+    BLANKET_TRY(decoder_, stream::Decoder::create(cache_pages_, std::move(referred), offered ? offer_.get() : nullptr, feed_.get()));
     return {};
 }
 

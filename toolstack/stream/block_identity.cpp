@@ -2,6 +2,8 @@
 // See block_identity.hpp.
 #include "toolstack/stream/block_identity.hpp"
 
+#include <algorithm>
+
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
@@ -38,14 +40,22 @@ Result<Identifier> Identifier::create(const IdentityKey& key) {
     return made;
 }
 
-Result<Identity> Identifier::of(PageBytes block) {
+Result<Identity> Identifier::of(std::span<const std::byte> content) {
     auto* const context = mac_context(context_.get());
     Identity identity{};
     std::size_t length = 0;
-    if (EVP_MAC_init(context, nullptr, 0, nullptr) != 1 || EVP_MAC_update(context, reinterpret_cast<const unsigned char*>(block.data()), block.size()) != 1 ||
+    if (EVP_MAC_init(context, nullptr, 0, nullptr) != 1 || EVP_MAC_update(context, reinterpret_cast<const unsigned char*>(content.data()), content.size()) != 1 ||
         EVP_MAC_final(context, reinterpret_cast<unsigned char*>(identity.data()), &length, identity.size()) != 1 || length != identity.size())
         return fail(Kind::kInternal, "OpenSSL's BLAKE2b failed");
     return identity;
+}
+
+Result<PageProof::Value> PageProof::take(Identifier& identifier) {
+    BLANKET_TRY(const Identity all, identifier.of(said_));
+    said_.resize(kName.size());
+    Value value;
+    std::copy_n(all.begin(), value.size(), value.begin());
+    return value;
 }
 
 }  // namespace blanket::stream

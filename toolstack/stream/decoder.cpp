@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <openssl/crypto.h>
+
 #include "toolstack/stream/page_delta.hpp"
 
 namespace blanket::stream {
@@ -18,13 +20,13 @@ Span take_front(Span& from, std::size_t length) {
 
 }  // namespace
 
-Decoder::Decoder(std::size_t cache_pages, std::vector<BaseImage> images, Expander expander)
-    : cache_(cache_pages), images_(std::move(images)), expander_(std::move(expander)), plain_(std::make_unique_for_overwrite<std::byte[]>(kMaxPlain)) {}
+Decoder::Decoder(std::size_t cache_pages, std::vector<BaseImage> images, PageOffer* offer, ContentStore::Feed* feed, Expander expander)
+    : cache_(cache_pages), images_(std::move(images)), offer_(offer), feed_(feed), expander_(std::move(expander)), plain_(std::make_unique_for_overwrite<std::byte[]>(kMaxPlain)) {}
 
-Result<std::unique_ptr<Decoder>> Decoder::create(std::size_t cache_pages, std::vector<BaseImage> images) {
+Result<std::unique_ptr<Decoder>> Decoder::create(std::size_t cache_pages, std::vector<BaseImage> images, PageOffer* offer, ContentStore::Feed* feed) {
     if (images.size() > kMaxImages) return fail(Kind::kInvalid, "{} base images are more than {}", images.size(), kMaxImages);
     BLANKET_TRY(Expander expander, Expander::create());
-    return std::unique_ptr<Decoder>(new Decoder(cache_pages, std::move(images), std::move(expander)));
+    return std::unique_ptr<Decoder>(new Decoder(cache_pages, std::move(images), offer, feed, std::move(expander)));
 }
 
 Result<void> Decoder::take(std::vector<std::byte> bytes) {
@@ -73,10 +75,12 @@ void Decoder::look_ahead(const Batch& batch) {
                 break;
             case Token::kReference: {
                 const auto image = take_number(tokens), step = take_number(tokens);
-                if (!image || !step || *image >= images_.size() || count > pages) return;
-                const std::uint64_t first = ahead_block_ + unfold(*step);
-                images_[*image].will_need(first, count);
-                ahead_block_ = first + count;
+                if (!image || !step || *image > images_.size() || (*image == images_.size() && offer_ == nullptr) || count > pages) return;
+                std::uint64_t& next = *image == images_.size() ? ahead_offered_ : ahead_block_;
+                const std::uint64_t first = next + unfold(*step);
+                if (*image == images_.size()) offer_->will_need(first, count);
+                else images_[*image].will_need(first, count);
+                next = first + count;
                 pages -= count;
                 break;
             }
@@ -92,6 +96,7 @@ Result<std::span<const std::byte>> Decoder::next() {
     held_ -= batch.bytes.size();
     Parts parts{batch.body().subspan(batch.residue), batch.body().first(batch.residue), {plain_.get(), batch.plain}};
     while (!parts.tokens.empty()) BLANKET_CHECK(take_token(parts));
+    if (offer_ != nullptr && offer_->referred()) BLANKET_CHECK(check_proof(parts));
     if (!parts.residue.empty() || !parts.room.empty())
         return fail(Kind::kInvalid, "a memory message of {} bytes leaves {}, and {} of its residue", batch.plain, parts.room.size(), parts.residue.size());
     return std::span<const std::byte>(plain_.get(), batch.plain);
@@ -166,6 +171,7 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
         if (parts.residue.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream is cut short");
         std::ranges::copy(take_front(parts.residue, kPage), page.begin());
         cache_.sent(frame, page);
+        if (feed_ != nullptr) feed_->seen(page);
         return {};
     }
     const std::byte* const held = cache_.held(frame);
@@ -177,18 +183,38 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
     }
     BLANKET_CHECK(apply_delta(held, runs, parts.tokens, parts.residue, page.data()));
     cache_.sent(frame, page);
+    if (feed_ != nullptr) feed_->seen(page);
     return {};
 }
 
 Result<void> Decoder::take_blocks(Parts& parts, std::uint64_t count) {
     BLANKET_TRY(const std::uint64_t image, take_number(parts.tokens));
     BLANKET_TRY(const std::uint64_t step, take_number(parts.tokens));
-    if (image >= images_.size()) return fail(Kind::kInvalid, "a reference to base image {} of {}", image, images_.size());
+    const bool to_store = image == images_.size() && offer_ != nullptr;
+    if (image >= images_.size() && !to_store) return fail(Kind::kInvalid, "a reference to base image {} of {}", image, images_.size());
     if (count > parts.room.size() / kPage || count > frames_.size() - next_frame_) return fail(Kind::kInvalid, "{} referred pages of the memory stream were not announced", count);
+    if (to_store) {
+        const std::uint64_t offered = next_offered_ + unfold(step);
+        next_offered_ = offered + count;
+        return take_offered(offered, take_front(parts.room, count * kPage));
+    }
     const std::uint64_t first = next_block_ + unfold(step);
     BLANKET_CHECK(images_[image].read(first, take_front(parts.room, count * kPage)));
     next_block_ = first + count;
     for (; count > 0; --count) cache_.sent_known(frames_[next_frame_++]);
+    return {};
+}
+
+Result<void> Decoder::take_offered(std::uint64_t first, std::span<std::byte> out) {
+    BLANKET_CHECK(offer_->read(first, out));
+    for (; !out.empty(); out = out.subspan(kPage)) cache_.sent(frames_[next_frame_++], out.first<kPage>());
+    return {};
+}
+
+Result<void> Decoder::check_proof(Parts& parts) {
+    BLANKET_TRY(const auto proof, offer_->proof());
+    if (parts.residue.size() < proof.size() || CRYPTO_memcmp(take_front(parts.residue, proof.size()).data(), proof.data(), proof.size()) != 0)
+        return fail(Kind::kInvalid, "pages of the content store are not those that the source has: the move can be tried again");
     return {};
 }
 

@@ -10,14 +10,15 @@
 
 #include "toolstack/stream/base_image.hpp"
 #include "toolstack/stream/coding.hpp"
+#include "toolstack/stream/content_store.hpp"
 #include "toolstack/stream/page_cache.hpp"
 
 namespace blanket::stream {
 
 class Decoder final {
 public:
-    // `cache_pages` and the images' order are the encoder's too.
-    static Result<std::unique_ptr<Decoder>> create(std::size_t cache_pages, std::vector<BaseImage> images);
+    // `cache_pages` and the images' order are the encoder's too. `offer`: what was offered to it of this site's store, closed, or null; `feed`: that store, or null.
+    static Result<std::unique_ptr<Decoder>> create(std::size_t cache_pages, std::vector<BaseImage> images, PageOffer* offer = nullptr, ContentStore::Feed* feed = nullptr);
     Decoder(const Decoder&) = delete;
     Decoder& operator=(const Decoder&) = delete;
 
@@ -25,8 +26,8 @@ public:
     Result<void> take(std::vector<std::byte> batch);
     [[nodiscard]] bool waiting() const { return !batches_.empty(); }  // batches were taken and not asked for yet
     [[nodiscard]] std::size_t held() const { return held_; }          // so many bytes
-    [[nodiscard]] bool refers() const { return !images_.empty(); }    // taking batches early is of use
-    // What the oldest batch that was taken stands for, valid until the next call; there must be one. kInvalid: it may not come now; kIo: a base image cannot be read.
+    [[nodiscard]] bool refers() const { return !images_.empty() || offer_ != nullptr; }  // taking batches early is of use
+    // What the oldest batch that was taken stands for, valid until the next call; there must be one. kInvalid: it may not come now; kIo: a base image or the store cannot be read.
     Result<std::span<const std::byte>> next();
     Result<std::span<const std::byte>> decode(std::span<const std::byte> batch) {
         BLANKET_CHECK(take({batch.begin(), batch.end()}));
@@ -44,7 +45,7 @@ private:
         std::span<const std::byte> tokens, residue;
         std::span<std::byte> room;  // for the plain bytes
     };
-    Decoder(std::size_t cache_pages, std::vector<BaseImage> images, Expander expander);
+    Decoder(std::size_t cache_pages, std::vector<BaseImage> images, PageOffer* offer, ContentStore::Feed* feed, Expander expander);
     void look_ahead(const Batch& batch);
     Result<void> take_token(Parts& parts);
     Result<void> take_bytes(Parts& parts, std::uint64_t count);
@@ -52,18 +53,22 @@ private:
     Result<void> take_pages(Parts& parts, Token kind, std::uint64_t count);
     Result<void> take_page(Parts& parts, Token kind, std::uint64_t runs);
     Result<void> take_blocks(Parts& parts, std::uint64_t count);
+    Result<void> take_offered(std::uint64_t first, std::span<std::byte> out);
+    Result<void> check_proof(Parts& parts);
     Result<void> add_entry(Parts& parts, std::uint64_t entry);
 
     PageCache cache_;
     std::vector<BaseImage> images_;
+    PageOffer* offer_;
+    ContentStore::Feed* feed_;
     Expander expander_;
     std::unique_ptr<std::byte[]> plain_;
     std::deque<Batch> batches_;
     std::size_t held_ = 0;
-    std::uint64_t ahead_block_ = 0;      // next_block_, as far as batches were taken
+    std::uint64_t ahead_block_ = 0, ahead_offered_ = 0;  // next_block_ and next_offered_, as far as batches were taken
     std::vector<std::uint64_t> frames_;  // announced; those before next_frame_ have come
     std::size_t next_frame_ = 0;
-    std::uint64_t last_entry_ = 0, next_block_ = 0;
+    std::uint64_t last_entry_ = 0, next_block_ = 0, next_offered_ = 0;
 };
 
 }  // namespace blanket::stream

@@ -18,7 +18,7 @@ constexpr std::array<std::pair<Token, ClassCount PageCounts::*>, 5> kClasses{{{T
                                                                               {Token::kSame, &PageCounts::same},
                                                                               {Token::kDelta, &PageCounts::delta},
                                                                               {Token::kReference, &PageCounts::reference},
-                                                                              {Token::kRaw, &PageCounts::raw}}};
+                                                                              {Token::kRaw, &PageCounts::raw}}};  // and the store's
 
 void put_u32(std::byte* out, std::size_t value) {
     const auto number = static_cast<std::uint32_t>(value);
@@ -27,15 +27,15 @@ void put_u32(std::byte* out, std::size_t value) {
 
 }  // namespace
 
-Encoder::Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, Compressor compressor)
-    : cache_(cache_pages), images_(std::move(images)), compressor_(std::move(compressor)), wire_(std::make_unique_for_overwrite<std::byte[]>(kHead + Compressor::room_for(kMaxTokens + kMaxResidue))) {
+Encoder::Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, Compressor compressor)
+    : cache_(cache_pages), images_(std::move(images)), known_(std::move(known)), feed_(feed), compressor_(std::move(compressor)), wire_(std::make_unique_for_overwrite<std::byte[]>(kHead + Compressor::room_for(kMaxTokens + kMaxResidue))) {
     body_.reserve(kHead + kMaxResidue + kMaxTokens);
 }
 
-Result<std::unique_ptr<Encoder>> Encoder::create(std::size_t cache_pages, std::vector<ImageIndex> images) {
+Result<std::unique_ptr<Encoder>> Encoder::create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed) {
     if (images.size() > kMaxImages) return fail(Kind::kInvalid, "{} base images are more than {}", images.size(), kMaxImages);
     BLANKET_TRY(Compressor compressor, Compressor::create());
-    return std::unique_ptr<Encoder>(new Encoder(cache_pages, std::move(images), std::move(compressor)));
+    return std::unique_ptr<Encoder>(new Encoder(cache_pages, std::move(images), std::move(known), feed, std::move(compressor)));
 }
 
 Result<std::span<const std::byte>> Encoder::encode(std::span<const std::byte> plain) {
@@ -61,10 +61,11 @@ void Encoder::end_run() {
     put_token(run_kind_, run_);
     if (run_kind_ == Token::kReference) {
         put_number(tokens_, run_image_);
-        put_number(tokens_, fold(run_block_ - next_block_));
-        next_block_ = run_block_ + run_;
+        std::uint64_t& next = run_image_ == images_.size() ? next_offered_ : next_block_;
+        put_number(tokens_, fold(run_block_ - next));
+        next = run_block_ + run_;
     }
-    parts_.back().spent[static_cast<std::size_t>(run_kind_)] += tokens_.size() - before;
+    parts_.back().spent[spent_on()] += tokens_.size() - before;
     run_ = 0;
 }
 
@@ -147,6 +148,7 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
             tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
             parts_.back().spent[static_cast<std::size_t>(Token::kDelta)] += tokens_.size() - tokens_before + body_.size() - residue_before;
             cache_.sent(frame, data);
+            if (feed_ != nullptr) feed_->seen(data);
             return;
         }
     }
@@ -154,6 +156,12 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
     if (cache_.in_first_round(frame) && refer(data)) {
         count(&PageCounts::reference);
         cache_.sent_known(frame);
+        return;
+    }
+    if (feed_ != nullptr) feed_->seen(data);
+    if (cache_.in_first_round(frame) && refer_to_store(data)) {
+        count(&PageCounts::store);
+        cache_.sent(frame, data);  // unlike an image's, it may be one that the guest writes to
         return;
     }
     count(&PageCounts::raw);
@@ -167,16 +175,27 @@ bool Encoder::refer(PageBytes data) {
     for (std::size_t image = 0; image < images_.size(); ++image) {
         const auto block = images_[image].find(data);
         if (!block) continue;
-        if (run_kind_ != Token::kReference || run_ == 0 || run_image_ != image || run_block_ + run_ != *block) {
-            end_run();
-            run_kind_ = Token::kReference;
-            run_image_ = image;
-            run_block_ = *block;
-        }
-        ++run_;
+        add_block(image, *block);
         return true;
     }
     return false;
+}
+
+bool Encoder::refer_to_store(PageBytes data) {
+    if (!known_) return false;
+    const auto place = known_->find(data);
+    if (place) add_block(images_.size(), *place);
+    return place.has_value();
+}
+
+void Encoder::add_block(std::size_t image, std::uint64_t block) {
+    if (run_kind_ != Token::kReference || run_ == 0 || run_image_ != image || run_block_ + run_ != block) {
+        end_run();
+        run_kind_ = Token::kReference;
+        run_image_ = image;
+        run_block_ = block;
+    }
+    ++run_;
 }
 
 void Encoder::begin_batch() {
@@ -189,6 +208,11 @@ void Encoder::begin_batch() {
 Result<std::span<const std::byte>> Encoder::end_batch() {
     end_run();
     if (plain_ == 0) return std::span<const std::byte>();
+    if (known_ && known_->referred()) {
+        BLANKET_TRY(const auto proof, known_->proof());
+        append(proof);
+        parts_.back().spent[kStore] += proof.size();
+    }
     const std::size_t residue = body_.size() - kHead, total = residue + tokens_.size();
     append(tokens_);
     std::byte* batch = body_.data();
@@ -216,11 +240,13 @@ Result<std::span<const std::byte>> Encoder::end_batch() {
         PassCount& pass = passes_[passes_.size() - parts_.size() + i];
         pass.bytes += end.plain - part.plain;
         pass.wire_bytes += end.begin * length / total - part.begin * length / total;
-        for (const auto& [kind, which] : kClasses) {
-            const std::uint64_t share = part.spent[static_cast<std::size_t>(kind)] * length / total;
+        const auto add_share = [&](std::size_t kind, ClassCount PageCounts::* which) {
+            const std::uint64_t share = part.spent[kind] * length / total;
             (counts_.*which).wire_bytes += share;
             (pass.pages.*which).wire_bytes += share;
-        }
+        };
+        for (const auto& [kind, which] : kClasses) add_share(static_cast<std::size_t>(kind), which);
+        add_share(kStore, &PageCounts::store);
     }
     return std::span<const std::byte>(batch, length);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "toolstack/stream/coding.hpp"
+#include "toolstack/stream/content_store.hpp"
 #include "toolstack/stream/image_index.hpp"
 #include "toolstack/stream/page_cache.hpp"
 #include "toolstack/stream/page_counts.hpp"
@@ -12,8 +13,8 @@ namespace blanket::stream {
 
 class Encoder final : private Splitter::Sink {
 public:
-    // `cache_pages` and the images' order are the decoder's too.
-    static Result<std::unique_ptr<Encoder>> create(std::size_t cache_pages, std::vector<ImageIndex> images);
+    // `cache_pages` and the images' order are the decoder's too, and so is what its site's store offers. `feed`: this site's store, or null.
+    static Result<std::unique_ptr<Encoder>> create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known = {}, ContentStore::Feed* feed = nullptr);
     Encoder(const Encoder&) = delete;
     Encoder& operator=(const Encoder&) = delete;
 
@@ -28,7 +29,7 @@ public:
     [[nodiscard]] const PageCache& cache() const { return cache_; }
 
 private:
-    Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, Compressor compressor);
+    Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, Compressor compressor);
     void bytes(std::span<const std::byte> data) override;
     void entries(std::span<const std::byte> data) override;
     void page(std::uint64_t frame, PageBytes data) override;
@@ -36,6 +37,9 @@ private:
     void count(ClassCount PageCounts::* which);
     void add_pages(Token kind, std::uint64_t count);
     bool refer(PageBytes data);
+    bool refer_to_store(PageBytes data);
+    void add_block(std::size_t image, std::uint64_t block);
+    [[nodiscard]] std::size_t spent_on() const { return run_kind_ == Token::kReference && run_image_ == images_.size() ? kStore : static_cast<std::size_t>(run_kind_); }
     void end_run();
     void put_token(Token kind, std::uint64_t count);
     void append(std::span<const std::byte> data);
@@ -45,14 +49,17 @@ private:
     Splitter splitter_;
     PageCache cache_;
     std::vector<ImageIndex> images_;
+    std::optional<KnownPages> known_;
+    ContentStore::Feed* feed_;
     Compressor compressor_;
     PageCounts counts_;
     std::vector<PassCount> passes_ = std::vector<PassCount>(1);
     std::uint64_t last_frame_ = 0;  // announced
     // The batch.
+    static constexpr std::size_t kStore = 8;  // behind the tokens' kinds
     struct Part {  // of one pass
         std::size_t begin = 0, plain = 0;     // in the tokens and the residue; in the plain bytes
-        std::array<std::size_t, 8> spent{};   // bytes of tokens and residue, by kind
+        std::array<std::size_t, kStore + 1> spent{};  // bytes of tokens and residue, by kind
     };
     std::vector<Part> parts_;  // in order, the last one of the present pass
     std::vector<std::byte> tokens_, scratch_;
@@ -64,7 +71,7 @@ private:
     std::uint64_t run_ = 0, run_block_ = 0;
     std::size_t run_image_ = 0;
     // What goes on from batch to batch.
-    std::uint64_t last_entry_ = 0, next_block_ = 0;
+    std::uint64_t last_entry_ = 0, next_block_ = 0, next_offered_ = 0;
     bool compress_ = true;
     unsigned poor_ = 0, skip_ = 0;     // batches in a row that compression did not help; how many go without it
 };

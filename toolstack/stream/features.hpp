@@ -8,6 +8,7 @@ namespace blanket::stream {
 
 struct Features {
     bool references = true;  // to blocks of base images
+    bool store = true;       // pages that the target has in its content store
     bool versions = true;    // both ends keep what was sent of some pages: unchanged and little changed ones are told by it
     CodingChoice::Rule compression = CodingChoice::Rule::kMeasure;
 };

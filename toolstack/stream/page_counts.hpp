@@ -13,7 +13,7 @@ struct ClassCount {
 };
 
 struct PageCounts {
-    ClassCount zero, same, delta, reference, raw;
+    ClassCount zero, same, delta, reference, store, raw;  // reference: to a base image; store: to the target's content store
 };
 
 // One walk of the save over the frames, upwards: a pre-copy round, or what was left when the guest stood still. A round whose frames all lie above those of the

@@ -12,6 +12,9 @@ TEST(Settings, DefaultsComeFromTheHost) {
     ASSERT_TRUE(settings);
     EXPECT_EQ(settings->site, "east");
     EXPECT_EQ(settings->volume_group, "blanket");
+    EXPECT_EQ(settings->content_store_mib, 1024u);
+    EXPECT_EQ(parse_settings("[storage]\ncontent_store_mib='0'", "east")->content_store_mib, 0u);
+    EXPECT_EQ(parse_settings("[storage]\ncontent_store_mib='4096'", "east")->content_store_mib, 4096u);
 }
 
 TEST(Settings, RefusesTypingErrorsByName) {
@@ -20,6 +23,9 @@ TEST(Settings, RefusesTypingErrorsByName) {
                                                                                    {"[site]\nname=3", "name"},
                                                                                    {"[site]\nname='A B'", "A B"},
                                                                                    {"[site]\naddress='1.2.3'", "1.2.3"},
+                                                                                   {"[storage]\ncontent_store_mib='63'", "at least 64"},
+                                                                                   {"[storage]\ncontent_store_mib='1 GiB'", "content_store_mib"},
+                                                                                   {"[storage]\ncontent_store_mib=64", "content_store_mib"},
                                                                                    {"[site\n", "line 1"}}) {
         const auto settings = parse_settings(text, "host");
         ASSERT_FALSE(settings) << text;

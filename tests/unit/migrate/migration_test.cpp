@@ -53,6 +53,7 @@ struct Rig {
     std::function<void()> after_serving;
     std::string written = "hello ";
     std::unique_ptr<stream::IndexShelf> indexes;  // of east
+    stream::ContentStore *east_store = nullptr, *west_store = nullptr;
 
     Rig() {
         east.other = &west;
@@ -76,7 +77,7 @@ struct Rig {
     Result<Stats> move() {
         auto [source_end, target_end] = fakes::FakeLink::pair("east", "west", wire);
         std::thread target_thread([&, end = std::move(target_end)] {
-            Target target({registry, west, west, west, west, west_net, clock}, *end, "west", [] { return true; });
+            Target target({registry, west, west, west, west, west_net, clock}, *end, "west", [] { return true; }, {}, west_store);
             served = target.serve();
             if (after_serving) after_serving();
             end->shutdown();
@@ -86,6 +87,7 @@ struct Rig {
         SourcePlan plan{"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800};
         plan.indexes = indexes.get();
         plan.features = features;
+        plan.store = east_store;
         Source source({registry, east, east, east, east, east_net, clock}, *source_end, std::move(plan), observer);
         auto stats = source.run();
         source_end->shutdown();
@@ -217,7 +219,7 @@ TEST(Migration, LeavesATrace) {
         EXPECT_EQ(round.ms.has_value(), i < 2);
         EXPECT_EQ(round.start_ms.has_value(), i == 0);  // the fake tells no other
         ASSERT_TRUE(round.coded);
-        sum = {sum.zero + round.coded->pages.zero, sum.same + round.coded->pages.same, sum.delta + round.coded->pages.delta, sum.reference + round.coded->pages.reference, sum.raw + round.coded->pages.raw};
+        sum = {sum.zero + round.coded->pages.zero, sum.same + round.coded->pages.same, sum.delta + round.coded->pages.delta, sum.reference + round.coded->pages.reference, sum.store + round.coded->pages.store, sum.raw + round.coded->pages.raw};
         bytes += round.coded->bytes;
         wire += round.coded->wire_bytes;
     }
@@ -306,6 +308,96 @@ TEST(Migration, WithoutAnIndexOrWithoutTheTargetsImageNothingIsReferredTo) {
         EXPECT_TRUE(rig->west.memory[kUuid] == rig->memory);
         EXPECT_EQ(stats->pages.reference.pages, 0u);
         EXPECT_GT(stats->pages.raw.pages, 300u);
+    }
+}
+
+// A store of its own in a folder that goes with it.
+struct SiteStore {
+    std::string folder = "/tmp/migration-test-store-" + random_hex(6);
+    std::unique_ptr<stream::ContentStore> store = stream::ContentStore::open(folder, {.quota = 256u << 20, .keep_free = 0}).value();
+    ~SiteStore() {
+        store.reset();
+        std::filesystem::remove_all(folder);
+    }
+};
+
+// The VM leaves a site that has a store, and comes back to it: what it took along is there still. Then the next VM of the same kind, whose like has been there.
+TEST(Migration, WhatASiteHasSeenNeedNotComeAgain) {
+    SiteStore first, second;
+    ImageRig away;
+    away.give_west(away.image);
+    away.east_store = first.store.get();
+    away.west_store = second.store.get();
+    const auto left = away.move();
+    ASSERT_TRUE(left) << left.error().what;
+    away.check("west");
+    EXPECT_EQ(left->pages.store.pages, 0u);
+    first.store->settle();
+    second.store->settle();
+    EXPECT_GT(first.store->facts().written, 200u);
+    for (const auto& [store, wanted] : {std::pair(&first, true), std::pair(&second, true), std::pair(&first, false)}) {
+        SCOPED_TRACE(wanted);
+        ImageRig again;  // the same memory
+        again.give_west(again.image);
+        again.west_store = store->store.get();
+        again.features.store = wanted;
+        const auto taken = store->store->facts().taken;
+        std::uint64_t said = 0, asked = 0;
+        again.wire->answer_fault = [&](Message& message, bool&) { said += static_cast<Type>(message.type) == Type::kPages ? message.payload.size() : 0; };
+        again.wire->fault = [&](Message& message, bool&) { asked += static_cast<Type>(message.type) == Type::kAskPages ? 1 : 0; };
+        const auto back = again.move();
+        ASSERT_TRUE(back) << back.error().what;
+        again.check("west");
+        EXPECT_TRUE(again.west.memory[kUuid] == again.memory);
+        EXPECT_EQ(asked, wanted ? 1u : 0u);
+        if (!wanted) {
+            EXPECT_EQ(back->pages.store.pages, 0u);
+            continue;
+        }
+        EXPECT_GT(back->pages.store.pages, 200u);
+        EXPECT_LT((back->memory_wire_bytes + said) * 5, left->memory_wire_bytes);
+        EXPECT_EQ(store->store->facts().taken - taken, back->pages.store.pages);
+    }
+}
+
+// Another tenant's VM is offered nothing, though its memory is the same.
+TEST(Migration, AnotherTenantIsOfferedNothing) {
+    SiteStore site;
+    for (const auto& [net, known] : {std::pair("red", false), std::pair("blue", false), std::pair("red", true)}) {
+        ImageRig rig;
+        rig.give_west(rig.image);
+        auto vm = *rig.registry.vm(kUuid).value();
+        vm.value.nics.push_back({net, "02:00:00:00:00:01", "10.1.0.2"});
+        ASSERT_TRUE(rig.registry.update_vm(vm.value, vm.revision));
+        rig.west_store = site.store.get();
+        const auto moved = rig.move();
+        ASSERT_TRUE(moved) << moved.error().what;
+        site.store->settle();
+        EXPECT_EQ(moved->pages.store.pages > 0, known) << net;
+    }
+}
+
+// What a hostile or broken source may do about the store.
+TEST(Migration, PagesThatWereNotOfferedAreRefused) {
+    SiteStore site;
+    for (const int kind : {0, 1, 2}) {
+        SCOPED_TRACE(kind);
+        ImageRig rig;
+        rig.give_west(rig.image);
+        if (kind == 1) rig.west_store = site.store.get();
+        rig.wire->fault = [&](Message& message, bool&) {
+            const auto replace = [&](Type type, const std::string& text) {
+                message.type = static_cast<std::uint32_t>(type);
+                message.payload.assign(as_bytes(text).begin(), as_bytes(text).end());
+            };
+            if (static_cast<Type>(message.type) != Type::kMemoryBegin) return;
+            if (kind == 2) replace(Type::kAskPages, "{}");
+            else replace(Type::kMemoryBegin, std::format(R"({{"stream":{},"images":[],"pages":true}})", stream::kVersion));
+        };
+        ASSERT_FALSE(rig.move());
+        rig.check("east");
+        ASSERT_FALSE(rig.served);
+        EXPECT_NE(rig.served.error().what.find("not offered"), std::string::npos) << rig.served.error().what;
     }
 }
 

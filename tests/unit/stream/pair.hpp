@@ -2,6 +2,9 @@
 // An encoder and a decoder that belong together, over one image or none, for the tests of the codec.
 #pragma once
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "tests/unit/fakes/fake_site.hpp"
 #include "tests/unit/fakes/xen_stream.hpp"
 #include "toolstack/stream/decoder.hpp"
@@ -26,9 +29,27 @@ struct ImageShelf {
     }
 };
 
+// A folder for a content store, gone with the test.
+struct StoreFolder {
+    std::string path;
+    StoreFolder() {
+        std::string name = "/tmp/content-store-XXXXXX";
+        path = std::string(::mkdtemp(name.data())) + "/pages";
+    }
+    ~StoreFolder() { std::filesystem::remove_all(std::filesystem::path(path).parent_path()); }
+    StoreFolder(const StoreFolder&) = delete;
+    StoreFolder& operator=(const StoreFolder&) = delete;
+    [[nodiscard]] std::unique_ptr<ContentStore> open(std::uint64_t quota = 256u << 20, std::uint64_t keep_free = 0) const { return ContentStore::open(path, {quota, keep_free}).value(); }
+    [[nodiscard]] std::vector<std::string> files() const {
+        std::vector<std::string> found;
+        for (const auto& entry : std::filesystem::directory_iterator(path))
+            if (entry.path().extension() == ".pages") found.push_back(entry.path());
+        std::ranges::sort(found);
+        return found;
+    }
+};
+
 struct CodecPair {
-    std::unique_ptr<Encoder> encoder;
-    std::unique_ptr<Decoder> decoder;
 
     explicit CodecPair(std::size_t cache_pages) : encoder(Encoder::create(cache_pages, {}).value()), decoder(Decoder::create(cache_pages, {}).value()) {}
     CodecPair(std::size_t cache_pages, ImageShelf& shelf, const std::string& sha256) {
@@ -39,6 +60,31 @@ struct CodecPair {
         encoder = Encoder::create(cache_pages, std::move(known)).value();
         decoder = Decoder::create(cache_pages, std::move(images)).value();
     }
+    // From a site that keeps what leaves in `from` to one that offers what it has in `to`; either may be null.
+    CodecPair(std::size_t cache_pages, ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf = nullptr, const std::string& sha256 = {}) {
+        std::vector<ImageIndex> indexes;
+        std::vector<BaseImage> images;
+        if (shelf != nullptr) {
+            indexes.push_back(index_of(shelf->site.image_content[sha256], sha256));
+            images.push_back(BaseImage::open(shelf->site, sha256).value());
+        }
+        std::optional<KnownPages> known;
+        if (to != nullptr) offer = to->offer(subject, kMaxOffered).value();
+        if (offer) {
+            const auto list = offer->close(std::chrono::minutes(1));
+            offer_bytes = list.size();
+            known = KnownPages::parse(list, kMaxOffered).value();
+        }
+        if (from != nullptr) source_feed = from->feed(subject).value();
+        if (to != nullptr) target_feed = to->feed(subject).value();
+        encoder = Encoder::create(cache_pages, std::move(indexes), std::move(known), source_feed.get()).value();
+        decoder = Decoder::create(cache_pages, std::move(images), offer.get(), target_feed.get()).value();
+    }
+    std::unique_ptr<PageOffer> offer;
+    std::unique_ptr<ContentStore::Feed> source_feed, target_feed;
+    std::size_t offer_bytes = 0;
+    std::unique_ptr<Encoder> encoder;
+    std::unique_ptr<Decoder> decoder;
 };
 
 }  // namespace blanket::stream
