@@ -53,6 +53,18 @@ TEST(Doctor, AHealthyHostIsAllOk) {
     }
 }
 
+TEST(Doctor, SaysWhatTheContentStoreIsWorth) {
+    DoctorInputs in = healthy();
+    in.store = ContentStoreFacts{1u << 30, 512u << 20, 131'072, 50'000, 40'000, ""};
+    const auto checks = run_doctor(in);
+    const auto store = std::ranges::find(checks, "content-store", &Check::name);
+    ASSERT_NE(store, checks.end());
+    EXPECT_EQ(store->status, CheckStatus::kOk);
+    for (const char* word : {"131072 pages", "50000 pages", "40000"}) EXPECT_TRUE(store->detail.contains(word)) << store->detail;
+    in.store.reset();
+    EXPECT_FALSE(std::ranges::contains(run_doctor(in), "content-store", &Check::name));
+}
+
 TEST(Doctor, KnowingNothingSaysSoAndHelps) {
     const auto checks = run_doctor({});
     EXPECT_EQ(checks.size(), run_doctor(healthy()).size());
@@ -86,6 +98,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
         {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.twin = "/dev/vdb3"; }, "/dev/vdb3 is the same image"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used.clear(); }, "found nothing yet"},
+        {"content-store", CheckStatus::kWarning, [](DoctorInputs& in) { in.store = ContentStoreFacts{1u << 30, 1u << 20, 200, 50, 40, "no room is left"}; }, "no room is left"},
         {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.errors = {"Failed loading yaml blob", "more"}; }, "yaml blob (and 1 more)"},
