@@ -34,6 +34,7 @@ std::string details(const Json& progress, bool full) {
     if (!progress.is_object()) return {};
     std::string text;
     const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+    if (const auto lost = figure(progress, "link_lost_ms")) return std::format("link lost, trying again ({} s of {})", *lost / 1000, figure(progress, "link_patience_ms").value_or(0) / 1000);
     const auto pages = figure(progress, "pages_left"), bytes = figure(progress, "bytes_left");
     if (const auto round = figure(progress, "round"); round && (*round != 0 || bytes)) add(std::format("round {}", *round));
     if (const auto sent = figure(progress, "bytes"); sent.value_or(0) != 0) add(format_bytes(*sent) + " sent");
@@ -105,10 +106,11 @@ std::string Progress::bar(const Json& job, double elapsed_s) const {
 std::string Progress::live_line(const Json& job) {
     const auto at = job.find("progress");
     if (at == job.end() || !at->is_object() || json_string_or(job, "state", "running") != "running") return {};
-    const auto round = figure(*at, "round"), ms = figure(*at, "ms");
-    if (!round || !ms || (!figure(*at, "bytes_left") && !figure(*at, "bytes_per_s"))) return {};
+    const bool lost = figure(*at, "link_lost_ms").has_value();
+    const auto ms = figure(*at, "ms"), round = lost ? figure(*at, "link_patience_ms") : figure(*at, "round");
+    if (!round || !ms || (!lost && !figure(*at, "bytes_left") && !figure(*at, "bytes_per_s"))) return {};
     const std::string phase = json_string_or(*at, "phase", "");
-    const auto now = static_cast<double>(*ms), this_round = static_cast<double>(*round);
+    const auto now = static_cast<double>(*ms), this_round = lost ? -1 : static_cast<double>(*round);
     if (phase == live_phase_ && this_round == live_round_ && now - live_ms_ < kLineEvery) return {};
     live_phase_ = phase;
     live_round_ = this_round;

@@ -51,6 +51,10 @@ Result<int> run_migrate(Context& context, const Invocation& call) {
         BLANKET_TRY(const auto seconds, parse_duration(call.option("max-time"), "max-time"));
         body["max_time_ms"] = seconds * 1000;
     }
+    if (call.has("patience")) {
+        BLANKET_TRY(const auto seconds, parse_duration(call.option("patience"), "patience"));
+        body["patience_ms"] = seconds * 1000;
+    }
     if (call.has("without")) body["without"] = split(call.option("without"), ',');
     return mutate(context, {.request = {.method = "POST", .path = vm_path(call, "/migrate"), .body = body}});
 }
@@ -149,6 +153,7 @@ std::vector<VerbSpec> vm_verbs() {
                          {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
+                         {.name = "patience", .value = "TIME", .help = "while the VM runs, wait so long for a lost link between the sites, instead of 90s; the move then goes on where it was"},
                          {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, store, versions, compression, measuring, policy, throttle, with commas between"}},
              .mutates = true,
              .job = true,

@@ -207,6 +207,15 @@ Result<void> read_target(const Json& json, std::optional<TraceTarget>& into) {
     return {};
 }
 
+Result<void> read_link(const Json& json, std::optional<TraceLink>& into) {
+    if (find(json, "link") == nullptr) return {};
+    BLANKET_TRY(const Json* const found, object_of(json, "link"));
+    TraceLink& link = into.emplace();
+    BLANKET_CHECK(read(*found, "cuts", link.cuts));
+    BLANKET_CHECK(read(*found, "lost_ms", link.lost_ms));
+    return read(*found, "again_bytes", link.again_bytes);
+}
+
 }  // namespace
 
 std::int64_t TraceDowntime::unexplained_ms() const {
@@ -248,6 +257,7 @@ Json to_json(const MoveTrace& trace) {
         put(json["target"], "ahead_ms", trace.target->ahead_ms);
         put(json["target"], "ahead_error_ms", trace.target->ahead_error_ms);
     }
+    if (trace.link) json["link"] = {{"cuts", trace.link->cuts}, {"lost_ms", trace.link->lost_ms}, {"again_bytes", trace.link->again_bytes}};
     if (trace.left_out > 0) json["left_out"] = trace.left_out;
     return json;
 }
@@ -276,6 +286,7 @@ Result<MoveTrace> parse_move_trace(const Json& json) {
     }
     BLANKET_CHECK(read_downtime(json, trace.downtime));
     BLANKET_CHECK(read_target(json, trace.target));
+    BLANKET_CHECK(read_link(json, trace.link));
     if (find(json, "left_out") != nullptr) BLANKET_CHECK(read(json, "left_out", trace.left_out));
     return trace;
 }

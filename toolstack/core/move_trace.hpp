@@ -73,6 +73,14 @@ struct TraceDowntime {
     bool operator==(const TraceDowntime&) const = default;
 };
 
+// The link that the move went over, which outlives its connections (core/ports.hpp, LinkHealth).
+struct TraceLink {
+    std::uint64_t cuts = 0;
+    std::int64_t lost_ms = 0;       // without a connection, in all
+    std::uint64_t again_bytes = 0;  // that were sent once more
+    bool operator==(const TraceLink&) const = default;
+};
+
 struct TraceTarget {
     std::vector<TracePhase> phases;
     // The target's time minus the source's, and how far that may be off: from messages, none of which can have been heard before it was said.
@@ -93,6 +101,7 @@ struct MoveTrace {
     std::optional<TraceCoded> memory;  // the whole stream: more than the sum of the rounds where those could not be told apart
     std::optional<TraceDowntime> downtime;
     std::optional<TraceTarget> target;
+    std::optional<TraceLink> link;
     std::uint64_t left_out = 0;  // entries of lists that were full
     bool operator==(const MoveTrace&) const = default;
 };

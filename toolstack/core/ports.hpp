@@ -211,15 +211,28 @@ struct Message {
     std::vector<std::byte> payload;
 };
 
+// What a link went through that outlives its connections (migrate/resumable_link.hpp).
+struct LinkHealth {
+    std::uint64_t cuts = 0;         // connections that were lost, the present loss included
+    std::int64_t lost_ms = 0;       // without a connection, in all
+    std::uint64_t again_bytes = 0;  // of messages that were sent once more
+    bool operator==(const LinkHealth&) const = default;
+};
+
 // One authenticated connection between two sites for one migration. One thread may send while another receives.
 class PeerLink {
 public:
     virtual ~PeerLink() = default;
+    // Returns when the message is on its way: with a peer that takes nothing more it waits, which is the flow control.
     virtual Result<void> send(std::uint32_t type, std::span<const std::byte> payload) = 0;
     virtual Result<Message> receive(std::chrono::milliseconds deadline) = 0;  // kTimeout; kIo when the peer is gone
     virtual std::uint64_t bytes_sent() const = 0;                             // on the wire, encryption included
     virtual const std::string& peer() const = 0;                              // the site's name, from its certificate
     virtual void shutdown() = 0;                                              // from any thread: both directions end
+    virtual std::uint64_t bytes_received() const { return 0; }                // on the wire; grows within a message. 0: not told
+    // A guest, or its writes, stands still from now on (or no longer): a lost connection is waited for only briefly. Any thread.
+    virtual void urgent(bool) {}
+    virtual std::optional<LinkHealth> health() const { return std::nullopt; }  // nothing: it ends with its connection. Any thread.
 };
 
 // ---------------------------------------------------------------- network

@@ -21,7 +21,7 @@ class World;
 class Neighbours {
 public:
     virtual ~Neighbours() = default;
-    virtual Result<std::unique_ptr<PeerLink>> link(const Site& site) = 0;  // a new migration connection
+    virtual Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline = std::chrono::seconds(20)) = 0;  // a new migration connection
     virtual Result<Json> call(const Site& site, const std::string& method, const std::string& path, const Json* body) = 0;
     virtual Result<void> lead_near(const Site& site) = 0;  // ask that the registry's leader be near that site
 };

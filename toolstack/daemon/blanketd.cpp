@@ -90,6 +90,7 @@ struct Daemon::Parts {
     RestServer server;
     std::unique_ptr<Reconciler> reconciler;
     std::atomic<Reconciler*> looking = nullptr;  // the same, once it is there: for the server's threads
+    std::unique_ptr<migrate::LinkSessions> sessions;
     std::unique_ptr<ChannelListener> streams;
     std::unique_ptr<Watcher> watcher;
     std::unique_ptr<DomainEvents> domain_events;
@@ -175,11 +176,13 @@ struct Daemon::Parts {
         const std::lock_guard lock(listeners);
         BLANKET_TRY(const TlsContext tls, federation->tls());
         BLANKET_CHECK(server.listen_tls(tls, "0.0.0.0", kRestPort));
+        if (sessions) sessions->end_all();
         streams.reset();
+        sessions = std::make_unique<migrate::LinkSessions>();
         const auto handler = [this](std::unique_ptr<Channel> channel) {
-            serve_channel(*app, std::make_unique<ChannelLink>(std::move(channel)), [this] { return stopping.load(); });
+            serve_channel(*app, *sessions, std::make_unique<ChannelLink>(std::move(channel)), [this] { return stopping.load(); });
         };
-        BLANKET_TRY(streams, ChannelListener::create(tls, "0.0.0.0", kStreamPort, handler));
+        BLANKET_TRY(streams, ChannelListener::create(tls, "0.0.0.0", kStreamPort, handler, kMostChannels));
         return {};
     }
 };
@@ -255,6 +258,7 @@ Daemon::~Daemon() {
     parts_->path_rounds = {};  // looks at the jobs
     parts_->domain_events.reset();
     parts_->watcher.reset();
+    if (parts_->sessions) parts_->sessions->end_all();
     if (parts_->streams) parts_->streams->stop();
     parts_->server.stop();
     if (parts_->reconciler) parts_->reconciler->stop();

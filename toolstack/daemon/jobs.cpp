@@ -19,8 +19,15 @@ constexpr std::size_t kMaxRunning = 64;
 constexpr auto kClaimPatience = std::chrono::seconds(10);
 constexpr std::string_view kTraceEnd = ".trace";  // of the name of its file
 
-Json progress_json(const std::string& phase, double percent, const std::optional<migrate::LiveProgress>& live, std::int64_t live_ms) {
+Json progress_json(const std::string& phase, double percent, const std::optional<migrate::LiveProgress>& live, std::int64_t live_ms, const std::optional<migrate::LinkLoss>& loss,
+                   std::int64_t loss_ms) {
     Json json{{"phase", phase}, {"percent", percent}};
+    if (loss) {  // nothing is copied: the other figures would be of another time
+        json["ms"] = loss_ms;
+        json["link_lost_ms"] = std::max<std::int64_t>(loss->lost_ms, 0);
+        json["link_patience_ms"] = std::max<std::int64_t>(loss->patience_ms, 0);
+        return json;
+    }
     if (!live) return json;
     const auto put = [&](const char* key, const auto& value) {
         if (value) json[key] = *value;
@@ -82,6 +89,21 @@ void Job::live(const migrate::LiveProgress& progress) {
     bump();
 }
 
+void Job::link(const migrate::LinkLoss& loss) {
+    const bool back = loss.lost_ms < 0;
+    bool news = back;
+    {
+        const std::lock_guard lock(mutex_);
+        news = back || !loss_;
+        loss_ = back ? std::nullopt : std::optional(loss);
+        loss_ms_ = now_ms();
+        bump();
+    }
+    if (!news) return;
+    if (back) note(std::format("the link is back after {:.1f} s; {} are sent again", static_cast<double>(loss.was_ms) / 1000, format_bytes(loss.again_bytes)));
+    else note(std::format("the link is lost: {}; trying again for up to {} s", loss.why, loss.patience_ms / 1000));
+}
+
 void Job::trace(const MoveTrace& trace) {
     std::string text = blanket::to_json(trace).dump(-1, ' ', false, Json::error_handler_t::replace);
     if (text.size() > kMaxTraceBytes) return log::warning("job", "{}: a trace of {} bytes is not kept", id_, text.size());
@@ -104,6 +126,7 @@ void Job::finish(const Result<Json>& result) {
     if (!steps_.empty() && steps_.back().end_ms < 0) steps_.back().end_ms = now_ms();
     ended_ = rfc3339_now();
     live_.reset();
+    loss_.reset();
     if (result) {
         state_ = "done";
         result_ = *result;
@@ -123,7 +146,7 @@ Json Job::to_json() const {
         phases.push_back({{"name", step.name}, {"start_ms", step.start_ms}, {"end_ms", step.end_ms < 0 ? Json(nullptr) : Json(step.end_ms)}});
     for (const auto& line : lines_) messages.push_back({{"ms", line.ms}, {"text", line.text}});
     return {{"id", id_}, {"verb", verb_}, {"subject", subject_}, {"uses", uses_}, {"state", state_}, {"seq", seq_}, {"created", created_}, {"ended", ended_},
-            {"progress", progress_json(steps_.empty() ? "" : steps_.back().name, percent_, live_, live_ms_)},
+            {"progress", progress_json(steps_.empty() ? "" : steps_.back().name, percent_, live_, live_ms_, loss_, loss_ms_)},
             {"phases", phases}, {"messages", messages}, {"result", result_},
             {"error", error_ ? blanket::to_json(*error_)["error"] : Json(nullptr)}};
 }

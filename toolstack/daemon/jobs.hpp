@@ -20,6 +20,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/migrate/observer.hpp"
 #include "toolstack/migrate/recovery.hpp"
+#include "toolstack/migrate/resumable_link.hpp"
 
 namespace blanket {
 
@@ -33,6 +34,7 @@ public:
     bool cancelled() const override { return cancelled_; }
     void live(const migrate::LiveProgress& progress) override;
     void trace(const MoveTrace& trace) override;
+    void link(const migrate::LinkLoss& loss);  // of a move: it is lost, for so long by now, or is there again
     void cancel() { cancelled_ = true; }
 
     [[nodiscard]] const std::string& id() const { return id_; }
@@ -65,6 +67,8 @@ private:
     double percent_ = 0;
     std::optional<migrate::LiveProgress> live_;
     std::int64_t live_ms_ = 0;  // when that was so
+    std::optional<migrate::LinkLoss> loss_;
+    std::int64_t loss_ms_ = 0;  // when that was so
     std::string trace_;
     std::vector<Step> steps_;
     std::vector<Line> lines_;

@@ -8,30 +8,18 @@
 
 #include "toolstack/daemon/app.hpp"
 #include "toolstack/daemon/federation.hpp"
-#include "toolstack/peer/channel.hpp"
+#include "toolstack/migrate/link_session.hpp"
+#include "toolstack/peer/channel_link.hpp"
 
 namespace blanket {
 
 inline constexpr std::uint16_t kRestPort = 7443, kStreamPort = 7444;
-
-// A Channel as the PeerLink port.
-class ChannelLink final : public PeerLink {
-public:
-    explicit ChannelLink(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
-    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override { return channel_->send(type, payload); }
-    Result<Message> receive(std::chrono::milliseconds deadline) override;
-    std::uint64_t bytes_sent() const override { return channel_->bytes_sent(); }
-    const std::string& peer() const override { return channel_->peer(); }
-    void shutdown() override { channel_->shutdown(); }
-
-private:
-    std::unique_ptr<Channel> channel_;
-};
+inline constexpr std::size_t kMostChannels = 3 * migrate::LinkSessions::kMost;  // each session's, one that takes over from it, and others
 
 class TlsNeighbours final : public Neighbours {
 public:
     explicit TlsNeighbours(Federation& federation) : federation_(federation) {}
-    Result<std::unique_ptr<PeerLink>> link(const Site& site) override;
+    Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline) override;
     Result<Json> call(const Site& site, const std::string& method, const std::string& path, const Json* body) override;
     Result<void> lead_near(const Site& site) override { return federation_.move_leader_to(site.name); }
 
@@ -39,7 +27,7 @@ private:
     Federation& federation_;
 };
 
-// Serves one incoming connection: a migration or the request for a base image. Ends with it.
-void serve_channel(App& app, std::unique_ptr<PeerLink> link, const std::function<bool()>& stopping);
+// Serves one incoming connection: a migration, a lost one that goes on, or the request for a base image. Ends with it.
+void serve_channel(App& app, migrate::LinkSessions& sessions, std::unique_ptr<PeerLink> link, const std::function<bool()>& stopping);
 
 }  // namespace blanket

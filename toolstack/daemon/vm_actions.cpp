@@ -8,10 +8,13 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/records_edit.hpp"
 #include "toolstack/daemon/world.hpp"
+#include "toolstack/migrate/link_session.hpp"
 #include "toolstack/migrate/source.hpp"
 
 namespace blanket {
 namespace {
+
+constexpr auto kConnect = std::chrono::seconds(20), kConnectAgain = std::chrono::seconds(5);
 
 Result<void> refuse_moving(const VmRecord& vm) {
     if (vm.phase != Phase::kMigrating) return {};
@@ -45,7 +48,12 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
         return fail_hint(Kind::kConflict, std::format("VM '{}' is {}", vm.value.name, to_string(vm.value.phase)), "start it first: blanket vm start " + vm.value.name);
     job.phase("connect");
     if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
-    BLANKET_TRY(const auto link, app.neighbours.link(target));
+    migrate::ResumableLink::Options options;
+    options.times.patience = limits.patience;
+    options.ended = [&job] { return job.cancelled(); };
+    options.lost = [&job](const migrate::LinkLoss& loss) { job.link(loss); };
+    const auto dial = [&app, target](std::chrono::seconds deadline) { return [&app, target, deadline] { return app.neighbours.link(target, deadline); }; };
+    BLANKET_TRY(const auto link, migrate::open_session(dial(kConnect), dial(kConnectAgain), std::move(options)));
     const auto begun = app.clock.boottime_ms();
     migrate::SourcePlan plan{.job = job.id(), .vm = vm, .here = here, .target = target, .limits = limits.save, .bandwidth = limits.bandwidth};
     plan.limits.fixed_ms = fixed_cost_of(app, target.name);
@@ -149,11 +157,13 @@ Result<MoveLimits> parse_move_limits(const Json& body) {
         into = static_cast<std::int64_t>(value);
         return {};
     };
-    std::int64_t mbit = 0;
+    std::int64_t mbit = 0, patience_ms = limits.patience.count();
     BLANKET_CHECK(read("downtime_target_ms", kHour, limits.save.downtime_target_ms));
     BLANKET_CHECK(read("max_downtime_ms", kHour, limits.save.max_downtime_ms));
     BLANKET_CHECK(read("max_time_ms", 24 * kHour, limits.save.max_time_ms));
     BLANKET_CHECK(read("bandwidth_mbit", kMaxMbit, mbit));
+    BLANKET_CHECK(read("patience_ms", static_cast<std::uint64_t>(std::chrono::milliseconds(migrate::kMostPatience).count()), patience_ms));
+    limits.patience = std::chrono::milliseconds(patience_ms);
     if (limits.save.max_downtime_ms > 0 && limits.save.downtime_target_ms > limits.save.max_downtime_ms)
         return fail(Kind::kInvalid, "the downtime to work towards, {} ms, is above the most that is allowed, {} ms", limits.save.downtime_target_ms, limits.save.max_downtime_ms);
     limits.bandwidth = static_cast<std::uint64_t>(mbit) * 125'000;

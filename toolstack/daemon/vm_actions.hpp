@@ -4,6 +4,7 @@
 
 #include "toolstack/daemon/app.hpp"
 #include "toolstack/migrate/lifecycle.hpp"
+#include "toolstack/migrate/resumable_link.hpp"
 #include "toolstack/stream/features.hpp"
 
 namespace blanket {
@@ -31,8 +32,9 @@ struct MoveLimits {
     SaveLimits save;
     std::uint64_t bandwidth = 0;  // bytes per second while the VM runs; 0: no limit
     stream::Features features;
+    std::chrono::milliseconds patience = migrate::kDefaultPatience;  // with a lost link, while the VM runs
 };
-// downtime_target_ms, max_downtime_ms, max_time_ms, bandwidth_mbit, without: ["references", "versions", "compression", "measuring", "policy", "throttle"], each optional
+// downtime_target_ms, max_downtime_ms, max_time_ms, bandwidth_mbit, patience_ms, without: ["references", "store", "versions", "compression", "measuring", "policy", "throttle"], each optional
 Result<MoveLimits> parse_move_limits(const Json& body);
 Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, const MoveLimits& limits, bool dry_run);
 // At any site, for a VM whose owner is lost or whose record went back (migrate/takeover.hpp).

@@ -11,9 +11,10 @@
 namespace blanket::migrate {
 namespace {
 
-constexpr std::array<std::string_view, 23> kNames{
+constexpr std::array<std::string_view, 25> kNames{
     "?", "hello", "prepare", "ready", "begin", "image", "image-end", "block", "round-end", "ack", "mirror",
-    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image", "trace", "ask-pages", "pages"};
+    "memory-begin", "memory", "memory-end", "drained", "committed", "resumed", "error", "abort", "fetch-image", "trace", "ask-pages", "pages",
+    "resume-link", "link-resumed"};
 
 template <typename T>
 void put(std::vector<std::byte>& out, T value) {

@@ -2,6 +2,8 @@
 // The migration protocol between two blanketd: message types, their binary and JSON forms. Pure. Used by source.cpp and target.cpp.
 //
 //   source                                             target
+//   kHello {version, session}           ---------->    on the bare connection: the link that outlives it is agreed (link_session.hpp); what follows is numbered
+//                                       <----------    kHello {version, session}
 //   kHello {version, job, time_ms}      ---------->    refuses another protocol version, or a clock that is too far off
 //                                       <----------    kHello {version, time_ms}
 //   kPrepare {record, cache_pages}      ---------->    checks memory, CPU features, pool, names; changes nothing
@@ -46,6 +48,7 @@ enum class Type : std::uint32_t {
     kFetchImage,  // instead of kHello: "send me this image" (image_transfer.hpp)
     kTrace,
     kAskPages, kPages,
+    kResumeLink, kLinkResumed,  // instead of kHello: a lost connection's session goes on (link_session.hpp)
 };
 std::string_view to_string(Type type);
 

@@ -46,6 +46,7 @@ private:
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);
     Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
+    Result<void> await_mirrors();
     void load_indexes();
     Result<std::optional<stream::KnownPages>> ask_for_pages();
     Result<void> begin_memory();
@@ -78,6 +79,8 @@ private:
     bool marked_ = false;      // the record says kMigrating by our hand
     bool suspended_ = false;  // the guest does not run
     Pacer pacer_;
+    std::atomic<bool> stopping_ = false;  // the guest is asked to stop: read where the save's bytes come
+    std::uint64_t mirrors_seen_ = 0;      // the link's cuts that the mirrors are known to have got over
     std::atomic<std::uint64_t> memory_bytes_ = 0, memory_wire_ = 0;  // counted where the save's bytes come, read where its progress comes
     bool redirected_ = false;  // late frames go to the target
     bool committed_ = false;

@@ -12,6 +12,8 @@ namespace {
 constexpr auto kRoundAnswer = std::chrono::seconds(120);   // the target flushes to its disk
 constexpr std::uint64_t kSmallRest = 4u << 20;             // bytes that may be shipped with `top` suspended (0.3 s at 100 Mbit/s)
 constexpr std::uint32_t kMaxDiskRounds = 6;                // a disk that is written faster than the link stops shrinking; take the rest then
+constexpr auto kMirrorsAgain = std::chrono::seconds(120);  // to connect again, and for what was written meanwhile: at 10 MiB/s (storage/drbd_plan.cpp)
+constexpr auto kMirrorsLook = std::chrono::seconds(3);
 
 std::uint64_t data_bytes(const std::vector<Extent>& extents) {
     std::uint64_t sum = 0;
@@ -84,17 +86,36 @@ Result<void> Source::move_disks() {
         }
         BLANKET_CHECK(prepare_mirror(index, mover));
         const auto before = ports_.clock.boottime_ms();
+        link_.urgent(true);  // its writes wait
         BLANKET_TRY(const auto rest, mover.last_round());
         BLANKET_CHECK(ship(index, mover, rest));
         BLANKET_CHECK(end_round(index));
         ++stats_.disk_rounds;
         const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
         BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
+        link_.urgent(false);
         const auto held = ports_.clock.boottime_ms() - before;
         observer_.held_for(held);
         observer_.note(std::format("disk {}: last {} and the switch to the mirror held its writes for {} ms", volumes[index].target, format_bytes(data_bytes(rest)), held));
     }
     stats_.disk_wire_bytes = link_.bytes_sent() - wire_before;
+    return {};
+}
+
+// What cut our connection has cut the mirrors' too. They connect again by themselves and send what the other end lacks; the guest, whose writes go on here
+// meanwhile, is not to be stopped before that is done: it would stand still for it.
+Result<void> Source::await_mirrors() {
+    const auto health = link_.health();
+    if (!health || health->cuts == mirrors_seen_) return {};
+    for (auto& move : moves_) {
+        for (auto left = kMirrorsAgain;; left -= kMirrorsLook) {
+            const auto connected = move->wait_connected(kMirrorsLook);
+            if (connected) break;
+            BLANKET_CHECK(check_cancelled());
+            if (connected.error().kind != Kind::kTimeout || left <= kMirrorsLook) return std::unexpected(Error(connected.error()).context("after the link was lost"));
+        }
+    }
+    mirrors_seen_ = health->cuts;
     return {};
 }
 

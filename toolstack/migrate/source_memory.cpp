@@ -11,6 +11,7 @@ namespace blanket::migrate {
 
 Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest& digest) {
     for (; !plain.empty(); plain = plain.subspan(std::min(plain.size(), kMaxBlock))) {
+        if (!stopping_) BLANKET_CHECK(await_mirrors());
         const auto piece = plain.first(std::min(plain.size(), kMaxBlock));
         digest.add(piece);
         const std::int64_t before = ports_.clock.boottime_ms();
@@ -69,7 +70,10 @@ Result<void> Source::move_memory() {
     StreamDigest digest;
     const auto on_progress = [&](const SaveProgress& progress) {
         stats_.rounds = std::max(stats_.rounds, progress.round + 1);
-        if (progress.stopping) pacer_.hurry();
+        if (progress.stopping || progress.suspended) {
+            if (!stopping_.exchange(true)) link_.urgent(true);  // it is not to stand still for a link that may never come back
+            pacer_.hurry();
+        }
         if (progress.suspended && !suspended_) {
             stats_.memory_rounds = progress.ended;
             stats_.stopped_because = progress.why;

@@ -70,6 +70,19 @@ Result<Message> Target::next(std::chrono::milliseconds deadline) {
     return message;
 }
 
+bool Target::taken_back() const {
+    Marked marked;
+    {
+        const std::scoped_lock lock(marked_mutex_);
+        marked = marked_;
+    }
+    if (marked.revision == 0) return false;
+    const auto now = ports_.registry.vm(marked.uuid);
+    if (!now || (*now && (*now)->revision == marked.revision)) return false;
+    const std::scoped_lock lock(marked_mutex_);
+    return marked_.revision != 0;  // else it was us
+}
+
 Result<void> Target::greet() {
     BLANKET_TRY(const Json hello, expect(link_, Type::kHello, kControl));
     times_.hello_heard = log_.now();
@@ -122,6 +135,10 @@ Result<void> Target::begin() {
     if (vm_.revision != revision || !migration || migration->target != here_ || vm_.value.owner != link_.peer())
         return fail(Kind::kConflict, "the record of VM '{}' does not say that '{}' moves it to '{}'", vm_.value.name, link_.peer(), here_);
     if (const auto wanted = request.find("pages"); wanted != request.end() && *wanted == true) begin_offer();
+    {
+        const std::scoped_lock lock(marked_mutex_);
+        marked_ = {vm_.value.uuid, vm_.revision};
+    }
     for (const auto& sha256 : missing_images_) BLANKET_CHECK(receive_image(link_, ports_.blocks, sha256));
     BLANKET_TRY(const auto disks, ports_.blocks.volumes());
     for (const auto& volume : vm_.value.volumes) {
@@ -155,6 +172,10 @@ Result<void> Target::begin() {
 Result<void> Target::commit() {
     // Here the whole state is at this site: memory restored and paused, every write on our disk. The source may vanish now and the VM is safe.
     Stopwatch watch(ports_.clock);
+    {
+        const std::scoped_lock lock(marked_mutex_);
+        marked_.revision = 0;
+    }
     auto committed = commit_target(ports_.registry, ports_.clock, vm_, here_, give_up_);
     if (!committed) {
         // Nobody knows whether it took place: then nothing is taken away here. It may be the only copy; recovery asks the record.

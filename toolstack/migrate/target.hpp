@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -25,6 +26,8 @@ public:
     // Serves the whole conversation. The error, if any, was told to the source where it still listens. Thread rule: one call, one thread.
     Result<void> serve();
     [[nodiscard]] const std::string& subject() const { return vm_.value.name; }
+    // The record answers, and no longer says that the VM comes here by this move, which has not been committed. Any thread.
+    [[nodiscard]] bool taken_back() const;
 
 private:
     Result<void> greet();
@@ -68,6 +71,12 @@ private:
     PhaseLog log_;
     TargetTimes times_;
     bool restored_ = false, committed_ = false, undecided_ = false;
+    struct Marked {
+        std::string uuid;
+        std::uint64_t revision = 0;  // of the record that names this move; 0: not known yet, or committed
+    };
+    mutable std::mutex marked_mutex_;
+    Marked marked_;
 };
 
 }  // namespace blanket::migrate

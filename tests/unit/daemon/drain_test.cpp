@@ -92,7 +92,7 @@ struct DrainWires final : Neighbours {
     std::map<std::string, App*> up;
     std::vector<std::jthread> serving;
     std::function<void(fakes::FakeLink::Wire&)> spoil = [](fakes::FakeLink::Wire&) {};
-    Result<std::unique_ptr<PeerLink>> link(const Site& site) override {
+    Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds) override {
         serving.clear();  // the fakes take one move at a time
         const auto wire = std::make_shared<fakes::FakeLink::Wire>();
         spoil(*wire);

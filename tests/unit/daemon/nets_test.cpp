@@ -42,7 +42,7 @@ struct InterruptedRegistry final : Registry {
 
 struct JobsOf final : Neighbours {  // sites that tell their jobs
     std::map<std::string, Json> jobs;
-    Result<std::unique_ptr<PeerLink>> link(const Site& site) override { return fail(Kind::kUnavailable, "no {}", site.name); }
+    Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds) override { return fail(Kind::kUnavailable, "no {}", site.name); }
     Result<Json> call(const Site& site, const std::string&, const std::string&, const Json*) override {
         if (!jobs.contains(site.name)) return fail(Kind::kUnavailable, "no {}", site.name);
         return jobs.at(site.name);

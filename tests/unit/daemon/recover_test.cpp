@@ -21,7 +21,7 @@ constexpr const char* kUuid = "11111111-2222-4333-8444-555555555555";
 // The other sites as functions; a site that is away does not answer.
 struct Wires final : Neighbours {
     std::map<std::string, App*> up;
-    Result<std::unique_ptr<PeerLink>> link(const Site&) override { return fail(Kind::kUnavailable, "no links here"); }
+    Result<std::unique_ptr<PeerLink>> link(const Site&, std::chrono::milliseconds) override { return fail(Kind::kUnavailable, "no links here"); }
     Result<Json> call(const Site& site, const std::string&, const std::string& path, const Json* body) override {
         const auto at = up.find(site.name);
         if (at == up.end()) return fail(Kind::kUnavailable, "site '{}' does not answer", site.name);
