@@ -228,6 +228,7 @@ void Daemon::migrate(Daemon& target) {
         target.serve(wire);
         SimLink link(world_, wire, 0, site_);
         SimObserver observer(world_, site_);
+        link.ended = [&observer] { return observer.cancelled(); };
         world_.cancel = false;
         migrate::Source source(ports(), link,
                                {std::format("job-{}", world_.calls()), *vm, site_of(site_), site_of(1 - site_), 7800}, observer);
@@ -253,6 +254,7 @@ void Daemon::serve(std::shared_ptr<SimLink::Wire> wire) {
         };
         migrate::Target serving(ports(), link, site_name(site_),
                                 [this] { return world_.time.leaving() || stopping(); }, coming);
+        link.ended = [this, &serving] { return stopping() || serving.taken_back(); };
         if (const auto served = serving.serve(); !served) world_.note(site_, "--- not taken: " + served.error().what);
         link.shutdown();
     });

@@ -11,7 +11,7 @@ namespace blanket::sim {
 namespace {
 
 constexpr std::uint32_t kEndMark = 0x444e4521;
-constexpr Time kWireDelay = 25 * kMs, kWirePatience = 20 * kSecond;
+constexpr Time kWireDelay = 25 * kMs, kWirePatience = 90 * kSecond, kUrgentPatience = 10 * kSecond, kWireAsks = 2 * kSecond;
 
 }  // namespace
 
@@ -352,23 +352,44 @@ void SimLink::deliver(World& world, const std::shared_ptr<Wire>& wire, int side)
     // One way only: what is under way arrives, but no acknowledgement comes back, and the connection ends after a while.
     if (!wire->silent && world.linked(side, 1 - side) && (world.joined(0, 1) || world.time.chance(50))) {
         if (world.joined(0, 1)) wire->cut_since = 0;
-        else if (wire->cut_since == 0) wire->cut_since = world.time.now();
+        else if (wire->cut_since == 0) wire->cut_since = world.time.now(), ++wire->cuts;
         wire->arrived[1 - side].push_back(std::move(wire->under_way[side].front()));
         wire->under_way[side].pop_front();
         world.time.notify(wire->signal[1 - side]);
         return;
     }
-    if (wire->cut_since == 0) wire->cut_since = world.time.now();
-    if (world.time.now() - wire->cut_since > kWirePatience) {
-        wire->broken = true;
-        for (auto& signal : wire->signal) world.time.notify(signal);
-        return;
+    if (wire->cut_since == 0) {
+        wire->cut_since = world.time.now();
+        ++wire->cuts;
     }
+    const Time since = wire->urgent ? std::max(wire->cut_since, wire->urgent_since) : wire->cut_since;
+    if (world.time.now() - since > (wire->urgent ? kUrgentPatience : kWirePatience)) return break_off(world, *wire);
     world.time.at(world.time.now() + 500 * kMs, [&world, wire, side] { deliver(world, wire, side); });
+}
+
+void SimLink::break_off(World& world, Wire& wire) {
+    wire.broken = true;
+    for (auto& signal : wire.signal) world.time.notify(signal);
+}
+
+void SimLink::urgent(bool on) {
+    if (on && !wire_->urgent) wire_->urgent_since = world_.time.now();
+    wire_->urgent = on;
+}
+
+// A moment of a cut; somebody may know that there is nothing to wait for.
+Result<void> SimLink::wait_out_cut(Time slice) {
+    (void)world_.time.wait(wire_->signal[side_], [&] { return wire_->broken; }, world_.time.now() + slice);
+    if (world_.time.leaving()) return fail(Kind::kUnavailable, "dead");
+    if (wire_->broken || wire_->cut_since == 0 || (wire_->urgent && side_ == 0) || !ended || !ended()) return {};
+    break_off(world_, *wire_);
+    return fail(Kind::kCancelled, "the wait for the lost link was ended");
 }
 
 Result<void> SimLink::send(std::uint32_t type, std::span<const std::byte> payload) {
     if (auto step = world_.enter(site_, "send", 0, 2 * kMs); !step) return step;
+    // The source's messages are large: it waits. Those of the target are not, nor what is said of a guest that has stopped.
+    while (side_ == 0 && !wire_->urgent && wire_->cut_since != 0 && !wire_->broken) BLANKET_CHECK(wait_out_cut(kWireAsks));
     if (wire_->broken) return fail(Kind::kIo, "closed by the peer");
     sent_ += payload.size() + 8;
     wire_->under_way[side_].push_back({type, {payload.begin(), payload.end()}});
@@ -382,7 +403,11 @@ Result<Message> SimLink::receive(std::chrono::milliseconds deadline) {
         return std::unexpected(step.error());
     }
     auto& queue = wire_->arrived[side_];
-    const bool ready = world_.time.wait(wire_->signal[side_], [&] { return !queue.empty() || wire_->broken; }, world_.time.now() + deadline.count() * kMs);
+    bool ready = world_.time.wait(wire_->signal[side_], [&] { return !queue.empty() || wire_->broken; }, world_.time.now() + deadline.count() * kMs);
+    while (!ready && deadline.count() > 0 && wire_->cut_since != 0 && !world_.time.leaving()) {  // the deadline stands still
+        BLANKET_CHECK(wait_out_cut(kWireAsks));
+        ready = !queue.empty() || wire_->broken;
+    }
     if (world_.time.leaving()) return fail(Kind::kUnavailable, "dead");
     if (!ready) return fail(Kind::kTimeout, "no message");
     if (queue.empty()) return fail(Kind::kIo, "closed by the peer");

@@ -119,14 +119,17 @@ private:
     int site_;
 };
 
-// One TCP connection between the sites. Cut: silence, and the end after a while. A dead process closes it, a host without power says nothing.
+// The link of one move, as migrate/resumable_link.hpp makes it of connections: a cut that heals within the patience loses nothing, and the source waits for it
+// with a guest that runs. A longer one ends it, as does the death of a process at either end (nobody there knows the session any more); a host without power
+// says nothing.
 class SimLink final : public PeerLink {
 public:
     struct Wire {
         std::deque<Message> arrived[2], under_way[2];
         Signal signal[2];
-        bool broken = false, silent = false;
-        Time cut_since = 0;
+        bool broken = false, silent = false, urgent = false;
+        Time cut_since = 0, urgent_since = 0;
+        std::uint64_t cuts = 0;
     };
     SimLink(World& world, std::shared_ptr<Wire> wire, int side, int site) : world_(world), wire_(std::move(wire)), side_(side), site_(site), peer_(site_name(1 - site)) {}
     ~SimLink() override { shutdown(); }
@@ -135,8 +138,13 @@ public:
     std::uint64_t bytes_sent() const override { return sent_; }
     const std::string& peer() const override { return peer_; }
     void shutdown() override;
+    void urgent(bool on) override;
+    std::optional<LinkHealth> health() const override { return LinkHealth{.cuts = wire_->cuts}; }
+    std::function<bool()> ended;  // asked now and then while it is cut: true ends it
 
 private:
+    Result<void> wait_out_cut(Time slice);
+    static void break_off(World& world, Wire& wire);
     static void deliver(World& world, const std::shared_ptr<Wire>& wire, int side);
     World& world_;
     std::shared_ptr<Wire> wire_;

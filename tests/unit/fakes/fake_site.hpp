@@ -3,6 +3,7 @@
 // no I/O, a guest that runs twice is counted, a mirror copies writes until it is drained). Any step can be made to fail.
 #pragma once
 
+#include <atomic>
 #include <algorithm>
 #include <map>
 #include <mutex>
@@ -193,6 +194,7 @@ public:
 
     // DiskMoves; `other` is where a mirror writes to.
     FakeSite* other = nullptr;
+    std::atomic<int> mirror_waits = 0;  // wait_connected() of any of its moves
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
     Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
 
@@ -236,7 +238,10 @@ private:
             disk().open = true;
             return {};
         }
-        Result<void> wait_connected(std::chrono::seconds) override { return {}; }
+        Result<void> wait_connected(std::chrono::seconds) override {
+            ++site_.mirror_waits;
+            return {};
+        }
         Result<void> drain() override {
             BLANKET_CHECK(site_.step("drain"));
             disk().open = false;

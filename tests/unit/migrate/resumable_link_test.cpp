@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The link that outlives its connections, over real sockets and TLS through a relay that cuts them; and hostile ends, spoken to frame by frame.
+#include "toolstack/migrate/resumable_link.hpp"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <random>
+
+#include "tests/unit/fakes/fake_link.hpp"
+#include "tests/unit/fakes/relay.hpp"
+#include "tests/unit/peer/identity.hpp"
+#include "toolstack/migrate/link_session.hpp"
+#include "toolstack/migrate/protocol.hpp"
+#include "toolstack/peer/channel_link.hpp"
+
+namespace blanket::migrate {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr LinkTimes kQuick{.patience = 20s, .urgent = 300ms, .silence = 700ms, .ping = 150ms, .retry = 20ms, .linger = 3s};
+
+// Two sites; what the target serves a session with is the test's.
+struct Sites {
+    test::TempDir dir;
+    test::Authority authority{dir.path()};
+    TlsContext east = authority.identity("east"), west = authority.identity("west"), north = authority.identity("north");
+    LinkSessions sessions;
+    std::function<void(ResumableLink&)> serve = [](ResumableLink&) {};
+    ResumableLink::Options target_options{.times = kQuick};
+    std::atomic<bool> unwanted = false;
+    std::atomic<int> refused = 0;
+    std::unique_ptr<ChannelListener> listener;
+    std::unique_ptr<fakes::Relay> relay;
+
+    Sites() {
+        listener = ChannelListener::create(west, "127.0.0.1", 0, [this](std::unique_ptr<Channel> channel) { handle(std::make_unique<ChannelLink>(std::move(channel))); }, 48).value();
+        relay = std::make_unique<fakes::Relay>(listener->port());
+    }
+    ~Sites() {
+        sessions.end_all();
+        listener->stop();
+    }
+    void handle(std::unique_ptr<PeerLink> link) {
+        const auto first = link->receive(5s);
+        if (!first) return;
+        if (LinkSessions::asks(*first)) {
+            const auto session = sessions.open(std::move(link), *first, target_options, [this] { return unwanted.load(); });
+            if (!session) return;
+            serve(*(*session)->link);
+            (*session)->link->close();
+            sessions.close(**session);
+        } else if (static_cast<Type>(first->type) == Type::kResumeLink) {
+            if (!sessions.resume(std::move(link), *first)) ++refused;
+        }
+    }
+    Result<std::unique_ptr<PeerLink>> dial(const TlsContext& as, std::uint16_t port) {
+        auto channel = Channel::connect(as, "127.0.0.1", port, "west", 2s);
+        if (!channel) return std::unexpected(channel.error());
+        return std::make_unique<ChannelLink>(std::move(*channel));
+    }
+    Dial through() {
+        return [this] { return dial(east, relay->port()); };
+    }
+    Result<std::unique_ptr<ResumableLink>> open(ResumableLink::Options options = {.times = kQuick}) {
+        Result<std::unique_ptr<ResumableLink>> link = fail(Kind::kInternal, "not tried");
+        for (int tries = 0; tries < 20 && !link; ++tries) link = open_session(through(), through(), options);  // a relay may cut the agreement: that is not resumed
+        return link;
+    }
+};
+
+std::vector<std::byte> text_of(std::uint64_t seed, std::size_t size) {
+    std::vector<std::byte> data(size);
+    std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+    for (auto& byte : data) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        byte = static_cast<std::byte>(state);
+    }
+    return data;
+}
+
+constexpr std::uint32_t kData = 7, kEnd = 8, kDone = 9;
+
+struct Heard {
+    std::vector<std::size_t> sizes;
+    StreamDigest digest;
+    std::string error;
+};
+
+void hear_all(ResumableLink& link, Heard& heard) {
+    for (;;) {
+        const auto message = link.receive(10s);
+        if (!message) {
+            heard.error = message.error().what;
+            return;
+        }
+        if (message->type == kEnd) break;
+        heard.sizes.push_back(message->payload.size());
+        heard.digest.add(message->payload);
+    }
+    (void)link.send(kDone, {});
+}
+
+// Whatever the cuts, every message arrives once and in order, and no more is sent again than what was on its way, a message and the ends' buffers.
+TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
+    for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
+        SCOPED_TRACE(seed);
+        std::mt19937_64 random(seed);
+        Sites sites;
+        std::mutex draws;
+        sites.relay->cut_after = [&] {
+            const std::scoped_lock lock(draws);
+            return 6000 + random() % 1'500'000;
+        };
+        Heard heard;
+        sites.serve = [&](ResumableLink& link) { hear_all(link, heard); };
+        auto link = sites.open();
+        ASSERT_TRUE(link) << link.error().what;
+        std::mt19937_64 shape(seed + 100);
+        std::vector<std::size_t> sizes;
+        StreamDigest digest;
+        constexpr std::size_t kLargest = 300'000;
+        for (int i = 0; i < 150; ++i) {
+            const std::size_t size = shape() % 3 == 0 ? shape() % kLargest : shape() % 2000;
+            const auto data = text_of(shape(), size);
+            sizes.push_back(size);
+            digest.add(data);
+            const auto sent = (*link)->send(kData, data);
+            ASSERT_TRUE(sent) << sent.error().what;
+        }
+        ASSERT_TRUE((*link)->send(kEnd, {}));
+        const auto done = (*link)->receive(20s);
+        ASSERT_TRUE(done) << done.error().what;
+        EXPECT_EQ(heard.error, "");
+        EXPECT_EQ(heard.sizes, sizes);
+        EXPECT_EQ(heard.digest.value(), digest.value());
+        const auto health = *(*link)->health();
+        EXPECT_GE(health.cuts, 2u);
+        EXPECT_EQ(sites.refused, 0);
+        // In flight: the relay's four buffers (the kernel doubles what is asked), one piece, the sender's unsent backlog (512 KiB) and the target's receive buffer.
+        constexpr std::uint64_t kFlight = 4 * 2 * fakes::Relay::kBuffer + (16u << 10) + (512u << 10) + (512u << 10);
+        EXPECT_LE(health.again_bytes, health.cuts * (kFlight + kLargest)) << health.cuts;
+        RecordProperty("again", static_cast<int>(health.again_bytes));
+    }
+}
+
+TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
+    Sites sites;
+    std::mt19937_64 random(11);
+    std::mutex draws;
+    sites.relay->cut_after = [&] {
+        const std::scoped_lock lock(draws);
+        return 8000 + random() % 600'000;
+    };
+    const auto shout = [](ResumableLink& link, std::uint64_t seed) {
+        for (std::uint64_t i = 0; i < 60; ++i)
+            if (!link.send(kData, text_of(seed + i, 20'000))) return;
+    };
+    const auto check = [](ResumableLink& link, std::uint64_t seed) {
+        for (std::uint64_t i = 0; i < 60; ++i) {
+            const auto message = link.receive(20s);
+            if (!message || message->payload != text_of(seed + i, 20'000)) return false;
+        }
+        return true;
+    };
+    std::promise<bool> target;
+    sites.serve = [&](ResumableLink& link) {
+        std::jthread sender([&] { shout(link, 5000); });
+        target.set_value(check(link, 1000));
+    };
+    auto link = sites.open();
+    ASSERT_TRUE(link) << link.error().what;
+    std::jthread sender([&] { shout(**link, 1000); });
+    EXPECT_TRUE(check(**link, 5000));
+    EXPECT_TRUE(target.get_future().get());
+    EXPECT_GE((*link)->health()->cuts, 1u);
+}
+
+// A path that swallows everything is noticed by its silence, though nothing is sent; a peer that only takes nothing is not.
+TEST(ResumableLink, SilenceIsALossASlowReaderIsNone) {
+    Sites sites;
+    std::promise<void> go;
+    Heard heard;
+    sites.serve = [&](ResumableLink& link) {
+        go.get_future().wait();
+        hear_all(link, heard);
+    };
+    std::mutex mutex;
+    std::vector<LinkLoss> told;
+    ResumableLink::Options options{.times = kQuick};
+    options.lost = [&](const LinkLoss& loss) {
+        const std::scoped_lock lock(mutex);
+        told.push_back(loss);
+    };
+    auto link = sites.open(options);
+    ASSERT_TRUE(link) << link.error().what;
+    std::jthread sender([&] {
+        for (std::uint64_t i = 0; i < 24; ++i) (void)(*link)->send(kData, text_of(i, 1 << 20));
+        (void)(*link)->send(kEnd, {});
+    });
+    std::this_thread::sleep_for(2s);  // longer than the silence that counts
+    EXPECT_EQ((*link)->health()->cuts, 0u);
+    sites.relay->stall = true;
+    std::this_thread::sleep_for(1500ms);
+    const auto lost = *(*link)->health();
+    EXPECT_GE(lost.cuts, 1u);
+    EXPECT_GT(lost.lost_ms, 500);
+    sites.relay->stall = false;
+    go.set_value();
+    const auto done = (*link)->receive(20s);
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_EQ(heard.sizes.size(), 24u);
+    const std::scoped_lock lock(mutex);
+    ASSERT_GE(told.size(), 2u);
+    EXPECT_NE(told.front().why.find("nothing has come"), std::string::npos) << told.front().why;
+    EXPECT_EQ(told.front().patience_ms, 20'000);
+    EXPECT_LT(told.back().lost_ms, 0);
+    EXPECT_GT(told.back().was_ms, 500);
+}
+
+TEST(ResumableLink, ThePatienceEndsAndAnUrgentOneSooner) {
+    for (const bool urgent : {false, true}) {
+        SCOPED_TRACE(urgent);
+        Sites sites;
+        sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
+        ResumableLink::Options options{.times = kQuick};
+        options.times.patience = urgent ? 20s : 1500ms;
+        auto link = sites.open(options);
+        ASSERT_TRUE(link) << link.error().what;
+        (*link)->urgent(urgent);
+        sites.relay->refuse = true;
+        sites.relay->cut();
+        const auto begin = std::chrono::steady_clock::now();
+        const auto message = (*link)->receive(60s);
+        const auto took = std::chrono::steady_clock::now() - begin;
+        ASSERT_FALSE(message);
+        EXPECT_EQ(message.error().kind, Kind::kIo);
+        EXPECT_NE(message.error().what.find("has been lost for"), std::string::npos) << message.error().what;
+        EXPECT_GE(took, urgent ? 200ms : 1200ms);
+        EXPECT_LE(took, urgent ? 5s : 8s);
+        EXPECT_FALSE((*link)->send(kData, {}));
+    }
+}
+
+// A deadline stands still while there is no connection, and small messages are taken meanwhile: the target must not wait to tell of its commit.
+TEST(ResumableLink, DeadlinesStandStillAndSmallMessagesDoNotWait) {
+    Sites sites;
+    std::promise<Result<Message>> got;
+    sites.serve = [&](ResumableLink& link) { got.set_value(link.receive(20s)); };
+    auto link = sites.open();
+    ASSERT_TRUE(link) << link.error().what;
+    sites.relay->refuse = true;
+    sites.relay->cut();
+    std::this_thread::sleep_for(300ms);
+    const auto begin = std::chrono::steady_clock::now();
+    ASSERT_TRUE((*link)->send(kData, text_of(3, 1000)));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 200ms);
+    EXPECT_EQ((*link)->receive(0ms).error().kind, Kind::kTimeout);
+    std::jthread later([&] {
+        std::this_thread::sleep_for(1200ms);
+        sites.relay->refuse = false;
+    });
+    const auto none = (*link)->receive(500ms);
+    ASSERT_FALSE(none);
+    EXPECT_NE(none.error().what, "");
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
+    const auto message = got.get_future().get();
+    ASSERT_TRUE(message) << message.error().what;
+    EXPECT_EQ(message->payload, text_of(3, 1000));
+}
+
+TEST(ResumableLink, WhoeverKnowsBetterEndsTheWait) {
+    Sites sites;
+    sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
+    std::atomic<bool> cancelled = false;
+    ResumableLink::Options options{.times = kQuick};
+    options.ended = [&] { return cancelled.load(); };
+    auto link = sites.open(options);
+    ASSERT_TRUE(link) << link.error().what;
+    sites.relay->refuse = true;
+    sites.relay->cut();
+    std::jthread later([&] {
+        std::this_thread::sleep_for(300ms);
+        cancelled = true;
+    });
+    const auto message = (*link)->receive(60s);
+    ASSERT_FALSE(message);
+    EXPECT_EQ(message.error().kind, Kind::kCancelled) << message.error().what;
+}
+
+// The end by intent is none that is waited for.
+TEST(ResumableLink, AGoodbyeEndsTheOtherEndAtOnce) {
+    Sites sites;
+    std::promise<Result<Message>> got;
+    sites.serve = [&](ResumableLink& link) { got.set_value(link.receive(20s)); };
+    auto link = sites.open();
+    ASSERT_TRUE(link) << link.error().what;
+    const auto begin = std::chrono::steady_clock::now();
+    (*link)->shutdown();
+    const auto end = got.get_future().get();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+    ASSERT_FALSE(end);
+    EXPECT_EQ(end.error().what, "closed by the peer");
+    EXPECT_EQ((*link)->receive(1s).error().kind, Kind::kCancelled);
+}
+
+TEST(LinkSessions, StrangersAndUnwantedOnesAreRefused) {
+    Sites sites;
+    std::promise<void> over;
+    sites.serve = [&](ResumableLink& link) {
+        (void)link.receive(20s);
+        over.set_value();
+    };
+    Json session;
+    {  // the agreement by hand, to know the secret
+        auto bare = sites.dial(sites.east, sites.listener->port()).value();
+        ASSERT_TRUE(send_json(*bare, Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", 20'000}}}}));
+        const auto hello = expect(*bare, Type::kHello, 5s);
+        ASSERT_TRUE(hello) << hello.error().what;
+        session = (*hello)["session"];
+    }
+    const auto ask = [&](const TlsContext& as, const std::string& id, const std::string& secret, const Json& taken) {
+        auto bare = sites.dial(as, sites.listener->port()).value();
+        EXPECT_TRUE(send_json(*bare, Type::kResumeLink, {{"id", id}, {"secret", secret}, {"taken", taken}}));
+        return expect(*bare, Type::kLinkResumed, 5s);
+    };
+    const auto id = session["id"].get<std::string>(), secret = session["secret"].get<std::string>();
+    EXPECT_EQ(ask(sites.east, std::string(32, '0'), secret, 0u).error().kind, Kind::kNotFound);
+    EXPECT_EQ(ask(sites.east, id, std::string(64, '0'), 0u).error().kind, Kind::kNotFound);
+    EXPECT_EQ(ask(sites.east, id, "", 0u).error().kind, Kind::kNotFound);
+    EXPECT_EQ(ask(sites.north, id, secret, 0u).error().kind, Kind::kNotFound);  // another site, though it knows all
+    EXPECT_EQ(ask(sites.east, id, secret, ~std::uint64_t{0}).error().kind, Kind::kInvalid);
+    EXPECT_EQ(ask(sites.east, id, secret, 5u).error().kind, Kind::kInvalid);  // it has sent nothing yet
+    EXPECT_FALSE(ask(sites.east, id, secret, "many"));
+    sites.unwanted = true;
+    EXPECT_EQ(ask(sites.east, id, secret, 0u).error().kind, Kind::kCancelled);
+    sites.unwanted = false;
+    const auto resumed = ask(sites.east, id, secret, 0u);
+    ASSERT_TRUE(resumed) << resumed.error().what;
+    EXPECT_EQ((*resumed)["taken"], 0u);
+    sites.sessions.end_all();
+    over.get_future().wait();
+}
+
+TEST(LinkSessions, TheyAreBounded) {
+    Sites sites;
+    sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
+    std::vector<std::unique_ptr<PeerLink>> held;
+    const auto ask = [&] {
+        held.push_back(sites.dial(sites.east, sites.listener->port()).value());
+        EXPECT_TRUE(send_json(*held.back(), Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", ~std::uint64_t{0}}}}}));
+        return expect(*held.back(), Type::kHello, 5s);
+    };
+    for (std::size_t i = 0; i < LinkSessions::kMost; ++i) ASSERT_TRUE(ask());
+    EXPECT_EQ(ask().error().kind, Kind::kUnavailable);
+    EXPECT_EQ(sites.sessions.count(), LinkSessions::kMost);
+    sites.sessions.end_all();
+}
+
+// Frame by frame against a link at the other end of a pair.
+struct Hostile {
+    std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
+    std::unique_ptr<fakes::FakeLink> peer;
+    std::unique_ptr<ResumableLink> link;
+    explicit Hostile(LinkSizes sizes = {}) {
+        auto [ours, theirs] = fakes::FakeLink::pair("west", "east", wire);
+        peer = std::move(theirs);
+        LinkTimes times = kQuick;
+        times.silence = 60s;
+        times.linger = 100ms;
+        link = std::make_unique<ResumableLink>(std::move(ours), ResumableLink::Options{.times = times, .sizes = sizes});
+    }
+    static std::vector<std::byte> numbered(std::uint64_t number, std::size_t more = 0) {
+        std::vector<std::byte> frame(8 + more);
+        for (unsigned i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(number >> (8 * i));
+        return frame;
+    }
+};
+
+TEST(ResumableLink, WhatAPeerMayNotSayEndsTheSession) {
+    const std::vector<std::pair<std::uint32_t, std::vector<std::byte>>> bad{
+        {kData, {}}, {kData, std::vector<std::byte>(7)}, {kData, Hostile::numbered(2)}, {kData, Hostile::numbered(~std::uint64_t{0})},
+        {kLinkAck, Hostile::numbered(1)}, {kLinkAck, Hostile::numbered(~std::uint64_t{0})}, {kLinkAck, {}}, {kLinkAck, Hostile::numbered(0, 1)},
+        {0xffff0003u, Hostile::numbered(1)}, {0xffffffffu, Hostile::numbered(1)}};
+    for (const auto& [type, frame] : bad) {
+        SCOPED_TRACE(std::format("{} of {} bytes", type, frame.size()));
+        Hostile hostile;
+        ASSERT_TRUE(hostile.peer->send(type, frame));
+        const auto message = hostile.link->receive(5s);
+        ASSERT_FALSE(message);
+        EXPECT_EQ(message.error().kind, Kind::kInvalid) << message.error().what;
+    }
+}
+
+TEST(ResumableLink, ASecondTimeIsDropped) {
+    Hostile hostile;
+    for (const std::uint64_t number : {1u, 1u, 0u, 2u, 1u, 2u, 3u}) ASSERT_TRUE(hostile.peer->send(kData, Hostile::numbered(number, number)));
+    for (const std::size_t size : {1u, 2u, 3u}) {
+        const auto message = hostile.link->receive(5s);
+        ASSERT_TRUE(message) << message.error().what;
+        EXPECT_EQ(message->payload.size(), size);
+    }
+    EXPECT_EQ(hostile.link->receive(100ms).error().kind, Kind::kTimeout);
+}
+
+// Nobody acknowledges: the sender waits. Nobody receives: no more is taken than the inbox holds.
+TEST(ResumableLink, BuffersAreBounded) {
+    Hostile hostile({.replay = 100'000, .inbox = 10'000, .unsent = 1u << 30});
+    std::atomic<int> sent = 0;
+    std::jthread sender([&] {
+        while (hostile.link->send(kData, text_of(1, 10'000 - 8))) ++sent;
+    });
+    std::this_thread::sleep_for(300ms);
+    EXPECT_EQ(sent, 10);
+    ASSERT_TRUE(hostile.peer->send(kLinkAck, Hostile::numbered(4)));
+    std::this_thread::sleep_for(300ms);
+    EXPECT_EQ(sent, 14);
+    for (std::uint64_t number = 1; number <= 8; ++number) ASSERT_TRUE(hostile.peer->send(kData, Hostile::numbered(number, 4000)));
+    std::this_thread::sleep_for(300ms);
+    std::uint64_t acknowledged = 0;
+    while (const auto frame = hostile.peer->receive(0ms))
+        if (frame->type == kLinkAck) acknowledged = std::to_integer<std::uint64_t>(frame->payload[0]);
+    EXPECT_EQ(acknowledged, 2u);
+    hostile.link->shutdown();
+}
+
+TEST(ResumableLink, TooManyLossesEndIt) {
+    Sites sites;
+    sites.serve = [](ResumableLink& link) { (void)link.receive(30s); };
+    ResumableLink::Options options{.times = kQuick};
+    options.sizes.cuts = 3;
+    auto link = sites.open(options);
+    ASSERT_TRUE(link) << link.error().what;
+    std::jthread cutter([&](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+            sites.relay->cut();
+            std::this_thread::sleep_for(100ms);
+        }
+    });
+    const auto message = (*link)->receive(60s);
+    ASSERT_FALSE(message);
+    EXPECT_NE(message.error().what.find("was lost 4 times"), std::string::npos) << message.error().what;
+}
+
+}  // namespace
+}  // namespace blanket::migrate
