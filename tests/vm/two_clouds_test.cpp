@@ -225,5 +225,39 @@ TEST_F(TwoClouds, SurvivesRealFaults) {
     }
 }
 
+// The WAN is cut for 1, 5 and 60 s while memory moves: the same move goes on and ends well, the guest never stood still for it.
+TEST_F(TwoClouds, CutsAreGotOver) {
+    for (const char* name : {"cut-1s", "cut-5s", "cut-60s"}) {
+        SCOPED_TRACE(name);
+        const auto fault = find_fault(name);
+        ASSERT_TRUE(fault);
+        const auto result = strike_once(*clouds_, "memory", **fault);
+        ASSERT_TRUE(result) << result.error().what;
+        EXPECT_TRUE(result->ok()) << to_json(*result).dump(2);
+        EXPECT_EQ(result->owner, result->target) << "the move did not go on";
+        EXPECT_EQ(result->abort_ms, -1) << "it was given up";
+        auto source = clouds_->at(result->source);
+        ASSERT_TRUE(source);
+        const auto jobs = source->run({"job", "list"});
+        ASSERT_TRUE(jobs) << jobs.error().what;
+        std::string last;  // in the order of time
+        for (const Json& job : (*jobs)["jobs"])
+            if (json_string_or(job, "verb", "") == "migrate") last = json_string_or(job, "id", "");
+        const auto report = source->run({"report", last});
+        ASSERT_TRUE(report) << report.error().what;
+        const auto trace = parse_move_trace((*report)["trace"]);
+        ASSERT_TRUE(trace) << trace.error().what;
+        EXPECT_TRUE(trace->moved);
+        EXPECT_EQ(std::ranges::count(trace->phases, "memory", &TracePhase::name), 1);
+        ASSERT_TRUE(trace->link);
+        if (std::string_view(name) == "cut-60s") {  // TCP itself may get over the shorter ones
+            EXPECT_GE(trace->link->cuts, 1u);
+            EXPECT_GT(trace->link->lost_ms, 45'000);
+            EXPECT_LT(trace->link->lost_ms, 90'000);
+        }
+        if (trace->downtime) EXPECT_LT(trace->downtime->ms, 30'000);
+    }
+}
+
 }  // namespace
 }  // namespace blanket::lab

@@ -42,6 +42,20 @@ TEST(Progress, ABarOnATerminalNeverWiderThanIt) {
 const char* const kLive = R"({"verb":"migrate","subject":"vm/web","state":"running","progress":{"phase":"memory","percent":40,"ms":12300,"round":2,"pages_left":1234,"bytes_left":5054464,
     "bytes_per_s":47185920,"wire_bytes_per_s":12687769,"left_ms":3000,"forecast_ms":320}})";
 
+TEST(Progress, ALostLinkIsTold) {
+    Json lost = job(kLive);
+    lost["progress"] = {{"phase", "memory"}, {"percent", 40}, {"ms", 20'000u}, {"link_lost_ms", 12'300u}, {"link_patience_ms", 90'000u}};
+    Progress plain((Terminal()));
+    EXPECT_TRUE(plain.update(job(kLive), 1).find("round 2") != std::string::npos);
+    EXPECT_EQ(plain.update(lost, 2), "    20.0 s  memory: link lost, trying again (12 s of 90)\n");
+    lost["progress"]["ms"] = 21'000u;
+    EXPECT_EQ(plain.update(lost, 3), "");
+    Terminal wide;
+    wide.err = true;
+    wide.width = 120;
+    EXPECT_NE(Progress(wide).update(lost, 4).find("40%  memory, link lost, trying again (12 s of 90)"), std::string::npos);
+}
+
 TEST(Progress, FiguresAsPlainLinesOncePerRoundAndNowAndThen) {
     Progress progress((Terminal()));
     Json now = job(kLive);

@@ -27,7 +27,7 @@ TEST(MoveTrace, ThereAndBack) {
     EXPECT_EQ(trace.downtime->unexplained_ms(), 30);
     const MoveTrace empty;
     const Json json = to_json(empty);
-    for (const char* absent : {"rtt_ms", "forecast_ms", "memory", "downtime", "target", "left_out"}) EXPECT_FALSE(json.contains(absent)) << absent;
+    for (const char* absent : {"rtt_ms", "forecast_ms", "memory", "downtime", "target", "link", "left_out"}) EXPECT_FALSE(json.contains(absent)) << absent;
     EXPECT_EQ(parse_move_trace(json).value(), empty);
 }
 

@@ -90,14 +90,15 @@ TEST(DrainPlan, WhoMovesAlreadyAndWhoHasNowhereToGo) {
 // Asks and moves reach the other site's real code; a link is served on a thread of its own.
 struct DrainWires final : Neighbours {
     std::map<std::string, App*> up;
+    migrate::LinkSessions sessions;
     std::vector<std::jthread> serving;
     std::function<void(fakes::FakeLink::Wire&)> spoil = [](fakes::FakeLink::Wire&) {};
-    Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds) override {
-        serving.clear();  // the fakes take one move at a time
+    Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline) override {
+        if (deadline > std::chrono::seconds(5)) serving.clear();  // the fakes take one move at a time; a lost link that is made anew is the same move's
         const auto wire = std::make_shared<fakes::FakeLink::Wire>();
         spoil(*wire);
         auto [source, target] = fakes::FakeLink::pair("east", site.name, wire);
-        serving.emplace_back([app = up.at(site.name), end = std::move(target)]() mutable { serve_channel(*app, std::move(end), [] { return true; }); });
+        serving.emplace_back([this, app = up.at(site.name), end = std::move(target)]() mutable { serve_channel(*app, sessions, std::move(end), [] { return true; }); });
         return std::move(source);
     }
     Result<Json> call(const Site& site, const std::string&, const std::string& path, const Json* body) override {

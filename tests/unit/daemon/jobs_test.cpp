@@ -95,6 +95,35 @@ TEST(Jobs, OneThatARestartInterruptedWaitsUntilItIsKnownWhatBecameOfIt) {
     EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST(Jobs, ALostLinkIsToldWhileItIsLost) {
+    const Folder folder;
+    JobTable table(folder.path);
+    std::atomic<int> step = 0;
+    const auto job = table.start("migrate", "vm/b", [&](Job& self) -> Result<Json> {
+        self.phase("memory");
+        self.link({.lost_ms = 0, .patience_ms = 90'000, .why = "closed by the peer"});
+        self.link({.lost_ms = 12'300, .patience_ms = 90'000, .why = "closed by the peer"});
+        step = 1;
+        step.notify_all();
+        step.wait(1);
+        self.link({.lost_ms = -1, .why = {}, .was_ms = 13'000, .again_bytes = 2u << 20});
+        return Json();
+    });
+    ASSERT_TRUE(job);
+    const std::string id = (*job)->id();
+    step.wait(0);
+    Json shown = *table.show(id, 0, {});
+    EXPECT_EQ(shown["progress"]["link_lost_ms"], 12'300);
+    EXPECT_EQ(shown["progress"]["link_patience_ms"], 90'000);
+    step = 2;
+    step.notify_all();
+    shown = wait_end(table, id);
+    EXPECT_FALSE(shown["progress"].contains("link_lost_ms"));
+    ASSERT_EQ(shown["messages"].size(), 2u) << shown.dump();  // one at the loss, one at its end
+    EXPECT_EQ(shown["messages"][0]["text"], "the link is lost: closed by the peer; trying again for up to 90 s");
+    EXPECT_EQ(shown["messages"][1]["text"], "the link is back after 13.0 s; 2.0 MiB are sent again");
+}
+
 TEST(Jobs, AMigrationsTraceIsKeptWithItsJob) {
     const Folder folder;
     std::string id, other;
