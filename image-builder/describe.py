@@ -19,6 +19,7 @@ USES = {
     "tar.gz": "Google Compute Engine",
     "iso": "bare metal: a CD, or a stick made of it; live, or installs itself to an empty disk",
     "pxe.tar": "bare metal by iPXE; live",
+    "update": "a machine that runs Blanket: blanket update install",
 }
 
 

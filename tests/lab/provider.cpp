@@ -29,7 +29,7 @@ ip link add rent0 type bridge; ip link set "$card" master rent0
 ip address flush dev "$card"; ip link set rent0 up; ip address add @PROVIDER@/24 dev rent0
 disk=/dev/disk/by-id/virtio-inside; [ -e "$disk" ]
 losetup /dev/loop7 seed.img
-xen=$(sed -n 's|^ *multiboot2 /boot/xen.gz \(.*\) ${xen_extra}|\1|p' /boot/grub/grub.cfg | sed 's/com1=[^ ]*//; s/console=[^ ]*//')
+xen=$(sed -n 's|^set xen_args="\(.*\)"|\1|p' /boot/args.cfg | sed 's/com1=[^ ]*//; s/console=[^ ]*//')
 uuid=$(blkid -s UUID -o value /dev/vda3)
 cat >guest.cfg <<S
 name = "@NAME@"
@@ -39,7 +39,7 @@ pvshim_path = "/boot/xen-blanket.gz"
 pvshim_cmdline = "console=xen,pv $xen"
 kernel = "/boot/vmlinuz"
 ramdisk = "/boot/initrd.img"
-cmdline = "root=UUID=$uuid rootfstype=ext4 ro rootflags=noatime net.ifnames=0 panic=10 quiet clocksource=xen console=hvc0"
+cmdline = "root=UUID=$uuid rootfstype=ext4 ro rootflags=noatime boot=blanket-slot blanket.slot=a net.ifnames=0 panic=10 quiet clocksource=xen console=hvc0"
 memory = @MEMORY@
 vcpus = 1
 tsc_mode = "native"

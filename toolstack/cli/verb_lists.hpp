@@ -16,6 +16,7 @@ std::vector<VerbSpec> net_verbs();
 std::vector<VerbSpec> security_group_verbs();
 std::vector<VerbSpec> vm_verbs();
 std::vector<VerbSpec> host_verbs();
+std::vector<VerbSpec> update_verbs();
 std::vector<VerbSpec> job_verbs();
 std::vector<VerbSpec> events_verbs();
 std::vector<VerbSpec> uplink_verbs();

@@ -19,6 +19,7 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
                             Noun{"security-group", "What the VMs of a network may send and get"},
                             Noun{"vm", "Virtual machines"},
                             Noun{"host", "This host"},
+                            Noun{"update", "The versions of this host's appliance"},
                             Noun{"job", "Long actions, running and past"},
                             Noun{"report", "A migration, drawn"},
                             Noun{"events", "What happened in the federation"},
@@ -33,7 +34,7 @@ constexpr std::array kNouns{Noun{"federation", "The federation of sites"},
 const std::vector<VerbSpec>& verbs() {
     static const std::vector<VerbSpec> kVerbs = [] {
         std::vector<VerbSpec> all;
-        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), security_group_verbs(), vm_verbs(), host_verbs(), job_verbs(), events_verbs(), uplink_verbs(), path_verbs(), doctor_verbs(), help_verbs()})
+        for (auto part : {federation_verbs(), site_verbs(), image_verbs(), net_verbs(), security_group_verbs(), vm_verbs(), host_verbs(), update_verbs(), job_verbs(), events_verbs(), uplink_verbs(), path_verbs(), doctor_verbs(), help_verbs()})
             std::ranges::move(part, std::back_inserter(all));
         return all;
     }();

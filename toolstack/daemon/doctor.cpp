@@ -206,6 +206,19 @@ Check check_disk(const DoctorInputs& in) {
     return ok("disk", std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver));
 }
 
+Check check_update(const DoctorInputs& in) {
+    const update::Status& status = in.update;
+    if (status.running == 0) return ok("update", "a system without slots: it is not updated in place");
+    const std::string version = status.slot(status.running).version;
+    if (status.on_trial) return warning("update", std::format("version {} is on trial: it is confirmed by itself when all is well", version), "wait, or keep it as it is: blanket update confirm");
+    if (status.failed())
+        return warning("update", std::format("version {} was started and did not come up; this is {} again", status.slot(status.env.trial).version, version), "journalctl -b -1; a new attempt: blanket update install FILE --any-version");
+    if (status.next() != status.running)
+        return warning("update", std::format("version {} runs, and {} is started next", version, status.slot(status.next()).version), "restart when it suits: blanket host drain, then reboot; to stay: blanket update rollback or confirm");
+    if (!status.refused.empty()) return warning("update", std::format("version {}; an update was not installed at {}: {}", version, status.refused_time, status.refused), "blanket update install FILE");
+    return ok("update", std::format("version {} in slot {}", version, status.running));
+}
+
 Check check_memory(const DoctorInputs& in) {
     if (!in.host) return failed("memory", "not known: libvirt does not answer", "see the check 'libvirt'");
     const std::string text = std::format("{} MiB of {} MiB are free for VMs", in.host->free_mib, in.host->memory_mib);
@@ -252,7 +265,7 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
             check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
             check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
-            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in)};
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in), check_update(in)};
     if (in.store) checks.push_back(check_content_store(*in.store));
     return checks;
 }

@@ -12,6 +12,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/process.hpp"
 #include "toolstack/core/ports.hpp"
+#include "toolstack/update/status.hpp"
 
 namespace blanket {
 
@@ -107,6 +108,7 @@ struct DoctorInputs {
     std::optional<WireguardFacts> wireguard;
     MetadataFacts metadata;
     std::string twin;  // a partition with the same image as the root, "/dev/vdb3"
+    update::Status update;  // the versions that this machine has
     std::string live;  // what a live system was started from: "sr0", "network"; empty = it is on a disk of its own
 };
 

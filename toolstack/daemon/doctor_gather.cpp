@@ -45,6 +45,7 @@ public:
         wireguard();
         metadata();
         in_.twin = line("/run/blanket/twin");
+        in_.update = update::read_status(probe_.root);
         in_.live = line("/run/blanket-live/source");
         return std::move(in_);
     }
