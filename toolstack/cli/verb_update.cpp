@@ -48,6 +48,7 @@ Result<int> run_install(Context& context, const Invocation& call) {
     show(context, update::to_json(update::read_status()),
          [&](const Json&) { return std::format("version {} is in slot {}, signed by {}\n", plan->manifest.version, plan->slot, plan->signer); });
     if (call.has("reboot")) {
+        BLANKET_CHECK(update::check_no_guests({}));  // one may have come meanwhile
         BLANKET_CHECK(restart(context));
         return 0;
     }

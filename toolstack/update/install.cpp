@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <ranges>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -195,6 +196,10 @@ Result<Plan> install(const std::string& file, const Options& options, const Plac
     tell("looking at " + file);
     BLANKET_TRY(const Bundle bundle, Bundle::open(file, keys));
     BLANKET_TRY(Plan plan, judge_bundle(bundle, file, status, options, place));
+    const std::string slots = place.root + std::string(kDisk) + "/slots";
+    const UniqueFd lock(::open(slots.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock) return fail_errno("open", slots);
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return fail_hint(Kind::kConflict, "another update is being installed", "wait for it, then: blanket update show");
     Installation work(bundle, plan, status, place);
     tell(plan.steps[0]);
     BLANKET_CHECK(work.clear());

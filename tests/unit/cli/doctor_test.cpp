@@ -43,6 +43,8 @@ DoctorInputs healthy() {
     in.entropy = 256;
     in.xen_build = XenBuildFacts{.version = "4.20.3+127-gc42374a105-0+deb13u1", .commit = "c42374a105", .advisories = 24, .newest = 508, .age_days = 20};
     in.metadata = {.chosen = "Ec2", .used = "DataSourceEc2Local", .errors = {}};
+    in.update.running = 'a';
+    in.update.slots = {{{.bootable = true, .version = "0.1.0", .id = "1", .time = {}}, {.bootable = true, .version = "0.2.0", .id = "2", .time = {}}}};
     return in;
 }
 
@@ -103,6 +105,10 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool->metadata_percent = 96; }, "metadata 96 %"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.errors = {"Failed loading yaml blob", "more"}; }, "yaml blob (and 1 more)"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used = "DataSourceNone"; }, "Ec2 was expected"},
+        {"update", CheckStatus::kWarning, [](DoctorInputs& in) { in.update.env = {.slot = 'b', .trial = 'a'}; in.update.on_trial = true; }, "version 0.1.0 is on trial"},
+        {"update", CheckStatus::kWarning, [](DoctorInputs& in) { in.update.env = {.slot = 'a', .trial = 'b'}; }, "version 0.2.0 was started and did not come up; this is 0.1.0 again"},
+        {"update", CheckStatus::kWarning, [](DoctorInputs& in) { in.update.env = {.slot = 'a', .trial = 'b', .armed = true}; }, "0.2.0 is started next"},
+        {"update", CheckStatus::kWarning, [](DoctorInputs& in) { in.update.refused = "signed by none"; in.update.refused_time = "2026"; }, "was not installed at 2026: signed by none"},
         {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules.erase("drbd"); }, "no module 'drbd'"},
         {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["drbd"].version = "9.2.1"; }, "9.2.1"},
         {"wireguard", CheckStatus::kFail, [](DoctorInputs& in) { in.wireguard->present = false; }, "missing"},

@@ -2,7 +2,9 @@
 // A whole update into a folder that plays the machine: what is refused changes nothing, what fails half-way leaves the old version the one that starts.
 #include "toolstack/update/install.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "tests/unit/cli/fake_root.hpp"
@@ -147,6 +149,13 @@ TEST_F(Install, RefusesWhileVmsRunAndOnAFullDisk) {
     guests_ = {};
     free_ = 50'000;
     refused(file, Kind::kPrecondition, "on the root file system");
+}
+
+TEST_F(Install, TwoAtATimeAreOneTooMany) {
+    const std::string file = update();
+    const UniqueFd other(::open(path("/disk/slots").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::flock(other.get(), LOCK_EX | LOCK_NB), 0);
+    refused(file, Kind::kConflict, "another update");
 }
 
 // Signed by a trusted key, and yet none of it leads out of its slot or becomes a version.
