@@ -139,18 +139,20 @@ private:
     }
 
     static Result<void> add_missing(const fs::path& from, const fs::path& to) {
-        std::error_code code;
-        for (const auto& entry : fs::directory_iterator(from, code)) {
+        std::vector<fs::directory_entry> entries;  // before any of them is moved
+        std::error_code listing;
+        for (auto at = fs::directory_iterator(from, listing); !listing && at != fs::directory_iterator(); at.increment(listing)) entries.push_back(*at);
+        if (listing) return fail(Kind::kIo, "{}: {}", from.string(), listing.message());
+        for (const auto& entry : entries) {
             const fs::path target = to / entry.path().filename();
+            std::error_code code;
             const auto there = fs::symlink_status(target, code);
-            if (!fs::exists(there)) {
-                fs::rename(entry.path(), target, code);  // one file system
-                if (code) return fail(Kind::kIo, "{}: {}", target.string(), code.message());
-            } else if (entry.is_directory(code) && !entry.is_symlink(code) && fs::is_directory(there)) {
+            if (there.type() == fs::file_type::not_found) {
+                if (::rename(entry.path().c_str(), target.c_str()) != 0) return fail_errno("rename", target.string());  // one file system
+            } else if (entry.symlink_status(code).type() == fs::file_type::directory && there.type() == fs::file_type::directory) {
                 BLANKET_CHECK(add_missing(entry.path(), target));
             }
         }
-        if (code) return fail(Kind::kIo, "{}: {}", from.string(), code.message());
         return {};
     }
 
@@ -227,7 +229,7 @@ void remember_refusal(const std::string& file, const Error& error, const Place& 
     const UniqueFd console(::open((place.root + "/dev/kmsg").c_str(), O_WRONLY | O_CLOEXEC));
     std::string text = std::format("<3>blanket-update: not installed: {}", error.what.substr(0, 400));
     std::ranges::replace(text, '\n', ' ');
-    if (console) (void)write_all(console.get(), as_bytes(text));
+    if (console) (void)write_all(console.get(), as_bytes(text + "\n"));  // without the newline, the kernel waits for more of the line
 }
 
 void forget_refusal(const Place& place) { (void)remove_file(place.root + std::string(kRefusedFile)); }

@@ -25,10 +25,10 @@ head -c 1024 /dev/zero | tr '\0' '#' >boot/grub/grubenv
 echo hostname >etc/hostname; echo motd >etc/motd; printf 'root:x:0:0\nobs:x:105:1\n' >etc/passwd; echo 'root:x:0:' >etc/group
 )" "python3 " BLANKET_SOURCE_DIR "/image-builder/tree-list etc | sed '/^blanket/d; /^ssh/d' >usr/share/blanket/etc.tsv"
            R"(
-echo mine >etc/hostname; echo secret >etc/ssh/key; chmod 600 etc/ssh/key; rm etc/motd; echo kept >disk/state/var/lib/old
+echo mine >etc/hostname; echo secret >etc/ssh/key; chmod 600 etc/ssh/key; rm etc/motd; echo kept >disk/state/var/lib/old; mkdir disk/state/var/lib/both; echo log >disk/state/var/lib/both/log; ln -s nowhere disk/state/var/lib/both/link
 openssl genpkey -algorithm ed25519 -out key; openssl pkey -in key -pubout -out etc/blanket/update-keys/mine.pub
 openssl genpkey -algorithm ed25519 -out foreign
-mkdir -p tree/boot/grub tree/usr/sbin tree/usr/bin tree/usr/share/blanket tree/etc tree/var/lib/dpkg tree/var/lib/new tree/root
+mkdir -p tree/boot/grub tree/usr/sbin tree/usr/bin tree/usr/share/blanket tree/etc tree/var/lib/dpkg tree/var/lib/new tree/var/lib/both tree/var/empty tree/root; ln -s nowhere tree/var/lib/both/link
 for f in boot/xen.gz boot/vmlinuz boot/initrd.img usr/sbin/init usr/bin/blanket etc/motd var/lib/old var/lib/new/x var/lib/dpkg/status; do echo new >tree/$f; done
 chmod 755 tree/usr/sbin/init; echo 'set xen_args=""' >tree/usr/share/blanket/boot-args.cfg; : >tree/usr/share/blanket/etc.tsv; cp etc/passwd etc/group tree/etc; echo new >tree/etc/hostname
 )");
@@ -92,6 +92,8 @@ TEST_F(Install, FillsTheOtherSlotAndStartsItOnce) {
     // /var is shared: nothing there is changed, what is new is added, and the slot keeps its list of packages only.
     EXPECT_EQ(text("/disk/state/var/lib/old"), "kept");
     EXPECT_EQ(text("/disk/state/var/lib/new/x"), "new");
+    EXPECT_EQ(text("/disk/state/var/lib/both/log"), "log");
+    EXPECT_TRUE(std::filesystem::is_directory(path("/disk/state/var/empty")));
     EXPECT_EQ(text("/disk/slots/b/var/lib/dpkg/status"), "new");
     EXPECT_EQ(text("/disk/slots/b/var/lib/new/x"), "?");
     EXPECT_EQ(text("/disk/slots/b/boot/args.cfg"), "set xen_args=\"\"");
