@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Updates of one machine, from the tree of the image under test (tree.tar.zst beside it) under other version numbers. The second test goes on with the disk that the first one leaves.
+// Updates of one machine, from the tree of the image under test (tree.tar.zst beside it) under other version numbers. Each test goes on with the disk that the one before leaves.
 #include <filesystem>
 #include <print>
 
@@ -15,6 +15,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr const char* kShow = "blanket update show -o json";
+constexpr const char* kIdentity = "cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id;";
 
 class Update : public Boot {
 protected:
@@ -64,6 +65,10 @@ echo "$tree" >"$DIR/of"; rm -rf "$DIR/work" "$DIR/files"
         for (auto at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 2)) text.replace(at, 1, "\\n");
         return text;
     }
+    static testing::AssertionResult goes_on() {
+        if (std::filesystem::exists(machine_dir() + "/disk.qcow2") && std::filesystem::exists(folder() + "/identity")) return testing::AssertionSuccess();
+        return testing::AssertionFailure() << "run the tests before this one first";
+    }
     // What the command says, on both of its outputs, whatever becomes of it.
     static std::string said(Machine& machine, const std::string& command) {
         const auto text = machine.ssh(command + " 2>&1; echo status $?", minutes(15));
@@ -88,30 +93,31 @@ echo "$tree" >"$DIR/of"; rm -rf "$DIR/work" "$DIR/files"
     std::string pub_;
 };
 
-TEST_F(Update, IsStartedOnceAndConfirmed) {
-    std::string host_key;
-    {
-        const auto machine = start(false);
-        ASSERT_TRUE(machine);
-        healthy(*machine, "up1");
-        ASSERT_TRUE(machine->ssh("mount -o ro LABEL=updates /mnt"));
-        EXPECT_EQ(state(*machine, 0), "running");
-        // What is wrong with each, on the console and in doctor too, and nothing has changed.
-        for (const auto& [file, status, why] : {std::tuple{"foreign", 7, "signed by none"}, {"truncated", 2, "is truncated"}, {"later", 5, "for machines that run 0.9.5 or newer"}, {"altered", 2, "not what was signed"}}) {
-            const std::string text = said(*machine, std::format("blanket update install /mnt/{}.update", file));
-            EXPECT_TRUE(text.contains(why) && text.contains(std::format("status {}", status))) << text;
-            EXPECT_TRUE(machine->wait_console(why, seconds(20))) << tail(machine->console());
-            EXPECT_TRUE(said(*machine, "blanket doctor").contains(why)) << file;
-            EXPECT_EQ(state(*machine, 1), "empty");
-        }
-        ASSERT_TRUE(machine->ssh("fallocate -l $(($(stat -f -c '%a * %S' /) - (300 << 20))) /var/tmp/full"));
-        EXPECT_TRUE(said(*machine, "blanket update install /mnt/good.update").contains("on the root file system, and"));
-        ASSERT_TRUE(machine->ssh("rm /var/tmp/full"));
-        host_key = machine->ssh("cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id; touch /var/lib/blanket/mark").value_or("?");
-        installs(*machine, "good");
-        EXPECT_EQ(state(*machine, 1), "next, on trial");
-        restarts(*machine);
+TEST_F(Update, IsInstalledOrRefusedWithAReason) {
+    const auto machine = start(false);
+    ASSERT_TRUE(machine);
+    healthy(*machine, "up1");
+    ASSERT_TRUE(machine->ssh("mount -o ro LABEL=updates /mnt"));
+    EXPECT_EQ(state(*machine, 0), "running");
+    // What is wrong with each, on the console and in doctor too, and nothing has changed.
+    for (const auto& [file, status, why] : {std::tuple{"foreign", 7, "signed by none"}, {"truncated", 2, "is truncated"}, {"later", 5, "for machines that run 0.9.5 or newer"}, {"altered", 2, "not what was signed"}}) {
+        const std::string text = said(*machine, std::format("blanket update install /mnt/{}.update", file));
+        EXPECT_TRUE(text.contains(why) && text.contains(std::format("status {}", status))) << text;
+        EXPECT_TRUE(machine->wait_console(why, seconds(20))) << tail(machine->console());
+        EXPECT_TRUE(said(*machine, "blanket doctor").contains(why)) << file;
+        EXPECT_EQ(state(*machine, 1), "empty");
     }
+    ASSERT_TRUE(machine->ssh("fallocate -l $(($(stat -f -c '%a * %S' /) - (300 << 20))) /var/tmp/full"));
+    EXPECT_TRUE(said(*machine, "blanket update install /mnt/good.update").contains("on the root file system, and"));
+    ASSERT_TRUE(machine->ssh("rm /var/tmp/full"));
+    ASSERT_TRUE(write_file(folder() + "/identity", machine->ssh(std::string(kIdentity) + " touch /var/lib/blanket/mark").value_or("?")));
+    installs(*machine, "good");
+    EXPECT_EQ(state(*machine, 1), "next, on trial");
+    restarts(*machine);
+}
+
+TEST_F(Update, IsStartedOnceAndConfirmed) {
+    ASSERT_TRUE(goes_on());
     const auto machine = start(true);
     ASSERT_TRUE(machine);
     healthy(*machine, "up1");
@@ -119,14 +125,14 @@ TEST_F(Update, IsStartedOnceAndConfirmed) {
     EXPECT_TRUE(confirmed) << said(*machine, "blanket update show; systemctl status blanket-trial; cat /proc/cmdline");
     EXPECT_EQ(state(*machine, 0), "previous");
     EXPECT_TRUE(said(*machine, "findmnt -no SOURCE /").contains("[/slots/b]"));
-    EXPECT_EQ(machine->ssh("cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id; ls /var/lib/blanket/mark >/dev/null").value_or("lost"), host_key);
+    EXPECT_EQ(machine->ssh(std::string(kIdentity) + " ls /var/lib/blanket/mark >/dev/null").value_or("lost"), read_file(folder() + "/identity").value_or("?"));
     EXPECT_TRUE(green_findings(*machine)["update"].contains("version 0.9.0 in slot b"));
     EXPECT_TRUE(said(*machine, "mount -o ro LABEL=updates /mnt; blanket update install /mnt/good.update").contains("this machine runs 0.9.0"));
     ASSERT_TRUE(machine->ssh("sync"));
 }
 
 TEST_F(Update, OneThatDoesNotComeUpGivesWayToTheOldOne) {
-    ASSERT_TRUE(std::filesystem::exists(machine_dir() + "/disk.qcow2")) << "run the test before this one first";
+    ASSERT_TRUE(goes_on());
     {
         const auto machine = start(true);
         ASSERT_TRUE(machine);
