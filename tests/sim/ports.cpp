@@ -362,9 +362,13 @@ void SimLink::deliver(World& world, const std::shared_ptr<Wire>& wire, int side)
         wire->cut_since = world.time.now();
         ++wire->cuts;
     }
-    const Time since = wire->urgent ? std::max(wire->cut_since, wire->urgent_since) : wire->cut_since;
-    if (world.time.now() - since > (wire->urgent ? kUrgentPatience : kWirePatience)) return break_off(world, *wire);
+    if (late(world, *wire)) return break_off(world, *wire);
     world.time.at(world.time.now() + 500 * kMs, [&world, wire, side] { deliver(world, wire, side); });
+}
+
+bool SimLink::late(World& world, const Wire& wire) {
+    const Time since = wire.urgent ? std::max(wire.cut_since, wire.urgent_since) : wire.cut_since;
+    return world.time.now() - since > (wire.urgent ? kUrgentPatience : kWirePatience);
 }
 
 void SimLink::break_off(World& world, Wire& wire) {
@@ -381,6 +385,9 @@ void SimLink::urgent(bool on) {
 Result<void> SimLink::wait_out_cut(Time slice) {
     (void)world_.time.wait(wire_->signal[side_], [&] { return wire_->broken; }, world_.time.now() + slice);
     if (world_.time.leaving()) return fail(Kind::kUnavailable, "dead");
+    // Nothing is under way that could show it: the signs of life do.
+    if (!wire_->silent && world_.joined(0, 1) && wire_->under_way[0].empty() && wire_->under_way[1].empty()) wire_->cut_since = 0;
+    if (!wire_->broken && wire_->cut_since != 0 && late(world_, *wire_)) break_off(world_, *wire_);
     if (wire_->broken || wire_->cut_since == 0 || (wire_->urgent && side_ == 0) || !ended || !ended()) return {};
     break_off(world_, *wire_);
     return fail(Kind::kCancelled, "the wait for the lost link was ended");

@@ -144,6 +144,7 @@ public:
 
 private:
     Result<void> wait_out_cut(Time slice);
+    static bool late(World& world, const Wire& wire);
     static void break_off(World& world, Wire& wire);
     static void deliver(World& world, const std::shared_ptr<Wire>& wire, int side);
     World& world_;

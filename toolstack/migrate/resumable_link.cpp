@@ -61,7 +61,7 @@ Result<void> ResumableLink::send(std::uint32_t type, std::span<const std::byte> 
     unsent_bytes_ += frame->size();
     out_.push_back({type, std::move(frame)});
     changed_.notify_all();
-    while (!end_ && written_ < number && unsent_bytes_ > options_.sizes.unsent) wait(lock, kSlice, asked);
+    while (!end_ && written_ < number && (unsent_bytes_ > options_.sizes.unsent || (!wire_ && options_.again && !urgent_))) wait(lock, kSlice, asked);
     if (end_ && written_ < number) return std::unexpected(*end_);
     return {};
 }
@@ -131,7 +131,7 @@ std::optional<LinkHealth> ResumableLink::health() const {
 void ResumableLink::end(Error error, bool tell_peer) {
     if (end_) return;
     end_ = std::move(error);
-    bye_due_ = tell_peer && wire_;
+    bye_due_ = bye_wanted_ = tell_peer && wire_;
     changed_.notify_all();
 }
 
@@ -294,13 +294,13 @@ Result<void> ResumableLink::adopt(std::unique_ptr<PeerLink>& link, std::uint64_t
 // The end of the last connection: the goodbye is written (by the writer), and the peer's end awaited, so that it is not cut off.
 void ResumableLink::part(Lock& lock) {
     const auto until = Clock::now() + kPart;
-    const bool said = bye_due_;
     changed_.wait_until(lock, until, [&] { return !bye_due_; });
     const auto wire = std::exchange(wire_, nullptr);
     changed_.notify_all();
     if (!wire) return;
     sent_before_ += wire->bytes_sent();
     received_before_ += wire->bytes_received();
+    const bool said = bye_wanted_;
     lock.unlock();
     while (said && Clock::now() < until) {
         const auto rest = wire->receive(std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()));

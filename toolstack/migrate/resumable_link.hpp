@@ -74,7 +74,9 @@ public:
     ResumableLink(const ResumableLink&) = delete;
     ResumableLink& operator=(const ResumableLink&) = delete;
 
-    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override;  // small ones return at once even without a connection
+    // Without a connection the end that makes it anew waits for it, so that it does not go on to stop its guest; the other one, and while urgent, only with
+    // more than Sizes::unsent: what a target tells of its commit must not wait.
+    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override;
     Result<Message> receive(std::chrono::milliseconds deadline) override;
     std::uint64_t bytes_sent() const override;
     std::uint64_t bytes_received() const override;
@@ -122,7 +124,7 @@ private:
     std::condition_variable changed_;
     std::shared_ptr<PeerLink> wire_;  // null: lost
     std::optional<Error> end_;        // the session is over
-    bool bye_due_ = false;
+    bool bye_due_ = false, bye_wanted_ = false;
     // Outgoing: out_ holds the numbers acked_ + 1 ... queued().
     std::deque<Out> out_;
     std::uint64_t out_bytes_ = 0, unsent_bytes_ = 0, acked_ = 0;

@@ -55,7 +55,7 @@ Result<void> Source::begin_memory() {
     for (const auto& index : indexes_) names.push_back(index.sha256());
     BLANKET_TRY(auto known, ask_for_pages());
     const bool referring = known.has_value();
-    if (plan_.store != nullptr) {
+    if (plan_.store != nullptr && plan_.features.store) {
         auto feed = plan_.store->feed(subject_of(plan_.vm.value));
         if (feed) feed_ = std::move(*feed);
         else log::warning("migrate", "VM {}: nothing of it is kept here: {}", plan_.vm.value.name, feed.error().what);

@@ -154,18 +154,19 @@ ContentStore::Feed::~Feed() {
     if (--store_.feeds_ == 0) store_.came_.notify_all();  // the writer gives the queue's memory back
 }
 
-void ContentStore::Feed::seen(PageBytes page) {
+bool ContentStore::Feed::seen(PageBytes page) {
     // Not even for the lock: who holds it may be the writer, which other work keeps from running.
     std::unique_lock lock(store_.queue_mutex_, std::defer_lock);
     for (int tries = 0; tries < kTries && !lock.try_lock(); ++tries) {}
     if (!lock.owns_lock() || store_.waiting_ == kQueue) {
         ++store_.dropped_;
-        return;
+        return false;
     }
     const std::size_t at = (store_.first_ + store_.waiting_) % kQueue;
     std::memcpy(store_.ring_.get() + at * kPage, page.data(), kPage);
     store_.items_[at] = {tenant_, group_};
     if (++store_.waiting_ >= kBatch / 2) store_.came_.notify_one();
+    return true;
 }
 
 Result<std::unique_ptr<PageOffer>> ContentStore::offer(const StoreSubject& subject, std::size_t most) {

@@ -47,7 +47,7 @@ public:
     class Feed final {
     public:
         ~Feed();
-        void seen(PageBytes page);
+        bool seen(PageBytes page);  // false: dropped
 
     private:
         friend class ContentStore;

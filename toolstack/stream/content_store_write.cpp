@@ -182,6 +182,8 @@ bool ContentStore::evict() {
 void ContentStore::forget(std::uint32_t file) {
     const auto at = files_.find(file);
     if (at == files_.end()) return;
+    for (const auto& tenant : tenants_)  // an open one would keep its room on the disk
+        if (tenant->open && tenant->open->number() == file) tenant->open.reset();
     (void)remove_file(path_of(file));
     bytes_ -= at->second.bytes();
     files_.erase(at);

@@ -171,7 +171,7 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
         if (parts.residue.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream is cut short");
         std::ranges::copy(take_front(parts.residue, kPage), page.begin());
         cache_.sent(frame, page);
-        if (feed_ != nullptr) feed_->seen(page);
+        if (feed_ != nullptr) (void)feed_->seen(page);
         return {};
     }
     const std::byte* const held = cache_.held(frame);
@@ -183,7 +183,7 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
     }
     BLANKET_CHECK(apply_delta(held, runs, parts.tokens, parts.residue, page.data()));
     cache_.sent(frame, page);
-    if (feed_ != nullptr) feed_->seen(page);
+    if (feed_ != nullptr) (void)feed_->seen(page);
     return {};
 }
 

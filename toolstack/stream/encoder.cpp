@@ -148,7 +148,7 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
             tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
             parts_.back().spent[static_cast<std::size_t>(Token::kDelta)] += tokens_.size() - tokens_before + body_.size() - residue_before;
             cache_.sent(frame, data);
-            if (feed_ != nullptr) feed_->seen(data);
+            if (feed_ != nullptr) (void)feed_->seen(data);
             return;
         }
     }
@@ -158,7 +158,7 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
         cache_.sent_known(frame);
         return;
     }
-    if (feed_ != nullptr) feed_->seen(data);
+    if (feed_ != nullptr) (void)feed_->seen(data);
     if (cache_.in_first_round(frame) && refer_to_store(data)) {
         count(&PageCounts::store);
         cache_.sent(frame, data);  // unlike an image's, it may be one that the guest writes to

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "toolstack/stream/block_identity.hpp"
+#include "toolstack/stream/format.hpp"
 
 namespace blanket::stream {
 

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr LinkTimes kQuick{.patience = 20s, .urgent = 300ms, .silence = 700ms, .ping = 150ms, .retry = 20ms, .linger = 3s};
+constexpr LinkTimes kQuick{.patience = 20s, .urgent = 300ms, .silence = 2s, .ping = 300ms, .retry = 20ms, .linger = 3s};
 
 // Two sites; what the target serves a session with is the test's.
 struct Sites {
@@ -102,16 +102,17 @@ void hear_all(ResumableLink& link, Heard& heard) {
     (void)link.send(kDone, {});
 }
 
-// Whatever the cuts, every message arrives once and in order, and no more is sent again than what was on its way, a message and the ends' buffers.
+// Wherever the cuts are, handshakes included, every message arrives once and in order.
 TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
     for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
         SCOPED_TRACE(seed);
         std::mt19937_64 random(seed);
         Sites sites;
         std::mutex draws;
+        bool first = true;  // the agreement itself is not resumed
         sites.relay->cut_after = [&] {
             const std::scoped_lock lock(draws);
-            return 6000 + random() % 1'500'000;
+            return (std::exchange(first, false) ? 20'000 : 500) + random() % 600'000;
         };
         Heard heard;
         sites.serve = [&](ResumableLink& link) { hear_all(link, heard); };
@@ -138,11 +139,32 @@ TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
         const auto health = *(*link)->health();
         EXPECT_GE(health.cuts, 2u);
         EXPECT_EQ(sites.refused, 0);
-        // In flight: the relay's four buffers (the kernel doubles what is asked), one piece, the sender's unsent backlog (512 KiB) and the target's receive buffer.
-        constexpr std::uint64_t kFlight = 4 * 2 * fakes::Relay::kBuffer + (16u << 10) + (512u << 10) + (512u << 10);
-        EXPECT_LE(health.again_bytes, health.cuts * (kFlight + kLargest)) << health.cuts;
-        RecordProperty("again", static_cast<int>(health.again_bytes));
     }
+}
+
+// What is sent again is what was on its way: the path's four buffers (the kernel doubles what is asked) and a piece, the sender's backlog that TCP has not sent
+// yet (tune_stream: 512 KiB), one message, and half as much again for the acknowledgements' way.
+TEST(ResumableLink, OnlyWhatWasOnItsWayIsSentAgain) {
+    Sites sites;
+    Heard heard;
+    sites.serve = [&](ResumableLink& link) { hear_all(link, heard); };
+    auto link = sites.open();
+    ASSERT_TRUE(link) << link.error().what;
+    sites.relay->forward_rate = 20'000'000;
+    constexpr std::size_t kMessage = 64u << 10, kMessages = 640;
+    constexpr std::uint64_t kFlight = 4 * 2 * fakes::Relay::kBuffer + (16u << 10) + (512u << 10);
+    for (std::size_t i = 0; i < kMessages; ++i) {
+        if (i % 160 == 120) sites.relay->cut();  // 10 MiB after the last one
+        ASSERT_TRUE((*link)->send(kData, text_of(i, kMessage)));
+    }
+    ASSERT_TRUE((*link)->send(kEnd, {}));
+    const auto done = (*link)->receive(30s);
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_EQ(heard.sizes.size(), kMessages);
+    const auto health = *(*link)->health();
+    EXPECT_GE(health.cuts, 4u);
+    EXPECT_LE(health.again_bytes, health.cuts * (kFlight + kMessage) * 3 / 2) << health.cuts;
+    std::printf("%llu cuts, %llu bytes sent again\n", static_cast<unsigned long long>(health.cuts), static_cast<unsigned long long>(health.again_bytes));
 }
 
 TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
@@ -151,7 +173,7 @@ TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
     std::mutex draws;
     sites.relay->cut_after = [&] {
         const std::scoped_lock lock(draws);
-        return 8000 + random() % 600'000;
+        return 20'000 + random() % 600'000;
     };
     const auto shout = [](ResumableLink& link, std::uint64_t seed) {
         for (std::uint64_t i = 0; i < 60; ++i)
@@ -199,13 +221,13 @@ TEST(ResumableLink, SilenceIsALossASlowReaderIsNone) {
         for (std::uint64_t i = 0; i < 24; ++i) (void)(*link)->send(kData, text_of(i, 1 << 20));
         (void)(*link)->send(kEnd, {});
     });
-    std::this_thread::sleep_for(2s);  // longer than the silence that counts
+    std::this_thread::sleep_for(4s);  // longer than the silence that counts
     EXPECT_EQ((*link)->health()->cuts, 0u);
     sites.relay->stall = true;
-    std::this_thread::sleep_for(1500ms);
+    std::this_thread::sleep_for(4s);
     const auto lost = *(*link)->health();
     EXPECT_GE(lost.cuts, 1u);
-    EXPECT_GT(lost.lost_ms, 500);
+    EXPECT_GT(lost.lost_ms, 1500);
     sites.relay->stall = false;
     go.set_value();
     const auto done = (*link)->receive(20s);
@@ -243,31 +265,43 @@ TEST(ResumableLink, ThePatienceEndsAndAnUrgentOneSooner) {
     }
 }
 
-// A deadline stands still while there is no connection, and small messages are taken meanwhile: the target must not wait to tell of its commit.
-TEST(ResumableLink, DeadlinesStandStillAndSmallMessagesDoNotWait) {
+// A deadline stands still while there is no connection. The target's small messages do not wait, as it has to go on after its commit; the source's do.
+TEST(ResumableLink, DeadlinesStandStillAndOnlyTheSourceWaits) {
     Sites sites;
-    std::promise<Result<Message>> got;
-    sites.serve = [&](ResumableLink& link) { got.set_value(link.receive(20s)); };
+    std::promise<std::chrono::steady_clock::duration> told;
+    sites.serve = [&](ResumableLink& link) {
+        while (link.health()->cuts == 0) std::this_thread::sleep_for(5ms);
+        const auto begin = std::chrono::steady_clock::now();
+        (void)link.send(kData, text_of(3, 1000));
+        told.set_value(std::chrono::steady_clock::now() - begin);
+        (void)link.receive(20s);
+    };
     auto link = sites.open();
     ASSERT_TRUE(link) << link.error().what;
     sites.relay->refuse = true;
     sites.relay->cut();
-    std::this_thread::sleep_for(300ms);
-    const auto begin = std::chrono::steady_clock::now();
-    ASSERT_TRUE((*link)->send(kData, text_of(3, 1000)));
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 200ms);
+    EXPECT_LT(told.get_future().get(), 1s);
+    while ((*link)->health()->cuts == 0) std::this_thread::sleep_for(5ms);
     EXPECT_EQ((*link)->receive(0ms).error().kind, Kind::kTimeout);
+    const auto begin = std::chrono::steady_clock::now();
     std::jthread later([&] {
         std::this_thread::sleep_for(1200ms);
         sites.relay->refuse = false;
     });
-    const auto none = (*link)->receive(500ms);
-    ASSERT_FALSE(none);
-    EXPECT_NE(none.error().what, "");
-    EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
-    const auto message = got.get_future().get();
+    const auto message = (*link)->receive(1s);
     ASSERT_TRUE(message) << message.error().what;
     EXPECT_EQ(message->payload, text_of(3, 1000));
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
+    sites.relay->refuse = true;
+    sites.relay->cut();
+    while ((*link)->health()->cuts < 2) std::this_thread::sleep_for(5ms);
+    std::jthread again([&] {
+        std::this_thread::sleep_for(500ms);
+        sites.relay->refuse = false;
+    });
+    const auto before = std::chrono::steady_clock::now();
+    ASSERT_TRUE((*link)->send(kData, text_of(4, 10)));
+    EXPECT_GE(std::chrono::steady_clock::now() - before, 300ms);
 }
 
 TEST(ResumableLink, WhoeverKnowsBetterEndsTheWait) {
@@ -435,7 +469,7 @@ TEST(ResumableLink, TooManyLossesEndIt) {
     std::jthread cutter([&](const std::stop_token& stop) {
         while (!stop.stop_requested()) {
             sites.relay->cut();
-            std::this_thread::sleep_for(100ms);
+            std::this_thread::sleep_for(400ms);
         }
     });
     const auto message = (*link)->receive(60s);

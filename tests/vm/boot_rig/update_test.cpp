@@ -45,8 +45,8 @@ make foreign 0.9.0 0.1.0 foreign small.zst
 make later 0.9.9 0.9.5 mine small.zst
 make altered 0.9.0 0.1.0 mine small.zst; printf x | dd of=../files/altered.update bs=1 seek=4000 conv=notrunc status=none
 head -c 1000000 ../files/good.update >../files/truncated.update
-mkdir -p add/usr/sbin; printf '#!/bin/sh\nexit 1\n' >add/usr/sbin/init; chmod 755 add/usr/sbin/init
-zstd -q -dc "$tree" >broken.tar; tar -rf broken.tar --owner=0 --group=0 -C add ./usr/sbin/init; zstd -q -1 -T2 broken.tar -o broken.zst; rm broken.tar
+mkdir -p add/usr/lib/systemd; printf '#!/bin/sh\nexit 1\n' >add/usr/lib/systemd/systemd; chmod 755 add/usr/lib/systemd/systemd
+zstd -q -dc "$tree" >broken.tar; tar -rf broken.tar --owner=0 --group=0 -C add ./usr/lib/systemd/systemd; zstd -q -1 -T2 broken.tar -o broken.zst; rm broken.tar
 make broken 0.9.1 0.1.0 mine broken.zst
 mke2fs -q -t ext4 -L updates -d ../files "$DIR/disk.img" 1g
 echo "$tree" >"$DIR/of"; rm -rf "$DIR/work" "$DIR/files"
