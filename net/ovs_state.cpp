@@ -24,7 +24,7 @@ public:
         Rows rows;
         for (const auto& heading : json["headings"]) {
             if (!heading.is_string()) return fail(Kind::kInvalid, "a heading of an ovs-vsctl table is not a string");
-            rows.columns_[heading.get<std::string>()] = rows.columns_.size();
+            if (!rows.columns_.emplace(heading.get<std::string>(), rows.columns_.size()).second) return fail(Kind::kInvalid, "two columns of an ovs-vsctl table have one name");
         }
         rows.data_ = std::move(json["data"]);
         for (const auto& row : rows.data_)

@@ -56,13 +56,15 @@ public:
         data_.append(reinterpret_cast<const char*>(&value), sizeof value);
         return *this;
     }
-    Output& byte(unsigned value) { return number(static_cast<std::uint8_t>(value)); }
+    Output& byte(std::size_t value) { return number(static_cast<std::uint8_t>(value)); }
     Output& text(std::string_view value) {
         data_.append(value);
         return *this;
     }
     Output& bytes(std::span<const std::byte> value) { return text({reinterpret_cast<const char*>(value.data()), value.size()}); }
-    Output& piece(std::string_view value) { return number(static_cast<std::uint16_t>(value.size())).text(value); }
+    Output& piece(std::string_view value) {  // 65535 bytes at most
+        return number(static_cast<std::uint16_t>(value.size())).text(value);
+    }
     operator std::string() const { return data_; }
 
 private:

@@ -11,6 +11,7 @@
 namespace blanket::fuzz {
 
 using namespace stream;
+using stream::Token;  // core has another one
 
 // Two decoders with room for a batch each, zstd's windows, the caches, and the batches themselves in a few copies.
 const std::size_t target::kHeap = 24u << 20;

@@ -57,6 +57,15 @@ struct Still final : TimeSource {
     void sleep(std::chrono::milliseconds time) override { boot += time.count(); }
 };
 
+// The real store makes an image of any size thin; the fake one has it in memory.
+struct Site final : fakes::FakeSite {
+    using FakeSite::FakeSite;
+    Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) override {
+        if (size > 1u << 20) return fail(Kind::kPrecondition, "no room");
+        return FakeSite::import_image(sha256, size, content);
+    }
+};
+
 const std::string& image() {
     static const std::string kImage = fakes::seeded_image(3, 16);
     return kImage;
@@ -75,8 +84,8 @@ VmRecord record() {
     return vm;
 }
 
-Output& say(Output& out, Type type, std::string_view payload) { return out.byte(static_cast<unsigned>(type)).piece(payload); }
-Output& say(Output& out, Type type, const Json& payload) { return say(out, type, std::string_view(payload.dump())); }
+void say_bytes(Output& out, Type type, std::string_view payload) { out.byte(static_cast<unsigned>(type)).piece(payload); }
+void say(Output& out, Type type, const Json& payload) { say_bytes(out, type, payload.dump()); }
 std::string as_text(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
@@ -100,18 +109,18 @@ std::vector<std::string> target::seeds() {
         if ((flags & 1) != 0) {
             say(script, Type::kImage, Json{{"sha256", fakes::image_hash(image())}, {"size", image().size()}});
             const Coded block = encode(as_bytes(std::string_view(image()).substr(0, 4096)));
-            say(script, Type::kBlock, as_text(pack_block({0, 0, 4096, block.coding, block.data})).substr(0, 2000));
+            say_bytes(script, Type::kBlock, as_text(pack_block({0, 0, 4096, block.coding, block.data})).substr(0, 2000));
             say(script, Type::kImageEnd, Json::object());
         }
         const std::string disk = "on the disk";
         std::string padded = disk + std::string(65536 - disk.size(), '\0');
         const Coded block = encode(as_bytes(padded));
-        say(script, Type::kBlock, as_text(pack_block({0, 0, 65536, block.coding, block.data})));
-        say(script, Type::kBlock, as_text(pack_block({1, 65536, 65536, Coding::kZero, {}})));
+        say_bytes(script, Type::kBlock, as_text(pack_block({0, 0, 65536, block.coding, block.data})));
+        say_bytes(script, Type::kBlock, as_text(pack_block({1, 65536, 65536, Coding::kZero, {}})));
         say(script, Type::kRoundEnd, Json{{"volume", 0}});
         say(script, Type::kMirror, Json{{"volume", 0}, {"port", 7789}, {"source_ip", "10.213.1.1"}, {"target_ip", "10.213.2.1"}});
         say(script, Type::kMemoryBegin, Json{{"stream", stream::kVersion}, {"images", flags == 0 ? Json::array({fakes::image_hash(image())}) : Json::array()}});
-        say(script, Type::kMemory, coded);
+        say_bytes(script, Type::kMemory, coded);
         say(script, Type::kMemoryEnd, Json{{"bytes", kMemory.size()}, {"digest", digest.value()}});
         say(script, Type::kDrained, Json::object());
         out.push_back(script);
@@ -129,7 +138,7 @@ void target::run(Input input) {
     (void)quiet;
     const std::uint8_t flags = input.byte();
     fakes::FakeRegistry registry;
-    fakes::FakeSite site("west"), source("east");
+    Site site("west"), source("east");
     site.other = &source;
     fakes::FakeOverlay overlay;
     Still clock;

@@ -142,6 +142,8 @@ Result<std::string> base64_decode(std::string_view text) {
     std::size_t padding = 0;
     for (std::size_t i = text.size(); i-- > 0 && text[i] == '=' && padding < 2;) ++padding;
     out.resize(static_cast<std::size_t>(got) - padding);
+    // OpenSSL also takes blanks around it, '=' anywhere and bits that nothing stands for. Keys are compared as text and written into files: one text for one value.
+    if (base64_encode(out) != text) return fail(Kind::kInvalid, "text is not base64 in its only form");
     return out;
 }
 

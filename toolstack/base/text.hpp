@@ -27,7 +27,7 @@ std::string random_hex(std::size_t bytes);        // from getrandom(2)
 bool is_utf8(std::string_view text);  // well-formed: no overlong forms, no surrogates
 std::string to_hex(std::span<const std::uint8_t> data);
 std::string sha256_hex(std::string_view data);
-Result<std::string> base64_decode(std::string_view text);
+Result<std::string> base64_decode(std::string_view text);  // with its padding, without blanks: what base64_encode() gives, and nothing else
 std::string base64_encode(std::string_view data);
 std::string format_bytes(std::uint64_t bytes);    // "12.3 MiB"
 std::string rfc3339(std::chrono::system_clock::time_point time);  // "2026-11-21T19:20:21.123Z"

@@ -105,7 +105,7 @@ std::string StreamDigest::value() const {
 }
 
 Result<void> send_json(PeerLink& link, Type type, const Json& value) {
-    const std::string text = value.dump();
+    const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);  // an error may quote what a peer sent
     return link.send(static_cast<std::uint32_t>(type), as_bytes(text));
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "toolstack/base/log.hpp"
@@ -90,6 +91,7 @@ Result<void> Target::greet() {
         return fail_hint(Kind::kPrecondition, std::format("site '{}' speaks migration protocol {}, site '{}' {}", link_.peer(), version, here_, kProtocolVersion),
                          "bring both sites to the same version of blanketd");
     BLANKET_TRY(const std::uint64_t theirs, json_number(hello, "time_ms"));
+    if (theirs > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return fail(Kind::kInvalid, "the time of site '{}' is {} ms", link_.peer(), theirs);
     const std::int64_t skew = ports_.clock.unix_ms() - static_cast<std::int64_t>(theirs);
     if (skew > kMaxClockSkewMs || skew < -kMaxClockSkewMs)
         return fail_hint(Kind::kPrecondition, std::format("the clocks of '{}' and '{}' differ by {} s", link_.peer(), here_, skew / 1000),

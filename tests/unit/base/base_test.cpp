@@ -90,6 +90,7 @@ TEST(Text, Base64AndSha256KnowTheirVectors) {
     for (const std::string& text : {std::string(), std::string("f"), std::string("fo"), std::string("foo"), std::string("foob"), std::string("\0\xff", 2)}) EXPECT_EQ(*base64_decode(base64_encode(text)), text);
     EXPECT_FALSE(base64_decode("Zm9"));
     EXPECT_FALSE(base64_decode("Zm9!"));
+    for (const std::string_view other : {"Zm9vYh==", "\n\n\n\nZm9v", "Zm9v\n\n\n\n", "Zg==Zg==", "====", " \t \n", "Zm9vY==="}) EXPECT_FALSE(base64_decode(other)) << other;
     EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 

@@ -631,6 +631,22 @@ TEST(Migration, CancelInTheMemoryPhaseLeavesItAtTheSource) {
     rig.check("east");
 }
 
+// Refused with an answer, and without an exception: an error may quote what came, which need not be text.
+TEST(Migration, AHelloOfNonsenseIsRefused) {
+    for (const std::string hello : {std::string("\xff\xfe{"), std::string(R"({"version":2,"job":"1","time_ms":18446744073709551615})"), std::string(R"({"version":2,"job":"1","time_ms":9223372036854775808})")}) {
+        Rig rig;
+        auto [source, target_end] = fakes::FakeLink::pair("east", "west", rig.wire);
+        ASSERT_TRUE(source->send(static_cast<std::uint32_t>(Type::kHello), as_bytes(hello)));
+        Target target({rig.registry, rig.west, rig.west, rig.west, rig.west, rig.west_net, rig.clock}, *target_end, "west", [] { return true; });
+        const auto served = target.serve();
+        ASSERT_FALSE(served);
+        EXPECT_EQ(served.error().kind, Kind::kInvalid) << served.error().what;
+        const auto answer = expect(*source, Type::kHello, std::chrono::milliseconds(1000));
+        ASSERT_FALSE(answer);
+        EXPECT_EQ(answer.error().kind, Kind::kInvalid) << answer.error().what;
+    }
+}
+
 TEST(Migration, RefusesByNameWhatTheTargetLacks) {
     Rig rig;
     rig.west.host.cpu_features = {"mmx"};

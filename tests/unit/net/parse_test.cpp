@@ -81,6 +81,7 @@ TEST(Parse, NoBridge) {
     EXPECT_FALSE(parse_switch(""));
     EXPECT_FALSE(parse_switch("ovs-vsctl: db.sock: database connection failed\n"));
     EXPECT_FALSE(parse_switch("{\"data\":[[1]],\"headings\":[]}\n{}\n{}\n"));
+    EXPECT_FALSE(parse_switch("{\"data\":[[1]],\"headings\":[\"ports\",\"ports\"]}\n{\"data\":[],\"headings\":[]}\n{\"data\":[],\"headings\":[]}\n"));  // a name for a cell that is not there
 }
 
 TEST(Parse, Flows) {
