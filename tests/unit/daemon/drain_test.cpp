@@ -199,7 +199,7 @@ TEST(Drain, AMoveThatFailsEndsItAndTheRestRunsOn) {
 TEST(Drain, TwoOperatorsWantOneVmAtDifferentSites) {
     DrainRig rig;
     Site third = drain_site("south", 4);
-    third.wireguard_key = std::string(43, 'B') + "=";
+    third.wireguard_key = std::string(43, 'E') + "=";
     ASSERT_TRUE(rig.registry.put("sites/south", to_json(third), 0));
     ASSERT_TRUE(rig.east.world.refresh());
     rig.wires.up["south"] = &rig.south.app;
