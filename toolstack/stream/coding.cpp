@@ -39,8 +39,7 @@ Result<std::vector<std::byte>> decode(Coding coding, std::span<const std::byte> 
             return plain;
         case Coding::kRaw:
             if (data.size() != length) return fail(Kind::kInvalid, "a raw block of {} bytes carries {}", length, data.size());
-            std::memcpy(plain.data(), data.data(), length);
-            return plain;
+            return std::vector<std::byte>(data.begin(), data.end());
         case Coding::kZstd: {
             const std::size_t got = ZSTD_decompress(plain.data(), plain.size(), data.data(), data.size());
             if (ZSTD_isError(got) != 0 || got != length)

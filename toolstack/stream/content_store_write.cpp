@@ -25,7 +25,7 @@ constexpr std::size_t kMostOpen = 8;                // files that tenants' next 
 }  // namespace
 
 void ContentStore::write_all_that_comes(const std::stop_token& stop) {
-    (void)::setpriority(PRIO_PROCESS, 0, kLowest);  // of this thread
+    (void)::setpriority(PRIO_PROCESS, 0, kLowest);  // of this thread; the appliance's unit refuses both, for they are one step more of exposure: there the queue's bound must do
     (void)::syscall(SYS_ioprio_set, kWhoThread, 0, kIdleClass);
     std::vector<Item> items;
     std::unique_lock lock(queue_mutex_);

@@ -633,7 +633,7 @@ TEST(Migration, CancelInTheMemoryPhaseLeavesItAtTheSource) {
 
 // Refused with an answer, and without an exception: an error may quote what came, which need not be text.
 TEST(Migration, AHelloOfNonsenseIsRefused) {
-    for (const std::string& hello : {std::string("\xff\xfe{"), std::string(R"({"version":2,"job":"1","time_ms":18446744073709551615})"), std::string(R"({"version":2,"job":"1","time_ms":9223372036854775808})")}) {
+    for (const std::string& hello : {std::string("\xff\xfe{"), std::format(R"({{"version":{},"job":"1","time_ms":18446744073709551615}})", kProtocolVersion), std::format(R"({{"version":{},"job":"1","time_ms":9223372036854775808}})", kProtocolVersion)}) {
         Rig rig;
         auto [source, target_end] = fakes::FakeLink::pair("east", "west", rig.wire);
         ASSERT_TRUE(source->send(static_cast<std::uint32_t>(Type::kHello), as_bytes(hello)));
