@@ -158,7 +158,8 @@ void World::taken_over(const VmRecord& vm) {
 
 bool World::just_thawed(int site) const {
     const Host& host = hosts[static_cast<std::size_t>(site)];
-    const Time limit = 3 * kSecond + (hangs(site) ? kWatchdog : 0);
+    const bool unguarded = hangs(site) || !time.alive(site) || time.paused(site) || host.agent_since >= host.frozen_until;  // then only Xen's watchdog, which stood still too, ends it
+    const Time limit = 3 * kSecond + (unguarded ? kWatchdog : 0);
     return take_overs > 0 && record && record->value.owner != site_name(site) && host.frozen_until > 0 && time.now() - host.frozen_until < limit;
 }
 

@@ -225,9 +225,9 @@ TEST_F(TwoClouds, SurvivesRealFaults) {
     }
 }
 
-// The WAN is cut for 1, 5 and 60 s while memory moves: the same move goes on and ends well, the guest never stood still for it.
+// The WAN is cut for 60 s while memory moves: the same move goes on and ends well, the guest never stood still for it. (Shorter cuts: the chapter before, in the disk's rounds, and the campaign.)
 TEST_F(TwoClouds, CutsAreGotOver) {
-    for (const char* name : {"cut-1s", "cut-5s", "cut-60s"}) {
+    for (const char* name : {"cut-60s"}) {
         SCOPED_TRACE(name);
         const auto fault = find_fault(name);
         ASSERT_TRUE(fault);

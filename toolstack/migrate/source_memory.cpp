@@ -66,6 +66,7 @@ Result<void> Source::begin_memory() {
 
 Result<void> Source::move_memory() {
     const std::uint64_t wire_before = link_.bytes_sent();
+    memory_wire_ = wire_before;  // else the first rate would have all that went before in it
     BLANKET_CHECK(begin_memory());
     StreamDigest digest;
     const auto on_progress = [&](const SaveProgress& progress) {
