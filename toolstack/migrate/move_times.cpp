@@ -125,12 +125,13 @@ Result<TargetReport> parse_target_report(const Json& json) {
 }
 
 void PhaseLog::begin(const std::string& name) {
+    const bool follows = open_;
     end();
     if (phases_.size() == kMaxTraceList) {
         ++left_out_;
         return;
     }
-    phases_.push_back({name, now(), 0});
+    phases_.push_back({name, follows ? phases_.back().end_ms : now(), 0});  // one reading of the clock for both
     open_ = true;
 }
 

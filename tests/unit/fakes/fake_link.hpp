@@ -2,6 +2,7 @@
 // Two PeerLinks joined back to back, with a fault at a chosen message: one byte flipped, or the line cut.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -59,7 +60,7 @@ private:
     std::shared_ptr<Wire> wire_;
     int side_;
     std::string peer_;
-    std::uint64_t sent_ = 0;
+    std::atomic<std::uint64_t> sent_ = 0;  // asked for by any thread
 };
 
 }  // namespace blanket::fakes
