@@ -33,7 +33,27 @@ Result<Versioned<T>> by_name(const std::vector<Versioned<T>>& list, const std::s
 
 Result<void> World::refresh() {
     const std::lock_guard one(refreshing_);
+    return read();
+}
+
+Result<void> World::follow(const std::function<bool(Snapshot&)>& change) {
+    const std::lock_guard one(refreshing_);
+    if (missed_) return read();
+    Snapshot now = read_;
+    if (!change(now)) return read();
+    if (now.revision == read_.revision) return {};  // an action has read it meanwhile
+    return take(std::move(now));
+}
+
+Result<void> World::read() {
+    missed_ = true;
     BLANKET_TRY(Snapshot now, registry_.snapshot());
+    missed_ = false;
+    return take(std::move(now));
+}
+
+Result<void> World::take(Snapshot now) {
+    read_ = now;
     amend_(now, true);
     Snapshot before;
     {
@@ -69,25 +89,21 @@ Result<void> World::apply_again() {
 }
 
 void World::tell_differences(const Snapshot& before, const Snapshot& now) {
-    std::map<std::string, VmRecord> old;
-    for (const auto& vm : before.vms) old.emplace(vm.value.uuid, vm.value);
+    std::map<std::string_view, const VmRecord*> old;
+    for (const auto& vm : before.vms) old.emplace(vm.value.uuid, &vm.value);
     for (const auto& [vm, revision] : now.vms) {
         const auto it = old.find(vm.uuid);
         if (it == old.end()) {
             events_.add("vm", vm.name, std::format("record: {} at '{}', epoch {}", to_string(vm.phase), vm.owner, vm.epoch));
             continue;
         }
-        if (it->second.owner != vm.owner)
-            events_.add("vm", vm.name, std::format("moved from '{}' to '{}', epoch {}", it->second.owner, vm.owner, vm.epoch));
-        else if (it->second.phase != vm.phase)
+        if (it->second->owner != vm.owner)
+            events_.add("vm", vm.name, std::format("moved from '{}' to '{}', epoch {}", it->second->owner, vm.owner, vm.epoch));
+        else if (it->second->phase != vm.phase)
             events_.add("vm", vm.name, std::format("{} at '{}'{}", to_string(vm.phase), vm.owner, vm.migration ? " to '" + vm.migration->target + "'" : ""));
         old.erase(it);
     }
-    for (const auto& [uuid, vm] : old) {
-        bool still = false;
-        for (const auto& item : now.vms) still = still || item.value.uuid == uuid;
-        if (!still) events_.add("vm", vm.name, "record removed");
-    }
+    for (const auto& [uuid, vm] : old) events_.add("vm", vm->name, "record removed");
     for (const auto& site : now.sites) {
         bool known = false;
         for (const auto& item : before.sites) {

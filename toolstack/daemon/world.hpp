@@ -16,8 +16,10 @@ class World final {
 public:
     World(Registry& registry, Overlay& overlay, EventLog& events) : registry_(registry), overlay_(overlay), events_(events) {}
 
-    // Reads the registry and applies the network. Called by the watch, and by actions that need to see their own writes at once.
+    // Reads the registry and applies the network. Called when the watch stands, and by actions that need to see their own writes at once.
     Result<void> refresh();
+    // The same from what the watch has told, without asking anybody: `change` makes what was read last newer. Where it cannot (false), or the last reading failed, all is read.
+    Result<void> follow(const std::function<bool(Snapshot&)>& change);
     // Makes the network match what was read last, as it is to be seen now: a site was cut off, perhaps while the registry is away.
     Result<void> apply_again();
     // `amend` changes what was read before anybody sees it; `fresh`: it was just read. Set before the first use.
@@ -34,6 +36,8 @@ public:
     [[nodiscard]] Result<Versioned<Image>> image(const std::string& name) const;
 
 private:
+    Result<void> read();              // refreshing_ is held, here and in take()
+    Result<void> take(Snapshot now);
     void tell_differences(const Snapshot& before, const Snapshot& now);
     Registry& registry_;
     Overlay& overlay_;
@@ -41,7 +45,9 @@ private:
     std::function<void(const Snapshot&)> listener_;
     std::function<void(Snapshot&, bool fresh)> amend_ = [](Snapshot&, bool) {};
     mutable std::mutex mutex_;   // snapshot_
-    std::mutex refreshing_;      // one refresh at a time, in order
+    std::mutex refreshing_;      // one refresh at a time, in order; and what follows
+    Snapshot read_;              // as the registry has it, before amend_
+    bool missed_ = true;         // something may have changed since
     Snapshot snapshot_;
 };
 

@@ -289,7 +289,7 @@ Result<void> EtcdClient::move_leader(std::uint64_t member) {
     return fail_hint(Kind::kUnavailable, "no etcd leader answers", std::string(kQuorumHint));
 }
 
-Result<void> EtcdClient::watch(const std::string& prefix, std::stop_token stop, const std::function<void(std::size_t)>& on_event) {
+Result<void> EtcdClient::watch(const std::string& prefix, std::stop_token stop, const std::function<void(std::span<const EtcdEvent>)>& on_events) {
     const auto now = state_->view();
     if (now.endpoints.empty()) return fail(Kind::kUnavailable, "no etcd endpoint is known");
     const Json request{{"create_request", {{"key", base64_encode(prefix)}, {"range_end", base64_encode(prefix_end(prefix))}, {"progress_notify", true}}}};
@@ -308,9 +308,15 @@ Result<void> EtcdClient::watch(const std::string& prefix, std::stop_token stop, 
             if (json_bool_or(result, "canceled", false)) return fail(Kind::kUnavailable, "etcd ended the watch");
             if (json_bool_or(result, "created", false)) {
                 stood = true;
-                on_event(0);
+                on_events({});
             }
-            if (const Json& events = child(result, "events"); events.is_array() && !events.empty()) on_event(events.size());
+            std::vector<EtcdEvent> told;
+            if (const Json& events = child(result, "events"); events.is_array())
+                for (const Json& event : events) {
+                    BLANKET_TRY(EtcdKv kv, parse_kv(child(event, "kv")));
+                    told.push_back({std::move(kv), json_string_or(event, "type", "PUT") == "DELETE"});
+                }
+            if (!told.empty()) on_events(told);
             return {};
         });
         if (stood || either.stop_requested()) return outcome;

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -44,6 +45,11 @@ struct EtcdTxnReply {
     bool succeeded = false;      // all compares held, so all operations were done
     std::uint64_t revision = 0;  // of the store after it
     bool retried = false;        // an earlier attempt's answer was lost: `succeeded == false` may mean that the earlier one did it
+};
+
+struct EtcdEvent {
+    EtcdKv kv;  // of a deleted key: no value
+    bool deleted = false;
 };
 
 struct EtcdRange {
@@ -89,9 +95,9 @@ public:
     Result<EtcdStatus> status(const std::string& endpoint);  // of one endpoint, without quorum
     Result<void> move_leader(std::uint64_t member);  // fine when it leads already
 
-    // Streams changes below `prefix` until `stop` or an error. `on_event(n)` is called once at the start with 0 (the watch stands), then with the
-    // number of events of each message.
-    Result<void> watch(const std::string& prefix, std::stop_token stop, const std::function<void(std::size_t)>& on_event);
+    // Streams changes below `prefix` until `stop` or an error. `on_events` is called once at the start with none (the watch stands: from now on nothing is missed), then with
+    // those of each message, in their order; all of one revision come together.
+    Result<void> watch(const std::string& prefix, std::stop_token stop, const std::function<void(std::span<const EtcdEvent>)>& on_events);
 
 private:
     struct State;

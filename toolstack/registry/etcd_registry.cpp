@@ -5,6 +5,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/core/net_rules.hpp"
+#include "toolstack/registry/snapshot_changes.hpp"
 
 namespace blanket {
 namespace {
@@ -30,14 +31,6 @@ Result<void> check_key(const std::string& key) {
     return {};
 }
 
-template <typename T, typename Parse>
-void collect(std::vector<Versioned<T>>& out, const EtcdKv& kv, const Parse& parse) {
-    auto json = parse_json(kv.value);
-    Result<T> value = json ? parse(*json) : Result<T>(std::unexpected(json.error()));
-    if (value) out.push_back({std::move(*value), kv.mod_revision});
-    else log::warning("registry", "record {} is malformed and left out: {}", kv.key, value.error().what);
-}
-
 }  // namespace
 
 Result<Snapshot> EtcdRegistry::snapshot() {
@@ -52,15 +45,8 @@ Result<Snapshot> EtcdRegistry::snapshot() {
             if (vm) snapshot.vms.push_back({std::move(*vm), kv.mod_revision});
             if (!malformed.key.empty()) snapshot.malformed.push_back(std::move(malformed));
         }
-        else if (key.starts_with("sites/")) collect(snapshot.sites, kv, parse_site);
-        else if (key.starts_with("nets/")) collect(snapshot.nets, kv, parse_net);
-        else if (key.starts_with("images/")) collect(snapshot.images, kv, parse_image);
-        else if (key.starts_with("revoked/")) collect(snapshot.revocations, kv, parse_revocation);
-        else if (key.starts_with("gone/")) {
-            const auto value = parse_json(kv.value);
-            auto gone = value ? parse_gone(*value) : Result<Gone>(std::unexpected(value.error()));
-            if (gone) snapshot.gone.push_back(std::move(*gone));
-        }
+        else if (auto put = put_into(snapshot, kv); !put)
+            log::warning("registry", "record {} is malformed and left out: {}", kv.key, put.error().what);
         else if (key == "federation") {
             if (const auto value = parse_json(kv.value)) {
                 snapshot.federation_name = json_string_or(*value, "name", "");
@@ -82,20 +68,14 @@ Result<std::optional<Versioned<VmRecord>>> EtcdRegistry::vm(const std::string& u
 // The record, or its last version that makes sense: who edits it by hand into nonsense has changed nothing. A compare-and-swap compares with the
 // present revision all the same.
 Result<VmRecord> EtcdRegistry::read_vm(const EtcdKv& kv, Malformed* malformed) {
-    const auto parse = [&](const EtcdKv& version) -> Result<VmRecord> {
-        BLANKET_TRY(const Json value, parse_json(version.value));
-        BLANKET_TRY(VmRecord record, parse_vm(value));
-        if (vm_key(record.uuid) != kv.key) return fail(Kind::kInvalid, "it names the UUID {}", record.uuid);
-        return record;
-    };
-    auto record = parse(kv);
+    auto record = parse_vm_kv(kv);
     if (record) return record;
     const Error error = record.error();
     std::uint64_t before = kv.mod_revision;
     for (int left = kOlderVersions; left > 0 && before > 1 && !record; --left) {
         const auto older = client_->get(kv.key, before - 1);
         if (!older || !*older) break;
-        record = parse(**older);
+        record = parse_vm_kv(**older);
         before = (*older)->mod_revision;
     }
     if (malformed != nullptr) *malformed = {kv.key.substr(kRegistryPrefix.size()), error.what, record.has_value()};

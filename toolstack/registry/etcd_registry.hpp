@@ -50,11 +50,12 @@ private:
 // Takes the next number of a counter ("site", "vni"): 1, 2, ... by compare-and-swap on seq/<name>.
 Result<std::uint64_t> next_number(Registry& registry, const std::string& name);
 
-// Calls back after any change below /blanket/v1/: once when the watch stands, once after changes (many at once = one call), and after each
-// reconnection. The callback runs on the watcher's thread, never twice at the same time.
+// Calls back after any change below /blanket/v1/: once when the watch stands and after each reconnection, with no events: all is to be read; then with what has changed since
+// (many at once = one call), in order and without a gap. The callback runs on the watcher's thread, never twice at the same time.
 class Watcher final {
 public:
-    Watcher(std::shared_ptr<EtcdClient> client, std::function<void()> on_change);
+    using OnChange = std::function<void(std::span<const EtcdEvent> events)>;
+    Watcher(std::shared_ptr<EtcdClient> client, OnChange on_change);
     ~Watcher();  // stops and joins; not from the callback
 
 private:

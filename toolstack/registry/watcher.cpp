@@ -10,17 +10,27 @@
 
 namespace blanket {
 
+constexpr std::size_t kMostWaiting = 8u << 20;  // bytes of events; more than that is read rather than followed
+constexpr std::size_t kEventBytes = 128;        // of an event beside its key and value
+
 struct Watcher::State {
     std::shared_ptr<EtcdClient> client;
-    std::function<void()> on_change;
+    OnChange on_change;
     std::mutex mutex;
     std::condition_variable_any wake;
-    bool dirty = false;
+    bool stands = false;  // anew, and nobody was told yet
+    std::vector<EtcdEvent> events;
+    std::size_t bytes = 0;  // of them
 
-    void mark() {
+    void mark(std::span<const EtcdEvent> told) {
         {
             const std::scoped_lock lock(mutex);
-            dirty = true;
+            for (const EtcdEvent& event : told) bytes += kEventBytes + event.kv.key.size() + event.kv.value.size();
+            if (told.empty() || bytes > kMostWaiting) {
+                stands = true;
+                events.clear();
+            }
+            if (!stands) events.insert(events.end(), told.begin(), told.end());  // else they are in what is read then
         }
         wake.notify_all();
     }
@@ -30,11 +40,11 @@ struct Watcher::State {
         auto pause = 200ms;
         bool quiet = false;
         while (!stop.stop_requested()) {
-            const auto result = client->watch(std::string(kRegistryPrefix), stop, [&](std::size_t) {
+            const auto result = client->watch(std::string(kRegistryPrefix), stop, [&](std::span<const EtcdEvent> told) {
                 if (quiet) log::info("registry", "the watch stands again");
                 quiet = false;
                 pause = 200ms;
-                mark();
+                mark(told);
             });
             if (stop.stop_requested()) return;
             if (!quiet && !result) log::warning("registry", "the watch broke, trying again: {}", result.error().what);
@@ -47,17 +57,20 @@ struct Watcher::State {
 
     void call(const std::stop_token& stop) {
         for (;;) {
+            std::vector<EtcdEvent> told;
             {
                 std::unique_lock lock(mutex);
-                if (!wake.wait(lock, stop, [this] { return dirty; })) return;
-                dirty = false;
+                if (!wake.wait(lock, stop, [this] { return stands || !events.empty(); })) return;
+                if (!stands) told.swap(events);
+                stands = false;
+                bytes = 0;
             }
-            on_change();
+            on_change(told);
         }
     }
 };
 
-Watcher::Watcher(std::shared_ptr<EtcdClient> client, std::function<void()> on_change) : state_(std::make_shared<State>()) {
+Watcher::Watcher(std::shared_ptr<EtcdClient> client, OnChange on_change) : state_(std::make_shared<State>()) {
     state_->client = std::move(client);
     state_->on_change = std::move(on_change);
     reader_ = std::jthread([state = state_](const std::stop_token& stop) { state->read(stop); });

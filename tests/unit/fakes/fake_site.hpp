@@ -33,6 +33,7 @@ public:
     std::map<std::string, Disk> disks;
     std::set<std::string> images, fail_at;      // fail_at: names of steps
     std::map<std::string, std::string> image_content;  // of those that can be opened
+    int restores_put_off = 0;                   // so many cannot begin: what they need does not answer
     std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
     std::vector<SaveRound> rounds;              // that a save tells, of a memory that is a stream of such rounds and of what is sent after them
     std::int64_t forecast_ms = 0;               // with them
@@ -112,6 +113,7 @@ public:
     Result<void> resume_source(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
     Result<void> destroy_source(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
     Result<void> restore_paused(const std::string& uuid, const std::string&, const ByteSource& source) override {
+        if (restores_put_off > 0 && restores_put_off-- > 0) return fail(Kind::kUnavailable, "the registry does not answer");
         std::string image(4u << 20, '\0');
         std::size_t filled = 0;
         for (;;) {

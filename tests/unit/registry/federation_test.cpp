@@ -9,6 +9,7 @@
 #include "tests/unit/registry/members.hpp"
 #include "toolstack/peer/rest_client.hpp"
 #include "toolstack/peer/rest_server.hpp"
+#include "toolstack/registry/snapshot_changes.hpp"
 
 namespace blanket {
 namespace {
@@ -40,7 +41,13 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
             if (const int now = calls; now != seen) seen = now, calm = 0;
         return seen;
     };
-    Watcher watcher(etcd, [&] { ++calls; });
+    std::mutex following;
+    Snapshot followed;  // as blanketd does
+    Watcher watcher(etcd, [&](std::span<const EtcdEvent> events) {
+        const std::scoped_lock lock(following);
+        if (events.empty() || !take_events(followed, events)) followed = registry.snapshot().value();
+        ++calls;
+    });
     for (int i = 0; calls < 1 && i < 500; ++i) std::this_thread::sleep_for(10ms);
     ASSERT_GE(calls, 1);
 
@@ -169,6 +176,19 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
             });
     }
     EXPECT_EQ(registry.get("seq/race").value()->value["n"], 24);
+    // Who followed the watch through all that has what a reading gives.
+    ASSERT_TRUE(registry.put("images/debian", to_json(Image{.name = "debian", .sha256 = std::string(64, 'a'), .size = 1 << 20, .sites = {"east"}}), 0));
+    settled();
+    const auto all = registry.snapshot();
+    ASSERT_TRUE(all);
+    const std::scoped_lock lock(following);
+    EXPECT_EQ(followed.revision, all->revision);
+    ASSERT_EQ(followed.images.size(), 1u);
+    EXPECT_EQ(followed.images[0].value, all->images[0].value);
+    EXPECT_EQ(followed.images[0].revision, all->images[0].revision);
+    EXPECT_EQ(followed.gone, all->gone);
+    EXPECT_TRUE(followed.vms.empty() && followed.nets.empty() && followed.malformed.empty());
+    EXPECT_EQ(followed.sites.size(), all->sites.size());
 }
 
 TEST(Federation, FromOneSiteToThreeVotersAndBack) {
@@ -274,15 +294,7 @@ TEST(Federation, FromOneSiteToThreeVotersAndBack) {
     EXPECT_NE(twice.error().what.find("used"), std::string::npos) << twice.error().what;
 
     // The witness.
-    Newcomer witness = stranger;
-    witness.name = "witness";
-    witness.role = "witness";
-    witness.address = address_of(3);
-    witness.root = dir.path() + "/witness";
-    witness.loopback = false;
-    witness.deadline = 60s;
-    witness.heartbeat_ms = 100;
-    witness.election_ms = 1000;
+    const Newcomer witness = test::make_witness(dir.path(), 3);
     auto third = make_child_runner();
     const JoinToken witness_token = parse_token_text(token_text("witness", 300s)).value();
     const auto voted = join_federation(witness, witness_token, *third, kQuiet);

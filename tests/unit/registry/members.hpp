@@ -8,6 +8,7 @@
 
 #include "tests/unit/peer/identity.hpp"
 #include "toolstack/daemon/federation.hpp"
+#include "toolstack/daemon/newcomer.hpp"
 
 namespace blanket::test {
 
@@ -51,6 +52,20 @@ inline TestSite make_site(const std::string& root, const std::string& name, int 
     site.runner = runner.get();
     site.federation = Federation::create(options, std::move(runner)).value();
     return site;
+}
+
+inline Newcomer make_witness(const std::string& root, int host) {
+    Newcomer witness;
+    witness.name = "witness";
+    witness.role = "witness";
+    witness.version = "0.1.0";
+    witness.address = address_of(host);
+    witness.root = root + "/witness";
+    witness.loopback = false;
+    witness.deadline = std::chrono::seconds(60);
+    witness.heartbeat_ms = 100;
+    witness.election_ms = 1000;
+    return witness;
 }
 
 inline const Progress kQuiet = [](const std::string&) {};

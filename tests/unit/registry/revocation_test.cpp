@@ -70,16 +70,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     };
     TestSite west = make_site(dir.path(), "west", 12, kWestKey);
     join(west);
-    Newcomer witness;
-    witness.name = "witness";
-    witness.role = "witness";
-    witness.version = "0.1.0";
-    witness.address = address_of(13);
-    witness.root = dir.path() + "/witness";
-    witness.loopback = false;
-    witness.deadline = 60s;
-    witness.heartbeat_ms = 100;
-    witness.election_ms = 1000;
+    const Newcomer witness = test::make_witness(dir.path(), 13);
     auto third = make_child_runner();
     Result<LocalState> voted = fail(Kind::kConflict, "not tried");
     ASSERT_TRUE(eventually([&] {
@@ -99,13 +90,13 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     const auto witness_list = Revocations::load(witness.root + "/pki").value();
     const auto witness_client = std::make_shared<EtcdClient>(voted->endpoints, etcd_tls(witness.root), 5s);
     std::atomic<bool> witness_cut = false;
-    auto witness_watch = std::make_unique<Watcher>(witness_client, [&] {
+    auto witness_watch = std::make_unique<Watcher>(witness_client, [&](std::span<const EtcdEvent>) {
         const auto taken = take_revocations(*witness_client, *witness_list, witness.root);
         if (taken && *taken) witness_cut = end_etcd_connections(witness_config).has_value();
     });
     // What blanketd of east and north does at a change of a record.
     const auto follow = [](TestSite& site) {
-        return std::make_unique<Watcher>(site.federation->etcd(), [&federation = *site.federation] {
+        return std::make_unique<Watcher>(site.federation->etcd(), [&federation = *site.federation](std::span<const EtcdEvent>) {
             if (auto snapshot = federation.registry()->snapshot()) federation.judge(*snapshot);
         });
     };
@@ -141,8 +132,8 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     for (const auto& door : doors)
         watches.emplace_back([&, door](const std::stop_token& stop) {
             EtcdClient client({door + ":2379"}, west_tls, 5s);
-            static_cast<void>(client.watch(std::string(kRegistryPrefix), stop, [&](std::size_t events) {
-                if (events == 0) ++watching;
+            static_cast<void>(client.watch(std::string(kRegistryPrefix), stop, [&](std::span<const EtcdEvent> events) {
+                if (events.empty()) ++watching;
                 if (cut_off) ++heard;
             }));
             ++watches_over;
