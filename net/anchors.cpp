@@ -3,7 +3,6 @@
 #include "net/anchors.hpp"
 
 #include <algorithm>
-#include <tuple>
 
 #include "net/redirect.hpp"
 
@@ -15,12 +14,6 @@ using enum Action::Op;
 constexpr std::uint8_t kUnreachable = 3;  // ICMP: also "fragmentation needed"
 
 Action on(Table table) { return {kGoto, static_cast<std::uint64_t>(table)}; }
-
-const Net* usable_net(const World& world, const std::vector<GatewayPort>& gateways, std::uint32_t vni) {
-    if (std::ranges::find(gateways, vni, &GatewayPort::vni) == gateways.end()) return nullptr;
-    const auto at = std::ranges::find(world.nets, vni, &Net::vni);
-    return at == world.nets.end() ? nullptr : &*at;
-}
 
 // Another net with addresses of this one.
 const Net* twin_of(const World& world, const Net& net) {
@@ -46,47 +39,58 @@ Match between(const AnchorPoint& anchor, const AnchorPort& port, bool back, bool
 
 Mac anchor_mac(std::uint32_t site_index) { return Mac{0x02005f} << 24 | (site_index & 0xff'ffff); }
 
+AnchorClaims anchor_claims(const std::vector<Net>& nets) {
+    AnchorClaims claims;
+    for (const auto& net : nets)
+        for (const auto& anchor : net.anchors)
+            for (const auto& port : anchor.ports) ++claims[{anchor.site, port.proto, port.port}];
+    return claims;
+}
+
+std::vector<AnchorPoint> anchors_of(const Net& net, const World& world, const Surroundings& around, const AnchorClaims& claims, const std::vector<Endpoint>& endpoints, std::vector<std::string>& warnings) {
+    std::vector<AnchorPoint> out;
+    if (net.anchors.empty() || !around.nets.contains(net.name)) return out;
+    if (const Net* twin = twin_of(world, net); twin != nullptr) {
+        warnings.push_back(std::format("nothing of network '{}' is public: network '{}' has addresses of it too, and a host has one routing table", net.name, twin->name));
+        return out;
+    }
+    for (const auto& anchor : net.anchors) {
+        const auto site = std::ranges::find(world.sites, anchor.site, &Site::name);
+        const auto tunnel = around.tunnels.find(anchor.site);
+        const std::uint32_t owner = tunnel == around.tunnels.end() ? 0 : tunnel->second;
+        const auto ip = parse_ipv4(anchor.ip);
+        const bool local = anchor.site == world.site;
+        if (site == world.sites.end() || !ip || (owner == 0 && !local)) {
+            warnings.push_back(std::format("the anchor of network '{}' at site '{}' is left out: no tunnel leads there", net.name, anchor.site));
+            continue;
+        }
+        AnchorPoint point{.vni = net.vni, .net = net.name, .site = anchor.site, .mac = anchor_mac(site->index), .ip = *ip, .local = local, .owner = owner, .groups = !net.groups.empty(), .ports = {}};
+        if (std::ranges::any_of(endpoints, [&](const Endpoint& one) { return one.vni == net.vni && (one.ip == point.ip || one.mac == point.mac); })) {
+            warnings.push_back(std::format("the anchor of network '{}' at site '{}' is left out: a VM has its address {} or MAC {}", net.name, anchor.site, anchor.ip, format_mac(point.mac)));
+            continue;
+        }
+        for (const auto& port : anchor.ports) {
+            if (claims.at({anchor.site, port.proto, port.port}) > 1) {
+                warnings.push_back(std::format("public port {} at site '{}' is left out: two networks claim it; blanket net unexpose one of them", to_text(port), anchor.site));
+                continue;
+            }
+            const auto endpoint = std::ranges::find_if(endpoints, [&](const Endpoint& one) { return one.vni == net.vni && one.uuid == port.vm; });
+            if (endpoint == endpoints.end()) continue;
+            point.ports.push_back({port.vm, endpoint->name, endpoint->mac, endpoint->ip, static_cast<IpProto>(port.proto), port.port, port.to});
+        }
+        out.push_back(std::move(point));
+    }
+    std::ranges::sort(out, {}, &AnchorPoint::site);
+    return out;
+}
+
 std::vector<AnchorPoint> plan_anchors(const World& world, const std::vector<Endpoint>& endpoints, std::vector<std::string>& warnings) {
     std::vector<AnchorPoint> out;
     if (std::ranges::all_of(world.nets, [](const Net& net) { return net.anchors.empty(); })) return out;
     std::vector<std::string> quiet;  // resolve() reports the nets and sites already
-    const auto gateways = plan_gateways(world.nets, quiet);
-    std::map<std::tuple<std::string, RuleProto, std::uint16_t>, unsigned> claims;
-    for (const auto& net : world.nets)
-        for (const auto& anchor : net.anchors)
-            for (const auto& port : anchor.ports) ++claims[{anchor.site, port.proto, port.port}];
-    for (const auto& net : world.nets) {
-        if (net.anchors.empty() || usable_net(world, gateways, net.vni) == nullptr) continue;
-        if (const Net* twin = twin_of(world, net); twin != nullptr) {
-            warnings.push_back(std::format("nothing of network '{}' is public: network '{}' has addresses of it too, and a host has one routing table", net.name, twin->name));
-            continue;
-        }
-        for (const auto& anchor : net.anchors) {
-            const auto site = std::ranges::find(world.sites, anchor.site, &Site::name);
-            const std::uint32_t owner = site == world.sites.end() ? 0 : plan_underlay(anchor.site, world.sites, kUplinkMtu, quiet).address;
-            const auto ip = parse_ipv4(anchor.ip);
-            const bool local = anchor.site == world.site;
-            if (site == world.sites.end() || !ip || (owner == 0 && !local)) {
-                warnings.push_back(std::format("the anchor of network '{}' at site '{}' is left out: no tunnel leads there", net.name, anchor.site));
-                continue;
-            }
-            AnchorPoint point{.vni = net.vni, .net = net.name, .site = anchor.site, .mac = anchor_mac(site->index), .ip = *ip, .local = local, .owner = owner, .groups = !net.groups.empty(), .ports = {}};
-            if (std::ranges::any_of(endpoints, [&](const Endpoint& one) { return one.vni == net.vni && (one.ip == point.ip || one.mac == point.mac); })) {
-                warnings.push_back(std::format("the anchor of network '{}' at site '{}' is left out: a VM has its address {} or MAC {}", net.name, anchor.site, anchor.ip, format_mac(point.mac)));
-                continue;
-            }
-            for (const auto& port : anchor.ports) {
-                if (claims[{anchor.site, port.proto, port.port}] > 1) {
-                    warnings.push_back(std::format("public port {} at site '{}' is left out: two networks claim it; blanket net unexpose one of them", to_text(port), anchor.site));
-                    continue;
-                }
-                const auto endpoint = std::ranges::find_if(endpoints, [&](const Endpoint& one) { return one.vni == net.vni && one.uuid == port.vm; });
-                if (endpoint == endpoints.end()) continue;
-                point.ports.push_back({port.vm, endpoint->name, endpoint->mac, endpoint->ip, static_cast<IpProto>(port.proto), port.port, port.to});
-            }
-            out.push_back(std::move(point));
-        }
-    }
+    const Surroundings around = surroundings(world.nets, world.sites, quiet);
+    const AnchorClaims claims = anchor_claims(world.nets);
+    for (const auto& net : world.nets) std::ranges::move(anchors_of(net, world, around, claims, endpoints, warnings), std::back_inserter(out));
     std::ranges::sort(out, [](const AnchorPoint& a, const AnchorPoint& b) { return std::tie(a.vni, a.site) < std::tie(b.vni, b.site); });
     return out;
 }

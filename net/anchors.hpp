@@ -10,6 +10,8 @@
 // An anchor's end of a connection never moves: to the other sites it is like one more VM, owned by its site, that speaks with exposed ports only.
 #pragma once
 
+#include <tuple>
+
 #include "net/model.hpp"
 #include "toolstack/core/exposures.hpp"
 
@@ -40,6 +42,12 @@ Mac anchor_mac(std::uint32_t site_index);
 // Checked; sorted by VNI and site. What cannot be is left out with a warning: an unknown site, an address or MAC that a VM has, a port that two networks claim at
 // one site (neither gets it), a network whose addresses another one has as well (a host has one routing table). Ports of VMs without a card are left out quietly.
 std::vector<AnchorPoint> plan_anchors(const World& world, const std::vector<Endpoint>& endpoints, std::vector<std::string>& warnings);
+
+// How many networks want each port of each site.
+using AnchorClaims = std::map<std::tuple<std::string, RuleProto, std::uint16_t>, unsigned>;
+AnchorClaims anchor_claims(const std::vector<Net>& nets);
+// Those of one network, as plan_anchors() gives them. `endpoints`: in the order of resolve(), at least the ones with a public port and those with an anchor's address or MAC.
+std::vector<AnchorPoint> anchors_of(const Net& net, const World& world, const Surroundings& around, const AnchorClaims& claims, const std::vector<Endpoint>& endpoints, std::vector<std::string>& warnings);
 
 // `gateway`: the OpenFlow number of gw<vni> here, if there is one.
 std::vector<Flow> anchor_flows(const AnchorPoint& anchor, std::uint32_t tunnel, std::optional<std::uint32_t> gateway);

@@ -3,16 +3,15 @@
 #include "net/groups.hpp"
 
 #include <algorithm>
-#include <unordered_map>
 
 namespace blanket::net {
 namespace {
 
 static_assert(kMaxGroups <= 31);
 
-Match in_net(const Net& net) {
+Match in_net(std::uint32_t vni) {
     Match match;
-    match.metadata = net.vni;
+    match.metadata = vni;
     match.ether_type = EtherType::kIpv4;
     return match;
 }
@@ -28,34 +27,8 @@ std::uint32_t bit_of(const Net& net, const std::string& group) {
     return at == net.groups.end() ? 0 : 1u << (at - net.groups.begin());
 }
 
-void add_members(std::vector<Flow>& flows, const Net& net, const std::vector<Endpoint>& endpoints) {
-    std::uint32_t of_everybody = 0;
-    std::unordered_map<std::string_view, std::uint32_t> of_vm;
-    for (std::size_t i = 0; i < std::min(net.groups.size(), kMaxGroups); ++i) {
-        if (net.groups[i].everybody) of_everybody |= 1u << i | kInSomeGroup;
-        for (const auto& uuid : net.groups[i].vms) of_vm[uuid] |= 1u << i | kInSomeGroup;
-    }
-    for (const auto& endpoint : endpoints) {
-        if (endpoint.vni != net.vni) continue;
-        const auto own = of_vm.find(endpoint.uuid);
-        const std::uint32_t bits = of_everybody | (own == of_vm.end() ? 0 : own->second);
-        if (bits != 0) {
-            Match from = in_net(net);
-            from.ip_src = endpoint.ip;
-            flows.push_back(entry(Table::kSourceGroup, 100, from, {{Action::Op::kSourceGroups, bits}, on_to(Table::kTargetGroup)}));
-        }
-        Match to = in_net(net);  // rules name addresses, delivery goes by MAC: they must be the same VM's
-        to.eth_dst = endpoint.mac;
-        to.ip_dst = endpoint.ip;
-        std::vector<Action> actions{on_to(Table::kEgress)};
-        if (bits != 0) actions.insert(actions.begin(), {Action::Op::kTargetGroups, bits});
-        flows.push_back(entry(Table::kTargetGroup, 100, to, std::move(actions)));
-    }
-    flows.push_back(entry(Table::kTargetGroup, 50, in_net(net), {}));
-}
-
 void add_rule(std::vector<Flow>& flows, const Net& net, std::uint32_t group, const SecurityRule& rule) {
-    Match match = in_net(net);
+    Match match = in_net(net.vni);
     (rule.ingress ? match.target_groups : match.source_groups) = group;
     if (!rule.remote_group.empty()) {
         const std::uint32_t remote = bit_of(net, rule.remote_group);
@@ -97,16 +70,52 @@ std::vector<std::pair<std::uint16_t, std::uint16_t>> port_masks(std::uint16_t fi
     return out;
 }
 
-std::vector<Flow> group_flows(const Net& net, const std::vector<Endpoint>& endpoints) {
+Membership membership(const Net& net) {
+    Membership out{.groups = !net.groups.empty(), .of_vm = {}};
+    for (std::size_t i = 0; i < std::min(net.groups.size(), kMaxGroups); ++i) {
+        if (net.groups[i].everybody) out.of_everybody |= 1u << i | kInSomeGroup;
+        for (const auto& uuid : net.groups[i].vms) out.of_vm[uuid] |= 1u << i | kInSomeGroup;
+    }
+    return out;
+}
+
+std::vector<Flow> member_flows(const Endpoint& endpoint, const Membership& groups) {
+    std::vector<Flow> flows;
+    if (!groups.groups) return flows;
+    const auto own = groups.of_vm.find(endpoint.uuid);
+    const std::uint32_t bits = groups.of_everybody | (own == groups.of_vm.end() ? 0 : own->second);
+    if (bits != 0) {
+        Match from = in_net(endpoint.vni);
+        from.ip_src = endpoint.ip;
+        flows.push_back(entry(Table::kSourceGroup, 100, from, {{Action::Op::kSourceGroups, bits}, on_to(Table::kTargetGroup)}));
+    }
+    Match to = in_net(endpoint.vni);  // rules name addresses, delivery goes by MAC: they must be the same VM's
+    to.eth_dst = endpoint.mac;
+    to.ip_dst = endpoint.ip;
+    std::vector<Action> actions{on_to(Table::kEgress)};
+    if (bits != 0) actions.insert(actions.begin(), {Action::Op::kTargetGroups, bits});
+    flows.push_back(entry(Table::kTargetGroup, 100, to, std::move(actions)));
+    return flows;
+}
+
+std::vector<Flow> rule_flows(const Net& net) {
     std::vector<Flow> flows;
     if (net.groups.empty()) return flows;
-    add_members(flows, net, endpoints);
+    flows.push_back(entry(Table::kTargetGroup, 50, in_net(net.vni), {}));
     for (std::size_t i = 0; i < std::min(net.groups.size(), kMaxGroups); ++i)
         for (const auto& rule : net.groups[i].rules) add_rule(flows, net, 1u << i, rule);
-    Match from = in_net(net), to = in_net(net);
+    Match from = in_net(net.vni), to = in_net(net.vni);
     from.source_groups = to.target_groups = kInSomeGroup;
     flows.push_back(entry(Table::kEgress, 50, from, {}));
     flows.push_back(entry(Table::kIngress, 50, to, {}));
+    return flows;
+}
+
+std::vector<Flow> group_flows(const Net& net, const std::vector<Endpoint>& endpoints) {
+    std::vector<Flow> flows = rule_flows(net);
+    const Membership groups = membership(net);
+    for (const auto& endpoint : endpoints)
+        if (endpoint.vni == net.vni) std::ranges::move(member_flows(endpoint, groups), std::back_inserter(flows));
     return flows;
 }
 

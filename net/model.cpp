@@ -28,15 +28,10 @@ std::map<std::string, std::uint32_t> tunnel_addresses(const std::vector<Site>& s
     return out;
 }
 
-struct NetFacts {
-    std::uint32_t vni, gateway;
-    Cidr cidr;
-};
-
-std::map<std::string, NetFacts> usable_nets(const std::vector<Net>& nets, std::vector<std::string>& warnings) {
+std::map<std::string, Surroundings::NetFacts> usable_nets(const std::vector<Net>& nets, std::vector<std::string>& warnings) {
     std::map<std::uint32_t, unsigned> uses;
     for (const auto& net : nets) ++uses[net.vni];
-    std::map<std::string, NetFacts> out;
+    std::map<std::string, Surroundings::NetFacts> out;
     for (const auto& net : nets) {
         const auto cidr = parse_cidr(net.cidr);
         const auto gateway = parse_ipv4(net.gateway);
@@ -56,69 +51,75 @@ Mac gateway_mac(std::uint32_t vni) { return Mac{0x02005e} << 24 | (vni & 0xff'ff
 
 std::string gateway_name(std::uint32_t vni) { return std::format("gw{}", vni); }
 
-std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warnings) {
-    const auto nets = usable_nets(world.nets, warnings);
-    const auto tunnels = tunnel_addresses(world.sites, warnings);
-    const auto address_of = [&](const std::string& site) {
-        const auto it = tunnels.find(site);
-        return it == tunnels.end() ? 0u : it->second;
-    };
-    std::vector<const VmRecord*> vms;
-    for (const auto& vm : world.vms)
-        if (vm.phase != Phase::kDeleting) vms.push_back(&vm);
-    std::ranges::sort(vms, [](const VmRecord* a, const VmRecord* b) { return std::tie(a->created, a->uuid) < std::tie(b->created, b->uuid); });
+Surroundings surroundings(const std::vector<Net>& nets, const std::vector<Site>& sites, std::vector<std::string>& warnings) {
+    return {.nets = usable_nets(nets, warnings), .tunnels = tunnel_addresses(sites, warnings)};
+}
 
+std::vector<Endpoint> endpoints_of(const VmRecord& vm, const Surroundings& around, const World& world, std::vector<std::string>& warnings) {
+    std::vector<Endpoint> out;
+    if (vm.phase == Phase::kDeleting) return out;
+    const auto address_of = [&](const std::string& site) {
+        const auto it = around.tunnels.find(site);
+        return it == around.tunnels.end() ? 0u : it->second;
+    };
+    Endpoint base{.uuid = vm.uuid, .name = vm.name, .epoch = vm.epoch, .port = {}, .hold = {}};
+    base.local = vm.owner == world.site;
+    base.owner = address_of(vm.owner);
+    const bool arriving = !base.local && vm.phase == Phase::kMigrating && vm.migration && vm.migration->target == world.site;
+    if (arriving) base.relay = base.owner;
+    for (const auto& handover : world.handovers)
+        if (handover.uuid == vm.uuid && handover.way == Handover::Way::kIn) base.relay = address_of(handover.site);
+    bool closed = false;
+    for (const auto& handover : world.handovers)  // never both: a site that takes a VM over does not send its frames away
+        if (handover.uuid == vm.uuid && handover.away() && base.relay == 0 && handover.site != world.site) {
+            base.redirect = address_of(handover.site);
+            closed = base.redirect != 0 && handover.way == Handover::Way::kOut;
+        }
+    for (unsigned nic = 0; nic < vm.nics.size(); ++nic) {
+        const Nic& card = vm.nics[nic];
+        const auto net = around.nets.find(card.net);
+        const auto mac = parse_mac(card.mac);
+        const auto ip = parse_ipv4(card.ip);
+        if (net == around.nets.end() || !mac || !ip || !inside(net->second.cidr, *ip) || *ip == net->second.gateway || *mac == gateway_mac(net->second.vni)) {
+            warnings.push_back(std::format("NIC {} of VM '{}' is left out: net '{}', MAC '{}' or address '{}' cannot be used", nic, vm.name, card.net, card.mac, card.ip));
+            continue;
+        }
+        Endpoint endpoint = base;
+        endpoint.vni = net->second.vni;
+        endpoint.mac = *mac;
+        endpoint.ip = *ip;
+        endpoint.nic = nic;
+        if ((base.local && !closed) || (arriving && world.armed.contains(vm.uuid)))  // from kOut on, what the copy here might say goes nowhere
+            for (const auto& port : world.ports.vms)
+                if (port.uuid == vm.uuid && port.mac == *mac) endpoint.port = port.port;
+        if (arriving || (base.local && base.redirect == 0))
+            for (const auto& port : world.ports.holds)
+                if (port.uuid == vm.uuid && port.mac == *mac) endpoint.hold = port.port;
+        endpoint.holding = endpoint.hold && !world.released.contains(vm.uuid);
+        out.push_back(std::move(endpoint));
+    }
+    return out;
+}
+
+std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warnings) {
+    const Surroundings around = surroundings(world.nets, world.sites, warnings);
+    std::vector<const VmRecord*> vms;
+    for (const auto& vm : world.vms) vms.push_back(&vm);
+    std::ranges::sort(vms, [](const VmRecord* a, const VmRecord* b) { return std::tie(a->created, a->uuid) < std::tie(b->created, b->uuid); });
     std::vector<Endpoint> out;
     std::set<std::pair<std::uint32_t, Mac>> macs;
     std::set<std::pair<std::uint32_t, std::uint32_t>> ips;
-    for (const auto* vm : vms) {
-        Endpoint base{.uuid = vm->uuid, .name = vm->name, .epoch = vm->epoch, .port = {}, .hold = {}};
-        base.local = vm->owner == world.site;
-        base.owner = address_of(vm->owner);
-        const bool arriving = !base.local && vm->phase == Phase::kMigrating && vm->migration && vm->migration->target == world.site;
-        if (arriving) base.relay = base.owner;
-        for (const auto& handover : world.handovers)
-            if (handover.uuid == vm->uuid && handover.way == Handover::Way::kIn) base.relay = address_of(handover.site);
-        bool closed = false;
-        for (const auto& handover : world.handovers)  // never both: a site that takes a VM over does not send its frames away
-            if (handover.uuid == vm->uuid && handover.away() && base.relay == 0 && handover.site != world.site) {
-                base.redirect = address_of(handover.site);
-                closed = base.redirect != 0 && handover.way == Handover::Way::kOut;
-            }
-        for (unsigned nic = 0; nic < vm->nics.size(); ++nic) {
-            const Nic& card = vm->nics[nic];
-            const auto net = nets.find(card.net);
-            const auto mac = parse_mac(card.mac);
-            const auto ip = parse_ipv4(card.ip);
-            if (net == nets.end() || !mac || !ip || !inside(net->second.cidr, *ip) || *ip == net->second.gateway ||
-                *mac == gateway_mac(net->second.vni)) {
-                warnings.push_back(std::format("NIC {} of VM '{}' is left out: net '{}', MAC '{}' or address '{}' cannot be used", nic, vm->name,
-                                               card.net, card.mac, card.ip));
+    for (const auto* vm : vms)
+        for (auto& endpoint : endpoints_of(*vm, around, world, warnings)) {
+            if (macs.contains({endpoint.vni, endpoint.mac}) || ips.contains({endpoint.vni, endpoint.ip})) {
+                const Nic& card = vm->nics[endpoint.nic];
+                warnings.push_back(std::format("NIC {} of VM '{}' is left out: {} or {} belongs to an older VM of net '{}'", endpoint.nic, vm->name, card.mac, card.ip, card.net));
                 continue;
             }
-            const std::uint32_t vni = net->second.vni;
-            if (macs.contains({vni, *mac}) || ips.contains({vni, *ip})) {
-                warnings.push_back(std::format("NIC {} of VM '{}' is left out: {} or {} belongs to an older VM of net '{}'", nic, vm->name, card.mac,
-                                               card.ip, card.net));
-                continue;
-            }
-            macs.insert({vni, *mac});
-            ips.insert({vni, *ip});
-            Endpoint endpoint = base;
-            endpoint.vni = vni;
-            endpoint.mac = *mac;
-            endpoint.ip = *ip;
-            endpoint.nic = nic;
-            if ((base.local && !closed) || (arriving && world.armed.contains(vm->uuid)))  // from kOut on, what the copy here might say goes nowhere
-                for (const auto& port : world.ports.vms)
-                    if (port.uuid == vm->uuid && port.mac == *mac) endpoint.port = port.port;
-            if (arriving || (base.local && base.redirect == 0))
-                for (const auto& port : world.ports.holds)
-                    if (port.uuid == vm->uuid && port.mac == *mac) endpoint.hold = port.port;
-            endpoint.holding = endpoint.hold && !world.released.contains(vm->uuid);
+            macs.insert({endpoint.vni, endpoint.mac});
+            ips.insert({endpoint.vni, endpoint.ip});
             out.push_back(std::move(endpoint));
         }
-    }
     return out;
 }
 

@@ -104,7 +104,21 @@ struct Underlay {
 Mac gateway_mac(std::uint32_t vni);
 std::string gateway_name(std::uint32_t vni);
 
+// What the records of VMs are checked against: what can be used of the records of networks and sites.
+struct Surroundings {
+    struct NetFacts {
+        std::uint32_t vni = 0, gateway = 0;
+        Cidr cidr;
+    };
+    std::map<std::string, NetFacts> nets;          // by name
+    std::map<std::string, std::uint32_t> tunnels;  // by the site's name: its address inside WireGuard
+};
+
 // `warnings` gets one line for each thing that was left out.
+Surroundings surroundings(const std::vector<Net>& nets, const std::vector<Site>& sites, std::vector<std::string>& warnings);
+// The cards of one VM that are good by themselves. Whether another VM has their addresses is not looked at, nor are other records. Of a VM that is being deleted: none.
+std::vector<Endpoint> endpoints_of(const VmRecord& vm, const Surroundings& around, const World& world, std::vector<std::string>& warnings);
+// All of them. An address that two cards claim belongs to the older VM's: the order is that of VmRecord::created, then the UUID, then the card's index.
 std::vector<Endpoint> resolve(const World& world, std::vector<std::string>& warnings);
 std::vector<GatewayPort> plan_gateways(const std::vector<Net>& nets, std::vector<std::string>& warnings);
 Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, std::uint32_t uplink_mtu, std::vector<std::string>& warnings);

@@ -24,7 +24,7 @@ Result<void> OvsOverlay::hold_frames(const VmRecord& vm) {
     {
         const std::lock_guard hold(state_mutex_);
         if (!ready_) return fail(Kind::kPrecondition, "frames for VM '{}' cannot be held: the overlay has not been applied yet", vm.name);
-        if (const auto known = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); known != last_.vms.end() && known->epoch > vm.epoch)
+        if (const VmRecord* known = plan_.find(vm.uuid); known != nullptr && known->epoch > vm.epoch)
             return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known", vm.name, vm.epoch, known->epoch);
         if (std::ranges::find(holds_, vm.uuid, &Hold::uuid) != holds_.end()) return fail(Kind::kConflict, "frames for VM '{}' are held already", vm.name);
         std::vector<Mac> macs;  // all are good before the first device is made
@@ -42,17 +42,16 @@ Result<void> OvsOverlay::hold_frames(const VmRecord& vm) {
             holds_.push_back({vm.uuid, name, mac, std::move(*device)});
             std::ranges::move(plan_hold(name, vm.uuid, format_mac(mac)), std::back_inserter(steps));
         }
-        released_.erase(vm.uuid);
+        plan_.release(vm.uuid, false);
     }
     const auto armed = [&]() -> Result<void> {
         if (steps.empty()) return {};
         BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
         const std::lock_guard hold(state_mutex_);
         BLANKET_TRY(const SwitchState state, read_switch());
-        last_.ports = local_ports(state);
-        take(vm);
-        const auto observed = installed_;
-        return push(observed, world(), {});
+        plan_.ports(local_ports(state));
+        plan_.put(vm);
+        return push();
     }();
     if (!armed) (void)drop_frames(vm.uuid);
     return armed;
@@ -85,15 +84,14 @@ Result<void> OvsOverlay::connect_port(const VmRecord& vm, const std::stop_token&
     for (; !stop.stop_requested() && Clock::now() < deadline; std::this_thread::sleep_for(kCarrierPoll)) {
         const std::lock_guard hold(state_mutex_);
         if (!ready_) return fail(Kind::kPrecondition, "the overlay has not been applied yet");
-        if (const auto known = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); known != last_.vms.end() && known->epoch > vm.epoch) return {};
+        if (const VmRecord* known = plan_.find(vm.uuid); known != nullptr && known->epoch > vm.epoch) return {};
         BLANKET_TRY(const SwitchState state, read_switch());
         const LocalPorts ports = local_ports(state);
         if (!plugged(vm, ports)) continue;
-        last_.ports = ports;
-        take(vm);
-        armed_.insert(vm.uuid);
-        const auto observed = installed_;
-        return push(observed, world(), {});
+        plan_.ports(ports);
+        plan_.put(vm);
+        plan_.arm(vm.uuid, true);
+        return push();
     }
     return fail(Kind::kTimeout, "its port did not appear");
 }
@@ -111,8 +109,8 @@ std::size_t OvsOverlay::silent_vifs(const std::string& uuid) {
     std::size_t silent = 0;
     for (const auto& item : holds_) {
         if (item.uuid != uuid) continue;
-        const auto vif = std::ranges::find_if(last_.ports.vms, [&](const VmPort& port) { return port.uuid == uuid && port.mac == item.mac; });
-        if (vif == last_.ports.vms.end() || !hold_host_->carrier(vif->name)) ++silent;
+        const auto vif = std::ranges::find_if(plan_.world().ports.vms, [&](const VmPort& port) { return port.uuid == uuid && port.mac == item.mac; });
+        if (vif == plan_.world().ports.vms.end() || !hold_host_->carrier(vif->name)) ++silent;
     }
     return silent;
 }
@@ -157,9 +155,8 @@ Result<void> OvsOverlay::release_frames(const VmRecord& vm) {
     Result<void> switched;
     {
         const std::lock_guard hold(state_mutex_);
-        released_.insert(vm.uuid);
-        const auto observed = installed_;
-        switched = push(observed, world(), {});
+        plan_.release(vm.uuid, true);
+        switched = push();
         rest = deliver(vm.uuid);  // what came until the switch knew
     }
     BLANKET_CHECK(drop_frames(vm.uuid));
@@ -180,7 +177,8 @@ Result<void> OvsOverlay::drop_frames(const std::string& uuid) {
     end_arming(uuid, true);
     {
         const std::lock_guard hold(state_mutex_);
-        const bool armed = armed_.erase(uuid) > 0;
+        const bool armed = plan_.world().armed.contains(uuid);
+        plan_.arm(uuid, false);
         for (auto& item : holds_)
             if (item.uuid == uuid) {
                 steps.push_back({"--if-exists", "del-port", kBridge, item.name});
@@ -188,10 +186,11 @@ Result<void> OvsOverlay::drop_frames(const std::string& uuid) {
             }
         if (gone.empty() && !armed) return {};
         std::erase_if(holds_, [](const Hold& item) { return item.device == nullptr; });
-        std::erase_if(last_.ports.holds, [&](const VmPort& port) { return port.uuid == uuid; });
-        released_.erase(uuid);
-        const auto observed = installed_;
-        pushed = push(observed, world(), {});
+        LocalPorts ports = plan_.world().ports;
+        std::erase_if(ports.holds, [&](const VmPort& port) { return port.uuid == uuid; });
+        plan_.ports(std::move(ports));
+        plan_.release(uuid, false);
+        pushed = push();
     }
     if (!steps.empty()) BLANKET_CHECK(runner_->run(commands::switch_change(steps)));
     return pushed;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <unordered_set>
 
 #include "net/dhcp.hpp"
 #include "net/host.hpp"
@@ -26,25 +27,10 @@ Result<void> ok(Result<std::string> result) {
     return {};
 }
 
-const VmRecord* find(const std::vector<VmRecord>& vms, const std::string& uuid) {
-    const auto it = std::ranges::find(vms, uuid, &VmRecord::uuid);
-    return it == vms.end() ? nullptr : &*it;
-}
-
-// The anchors of this site. Nothing is resolved where there are none.
-std::vector<AnchorPoint> public_here(const World& records) {
-    const auto ours = [&](const Anchor& anchor) { return anchor.site == records.site; };
-    if (std::ranges::none_of(records.nets, [&](const Net& net) { return std::ranges::any_of(net.anchors, ours); })) return {};
-    std::vector<std::string> quiet;  // plan_flows() tells the same
-    return plan_anchors(records, resolve(records, quiet), quiet);
-}
-
 }  // namespace
 
 OvsOverlay::OvsOverlay(OverlayOptions options, CommandRunner* runner, HoldHost* hold_host)
-    : options_(std::move(options)), runner_(runner != nullptr ? runner : &system_), hold_host_(hold_host != nullptr ? hold_host : &system_holds_) {
-    last_.site = options_.site;
-}
+    : options_(std::move(options)), runner_(runner != nullptr ? runner : &system_), hold_host_(hold_host != nullptr ? hold_host : &system_holds_), plan_(options_.site) {}
 
 Result<std::unique_ptr<OvsOverlay>> OvsOverlay::create(OverlayOptions options, CommandRunner* runner, HoldHost* holds) {
     BLANKET_CHECK(check_name(options.site, "site"));
@@ -114,7 +100,7 @@ Result<void> OvsOverlay::sync_wireguard(const Underlay& underlay) {
 void OvsOverlay::let_handovers_pass(const std::vector<VmRecord>& vms) {
     const auto patience = Clock::now() + 2 * options_.calm;
     const auto arriving = [&](const VmRecord& vm) {  // its activate() is on the way
-        const VmRecord* known = find(last_.vms, vm.uuid);
+        const VmRecord* known = plan_.find(vm.uuid);
         return vm.owner == options_.site && known != nullptr && known->owner != options_.site;
     };
     while (Clock::now() < patience) {
@@ -134,9 +120,10 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
     const auto stays = [&](const std::string& key) { return std::ranges::contains(underlay.peers, key, &Peer::key); };
     if (!wireguard_text_.empty() && !std::ranges::all_of(peer_keys_, stays))
         if (auto synced = sync_wireguard(underlay); !synced) log::error("network", "{}", synced.error().what);
+    follow(vms);
     let_handovers_pass(vms);
     const auto offered = with_offered_mtu(nets, vms, sites);
-    const auto gateways = plan_gateways(offered, warnings);
+    auto gateways = plan_gateways(offered, warnings);
     for (const auto& net : offered)
         if (net.mtu + kVxlanOverhead > underlay.mtu)
             warnings.push_back(std::format("net '{}' gives its guests MTU {}, but {} is the most that the uplink's {} carries", net.name, net.mtu,
@@ -147,34 +134,37 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
     World records{.site = options_.site, .nets = nets, .vms = {}, .sites = sites, .ports = {}, .handovers = {}, .armed = {}, .released = {}};
     {
         const std::lock_guard hold(state_mutex_);
-        records.vms = newest(last_.vms, vms);
+        records.vms = newest(plan_.world().vms, vms);
+        for (const auto& item : handovers_) records.handovers.push_back(item.handover);
         holds = hold_names();  // after the reading: a hold is known before its port is made
     }
+    std::vector<std::string> quiet;  // compare()'s plan tells the same
+    const auto endpoints = resolve(records, quiet);
+    auto anchors = plan_anchors(records, endpoints, quiet);
+    std::erase_if(gateways, [here = networks_here(endpoints, anchors)](const GatewayPort& gateway) { return !here.contains(gateway.vni); });
+    std::erase_if(anchors, [](const AnchorPoint& anchor) { return !anchor.local; });
     if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
         BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
         BLANKET_TRY(state, read_switch());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_host(gateways, underlay, public_here(records), warnings));
+    BLANKET_CHECK(apply_host(gateways, underlay, std::move(anchors), warnings));
 
     World plan;
     {
         const std::lock_guard hold(state_mutex_);
-        last_.nets = nets;
-        last_.sites = sites;
-        last_.vms = newest(last_.vms, vms);
+        plan_.records(nets, sites);
+        learn(vms, true);
         // Read again: a vif may have come, or a redirect gone in, while links and WireGuard were at work.
         BLANKET_TRY(state, read_switch());
-        last_.ports = local_ports(state);
-        BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read()));
-        BLANKET_TRY(auto observed, parse_flow_dump(dump));
-        plan = world();
-        BLANKET_CHECK(push(observed, plan, {}));
+        plan_.ports(local_ports(state));
+        BLANKET_CHECK(compare());
+        plan = plan_.world();
         ready_ = true;
     }
-    const auto endpoints = resolve(plan, warnings);
-    (void)plan_anchors(plan, endpoints, warnings);
-    BLANKET_CHECK(apply_dhcp(plan_dhcp(gateways, endpoints, options_.dhcp_folder), options_.dhcp_folder, *runner_, dhcp_started_));
+    const auto now = resolve(plan, warnings);
+    (void)plan_anchors(plan, now, warnings);
+    BLANKET_CHECK(apply_dhcp(plan_dhcp(gateways, now, options_.dhcp_folder), options_.dhcp_folder, *runner_, dhcp_started_));
     std::ranges::sort(warnings);
     warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());
     for (const auto& warning : warnings)
@@ -183,25 +173,42 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
     return {};
 }
 
-// Puts a record that the caller knows to be new into what we know.
-void OvsOverlay::take(const VmRecord& vm) {
-    if (const auto it = std::ranges::find(last_.vms, vm.uuid, &VmRecord::uuid); it != last_.vms.end()) *it = vm;
-    else last_.vms.push_back(vm);
+// The flows of VMs whose records have changed, before all that takes time: at a site that has no part in a move this is when its frames find the VM's new place.
+// Networks, sites and ports are as the last apply() found them; what is wrong after this, the comparison with the switch mends.
+void OvsOverlay::follow(const std::vector<VmRecord>& vms) {
+    const std::lock_guard hold(state_mutex_);
+    if (!ready_ || doubtful_) return;  // the comparison comes in any case
+    learn(vms, false);
+    if (const auto pushed = push(); !pushed) log::warning(kLog, "what has changed is not in the switch yet: {}", pushed.error().what);
 }
 
-World OvsOverlay::world() {
+// The newest of each record. `arriving`: also of a VM that has just come here, whose activate() needs to know that it is new.
+void OvsOverlay::learn(const std::vector<VmRecord>& vms, bool arriving) {
+    std::unordered_set<std::string_view> seen;
+    for (const auto& vm : vms) {
+        seen.insert(vm.uuid);
+        const VmRecord* const known = plan_.find(vm.uuid);
+        if (known != nullptr && (known->epoch > vm.epoch || (!arriving && vm.owner == options_.site && known->owner != options_.site))) continue;
+        plan_.put(vm);
+    }
+    std::vector<std::string> gone;
+    for (const auto& vm : plan_.world().vms)
+        if (!seen.contains(vm.uuid)) gone.push_back(vm.uuid);
+    for (const auto& uuid : gone) plan_.forget(uuid);
+}
+
+void OvsOverlay::settle() {
     std::erase_if(handovers_, [now = Clock::now()](const TimedHandover& item) { return item.until <= now; });
     // A VM that is coming back is not sent away any more.
     std::erase_if(handovers_, [this](const TimedHandover& item) {
-        const VmRecord* vm = find(last_.vms, item.handover.uuid);
+        const VmRecord* vm = plan_.find(item.handover.uuid);
         return item.handover.away() &&
                (vm == nullptr || (vm->owner != options_.site && vm->migration && vm->migration->target == options_.site));
     });
-    World out = last_;
-    out.released = released_;
-    out.armed = armed_;
-    for (const auto& item : handovers_) out.handovers.push_back(item.handover);
-    return out;
+    std::vector<Handover> handovers;
+    for (const auto& item : handovers_) handovers.push_back(item.handover);
+    plan_.handovers(std::move(handovers));
+    plan_.settle();
 }
 
 void OvsOverlay::set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life) {
@@ -209,20 +216,45 @@ void OvsOverlay::set_handover(const std::string& uuid, std::optional<Handover> h
     if (handover) handovers_.push_back({std::move(*handover), Clock::now() + life});
 }
 
-// Brings the switch from `observed` to the plan in one bundle (in several, what is new first, where it is more than one takes), with `extra` lines at its end.
-Result<void> OvsOverlay::push(const std::vector<FlowText>& observed, const World& world, std::string extra) {
+// Brings into the switch what has changed of the plan, with `extra` lines at the end.
+Result<void> OvsOverlay::push(std::string extra) {
+    if (doubtful_) return compare(std::move(extra));
+    settle();
+    auto touched = plan_.take_touched();
+    return send(touched.everything ? plan_changes(plan_.table(), installed_) : plan_changes(plan_.table(), installed_, std::move(touched.keys)), std::move(extra));
+}
+
+// The same from what the switch really holds and a plan of the whole site from scratch.
+Result<void> OvsOverlay::compare(std::string extra) {
+    doubtful_ = true;
+    BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read()));
+    BLANKET_TRY(const auto observed, parse_flow_dump(dump));
+    installed_ = InstalledTable(observed);
+    settle();
     std::vector<std::string> quiet;  // apply() tells the warnings
-    const auto flows = plan_flows(world, quiet);
-    const auto lines = plan_bundle(flows, observed);
-    for (std::size_t at = 0; at < lines.size() || !extra.empty();) {
-        std::string text;
-        for (const std::size_t end = std::min(lines.size(), at + options_.bundle_lines); at < end; ++at) text += lines[at] + '\n';
-        if (at == lines.size()) text += std::exchange(extra, {});
-        if (auto done = runner_->run(commands::flows_change(text)); !done) return std::unexpected(std::move(done).error().context("OpenFlow bundle"));
+    if (!plan_.is(plan_flows(plan_.world(), quiet))) {
+        log::error(kLog, "the plan that was kept up to date record by record is not what the records say; it is made anew. This is a defect of blanketd: please report it");
+        plan_.plan_everything();
+        plan_.settle();
     }
-    installed_.clear();
-    installed_.reserve(flows.size());
-    for (const auto& flow : flows) installed_.push_back(to_flow_text(flow));
+    (void)plan_.take_touched();
+    doubtful_ = false;
+    return send(plan_changes(plan_.table(), installed_), std::move(extra));
+}
+
+// One bundle (several, what is new first, where it is more than one takes).
+Result<void> OvsOverlay::send(const std::vector<FlowChange>& changes, std::string extra) {
+    for (std::size_t at = 0; at < changes.size() || !extra.empty();) {
+        std::string text;
+        const std::size_t begin = at;
+        for (const std::size_t end = std::min(changes.size(), at + options_.bundle_lines); at < end; ++at) text += changes[at].line() + '\n';
+        if (at == changes.size()) text += std::exchange(extra, {});
+        if (auto done = runner_->run(commands::flows_change(text)); !done) {
+            doubtful_ = true;  // its answer may be all that was lost
+            return std::unexpected(std::move(done).error().context("OpenFlow bundle"));
+        }
+        for (std::size_t i = begin; i < at; ++i) take(installed_, changes[i]);
+    }
     return {};
 }
 
@@ -237,7 +269,7 @@ void OvsOverlay::await_last_words(const std::string& uuid) {
     std::vector<std::string> vifs;
     {
         const std::lock_guard hold(state_mutex_);
-        for (const auto& port : last_.ports.vms)
+        for (const auto& port : plan_.world().ports.vms)
             if (port.uuid == uuid) vifs.push_back(port.name);
     }
     const auto count = [&] {
@@ -258,21 +290,23 @@ Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) { return
 
 Result<void> OvsOverlay::send_away(const VmRecord& vm, const Site& site, Handover::Way way) {
     const std::lock_guard hold(state_mutex_);
-    if (!ready_ || last_.ports.tunnel == 0)
+    if (!ready_ || plan_.world().ports.tunnel == 0)
         return fail_hint(Kind::kPrecondition, std::format("frames of VM '{}' cannot be redirected: this site has no tunnel port yet", vm.name),
                          "wait until 'blanket doctor' shows the overlay green");
     if (vm.owner != options_.site || site.name == options_.site)
         return fail(Kind::kConflict, "frames of VM '{}' cannot be redirected from '{}' to '{}': its owner is '{}'", vm.name, options_.site, site.name,
                     vm.owner);
-    if (const VmRecord* known = find(last_.vms, vm.uuid); known != nullptr && known->epoch > vm.epoch)
+    if (const VmRecord* known = plan_.find(vm.uuid); known != nullptr && known->epoch > vm.epoch)
         return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known, owner '{}'", vm.name, vm.epoch, known->epoch,
                     known->owner);
-    if (std::ranges::find(last_.sites, site.name, &Site::name) == last_.sites.end()) last_.sites.push_back(site);
-    take(vm);
+    if (auto sites = plan_.world().sites; !std::ranges::contains(sites, site.name, &Site::name)) {
+        sites.push_back(site);
+        plan_.records(std::vector(plan_.world().nets), sites);
+    }
+    plan_.put(vm);
     busy_until_ = Clock::now() + options_.calm;
     set_handover(vm.uuid, Handover{vm.uuid, site.name, way}, std::chrono::seconds(kRedirectSeconds));
-    const auto observed = installed_;
-    return push(observed, world(), {});
+    return push();
 }
 
 Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
@@ -280,8 +314,7 @@ Result<void> OvsOverlay::undo_redirect(const VmRecord& vm) {
     set_handover(vm.uuid, std::nullopt, {});
     busy_until_ = {};  // the guest runs on here: nothing to keep off from
     if (!ready_) return {};
-    const auto observed = installed_;
-    return push(observed, world(), {});
+    return push();
 }
 
 Result<Trace> OvsOverlay::trace(const TraceQuery& query) {
@@ -289,7 +322,8 @@ Result<Trace> OvsOverlay::trace(const TraceQuery& query) {
     {
         const std::lock_guard hold(state_mutex_);
         if (!ready_) return fail_hint(Kind::kPrecondition, "the network of this site has not been set up yet", "wait until 'blanket doctor' shows it green");
-        now = world();
+        settle();
+        now = plan_.world();
     }
     BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read_all()));  // without the lock: a move may want it
     BLANKET_TRY(const auto installed, parse_flow_dump(dump));
@@ -312,7 +346,7 @@ Result<void> OvsOverlay::activate(const VmRecord& vm) {
         {
             const std::lock_guard hold(state_mutex_);
             if (!ready_) return fail(Kind::kPrecondition, "VM '{}' cannot be activated: the overlay has not been applied yet", vm.name);
-            const VmRecord* known = find(last_.vms, vm.uuid);
+            const VmRecord* known = plan_.find(vm.uuid);
             if (known != nullptr && known->epoch > vm.epoch)
                 return fail(Kind::kConflict, "the record of VM '{}' is stale: epoch {} where {} is known, owner '{}'", vm.name, vm.epoch,
                             known->epoch, known->owner);
@@ -323,19 +357,16 @@ Result<void> OvsOverlay::activate(const VmRecord& vm) {
                     set_handover(vm.uuid, Handover{vm.uuid, known->owner, Handover::Way::kIn}, std::chrono::seconds(kRelaySeconds));
                 else  // a second call, or a start: what was sent away before is here now
                     std::erase_if(handovers_, [&](const TimedHandover& item) { return item.handover.uuid == vm.uuid && item.handover.away(); });
-                last_.ports = ports;
-                armed_.erase(vm.uuid);
-                take(vm);
+                plan_.ports(ports);
+                plan_.arm(vm.uuid, false);
+                plan_.put(vm);
                 busy_until_ = Clock::now() + options_.calm;
-                const World plan = world();
-                std::vector<std::string> quiet;
-                const auto endpoints = resolve(plan, quiet);
+                settle();
                 std::string announce;
-                for (const auto& endpoint : endpoints)
-                    if (endpoint.uuid == vm.uuid && endpoint.port)
-                        if (const auto line = announce_line(plan, endpoint, endpoints); !line.empty()) announce += line + '\n';
-                const auto observed = installed_;
-                return push(observed, plan, std::move(announce));
+                for (const auto& endpoint : plan_.endpoints_of_vm(vm.uuid))
+                    if (endpoint.port)
+                        if (const auto line = announce_line(plan_.world(), endpoint, plan_.connected(endpoint.vni)); !line.empty()) announce += line + '\n';
+                return push(std::move(announce));
             }
         }
         if (Clock::now() >= deadline)

@@ -14,6 +14,7 @@
 #include "net/anchors.hpp"
 #include "net/hold.hpp"
 #include "net/ovs.hpp"
+#include "net/site_plan.hpp"
 #include "net/trace.hpp"
 #include "toolstack/core/ports.hpp"
 
@@ -80,10 +81,13 @@ private:
     Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
     Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
     Result<void> sync_wireguard(const Underlay& underlay);
+    void follow(const std::vector<VmRecord>& vms);
     // The rest expects state_mutex_.
-    void take(const VmRecord& vm);
-    World world();
-    Result<void> push(const std::vector<FlowText>& observed, const World& world, std::string extra);
+    void learn(const std::vector<VmRecord>& vms, bool arriving);
+    void settle();
+    Result<void> push(std::string extra = {});
+    Result<void> compare(std::string extra = {});
+    Result<void> send(const std::vector<FlowChange>& changes, std::string extra);
     [[nodiscard]] std::set<std::string> hold_names() const;
     Result<unsigned> deliver(const std::string& uuid);
     void set_handover(const std::string& uuid, std::optional<Handover> handover, std::chrono::seconds life);
@@ -111,13 +115,13 @@ private:
 
     std::mutex state_mutex_;
     bool ready_ = false;  // an apply() has read the switch
-    World last_;
+    SitePlan plan_;
     std::vector<TimedHandover> handovers_;
     Clock::time_point busy_until_{};
     std::vector<Hold> holds_;
     std::uint64_t next_hold_ = 0;
-    std::set<std::string> released_, armed_;
-    std::vector<FlowText> installed_;  // what the switch holds, as far as we know
+    InstalledTable installed_;
+    bool doubtful_ = true;  // the switch may hold something else than installed_
 
     std::mutex arming_mutex_;
     std::map<std::string, std::jthread> arming_;  // by UUID

@@ -3,7 +3,8 @@
 #include "net/ovs.hpp"
 
 #include <algorithm>
-#include <unordered_map>
+
+#include "net/flow_table.hpp"
 
 namespace blanket::net {
 namespace {
@@ -12,21 +13,6 @@ const Interface* find(const SwitchState& state, std::string_view name) {
     for (const auto& interface : state.interfaces)
         if (interface.name == name) return &interface;
     return nullptr;
-}
-
-// The NIC that an entry of the destination or ingress tables speaks for: "metadata=..,dl_dst=.." (dl_src at the ingress); empty for others.
-std::string subject(const FlowText& flow) {
-    const auto table = static_cast<Table>(flow.table);
-    std::string_view field;
-    if (table == Table::kRemote || table == Table::kLocal || table == Table::kGateway) field = "dl_dst=";
-    if (table == Table::kTunnelIngress) field = "dl_src=";
-    if (field.empty()) return {};
-    std::string net, mac;
-    for (const auto& part : flow.match) {
-        if (part.starts_with("metadata=")) net = part;
-        if (part.starts_with(field)) mac = part.substr(field.size());
-    }
-    return net.empty() || mac.empty() ? std::string() : net + ' ' + mac;
 }
 
 }  // namespace
@@ -84,41 +70,11 @@ Result<void> check_switch(const SwitchState& state) {
 }
 
 std::vector<std::string> plan_bundle(const std::vector<Flow>& desired, const std::vector<FlowText>& observed) {
-    std::unordered_map<std::string, const FlowText*> present;
-    std::unordered_map<std::string, std::uint64_t> installed, wanted;  // highest epoch by NIC
-    for (const auto& flow : observed) {
-        present.emplace(flow.key(), &flow);
-        if (const auto nic = subject(flow); !nic.empty()) installed[nic] = std::max(installed[nic], flow.epoch());
-    }
-    std::vector<std::pair<FlowText, const Flow*>> texts;
-    texts.reserve(desired.size());
-    for (const auto& flow : desired) {
-        texts.emplace_back(to_flow_text(flow), &flow);
-        const auto& text = texts.back().first;
-        if (const auto nic = subject(text); !nic.empty()) wanted[nic] = std::max(wanted[nic], text.epoch());
-    }
-    const auto stale = [&](const std::string& nic) {
-        const auto want = wanted.find(nic);
-        return !nic.empty() && want != wanted.end() && installed[nic] > want->second;
-    };
-    std::vector<std::string> lines;
-    std::unordered_map<std::string, bool> keep;
-    for (const auto& [text, flow] : texts) {
-        const std::string key = text.key();
-        keep[key] = true;
-        const auto at = present.find(key);
-        if (at != present.end() && (at->second->epoch() > text.epoch() ||
-                                    (at->second->cookie == text.cookie && at->second->actions == text.actions)))
-            continue;
-        if (stale(subject(text))) continue;
-        lines.push_back("flow add " + flow_text(*flow));
-    }
-    for (const auto& flow : observed) {
-        if (keep.contains(flow.key()) || stale(subject(flow))) continue;
-        std::string line = std::format("flow delete_strict table={},priority={}", flow.table, flow.priority);
-        for (const auto& field : flow.match) line += ',' + field;
-        lines.push_back(std::move(line));
-    }
+    PlannedTable planned;
+    PlannedTable::Part all;
+    std::vector<std::string> touched, lines;
+    planned.give(all, desired, touched);
+    for (const auto& change : plan_changes(planned, InstalledTable(observed))) lines.push_back(change.line());
     return lines;
 }
 

@@ -37,7 +37,7 @@ std::vector<Argv> plan_hold(const std::string& name, const std::string& uuid, co
 // Ports of the plan that Open vSwitch refused, with its reason.
 Result<void> check_switch(const SwitchState& state);
 
-// Lines of a bundle. An entry that is right is not touched; one under a higher epoch is neither replaced nor deleted on behalf of a lower one.
+// Lines of a bundle that makes the whole table right, by the rules of plan_changes() (flow_table.hpp).
 std::vector<std::string> plan_bundle(const std::vector<Flow>& desired, const std::vector<FlowText>& observed);
 
 // An ARP announcement in the endpoint's name (RFC 5227 section 3), out of all other ports of its net at this site; empty when there are none.

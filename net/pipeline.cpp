@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The flows of the overlay, table by table; the drawing is in README.md. Part of model.hpp.
+// See pipeline.hpp; the drawing is in README.md.
+#include "net/pipeline.hpp"
+
 #include <algorithm>
 
-#include "net/anchors.hpp"
-#include "net/groups.hpp"
 #include "net/redirect.hpp"
 
 namespace blanket::net {
@@ -62,7 +62,7 @@ void add_always(std::vector<Flow>& flows, std::uint32_t tunnel) {
 }
 
 // What a VM may reach of this host, and what the host may send: see README.md, "The gateway".
-void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint32_t port, const std::vector<Endpoint>& endpoints) {
+void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint32_t port) {
     const std::uint32_t vni = gateway.vni;
     Match arp = from_port(port);
     arp.ether_type = EtherType::kArp;
@@ -94,21 +94,6 @@ void add_gateway(std::vector<Flow>& flows, const GatewayPort& gateway, std::uint
     answer.ip_proto = IpProto::kTcp;
     answer.tcp_ack = true;
     to_gateway(answer);
-
-    std::vector<Action> everybody;
-    for (const auto& endpoint : endpoints) {
-        if (endpoint.vni != vni || !endpoint.port || !endpoint.local) continue;
-        everybody.push_back({kOutput, *endpoint.port});
-        Match one = ipv4(vni);
-        one.eth_dst = endpoint.mac;
-        one.ip_dst = endpoint.ip;
-        flows.push_back(make(Table::kGateway, 100, one, {{kOutput, *endpoint.port}}, endpoint.epoch));
-    }
-    if (everybody.empty()) return;
-    std::ranges::sort(everybody, {}, &Action::value);
-    Match offer = udp(vni, kDhcpServer, kDhcpClient);
-    offer.eth_dst = kBroadcastMac;
-    flows.push_back(make(Table::kGateway, 100, offer, std::move(everybody)));
 }
 
 // Rules of a net that hold with and without a gateway port.
@@ -161,7 +146,7 @@ void add_port(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t 
     add(Table::kPortSecurity, 100, discover, {go(Table::kPolicy)});
 }
 
-void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t tunnel) {
+void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint32_t tunnel, std::optional<std::uint32_t> gateway) {
     Match ask;
     ask.metadata = endpoint.vni;
     ask.ether_type = EtherType::kArp;
@@ -173,6 +158,8 @@ void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint3
         Match here = ipv4(endpoint.vni);
         here.eth_dst = endpoint.mac;
         if (endpoint.port) flows.push_back(make(Table::kLocal, 100, here, {{kOutput, *endpoint.port}}, endpoint.epoch));
+        here.ip_dst = endpoint.ip;
+        if (endpoint.port && gateway) flows.push_back(make(Table::kGateway, 100, here, {{kOutput, *endpoint.port}}, endpoint.epoch));
     } else if (endpoint.owner != 0 && tunnel != 0) {
         Match there = ipv4(endpoint.vni);
         there.eth_dst = endpoint.mac;
@@ -186,42 +173,88 @@ void add_endpoint(std::vector<Flow>& flows, const Endpoint& endpoint, std::uint3
     for (auto& flow : relay_flows(endpoint)) flows.push_back(std::move(flow));
 }
 
-// The networks that have business at this site: a VM here, coming or just gone, or an anchor. Of the others it keeps no entry, however many VMs they have.
-std::set<std::uint32_t> nets_here(const std::vector<Endpoint>& endpoints, const std::vector<AnchorPoint>& anchors) {
+}  // namespace
+
+std::vector<Flow> site_flows(std::uint32_t tunnel) {
+    std::vector<Flow> flows;
+    add_always(flows, tunnel);
+    return flows;
+}
+
+std::vector<Flow> network_flows(const Net& net, const GatewayPort& gateway, std::optional<std::uint32_t> port) {
+    std::vector<Flow> flows;
+    add_net(flows, gateway);
+    if (port) add_gateway(flows, gateway, *port);
+    std::ranges::move(rule_flows(net), std::back_inserter(flows));
+    return flows;
+}
+
+std::vector<Flow> offer_flows(std::uint32_t vni, std::vector<std::uint32_t> ports) {
+    if (ports.empty()) return {};
+    std::ranges::sort(ports);
+    Match offer = udp(vni, kDhcpServer, kDhcpClient);
+    offer.eth_dst = kBroadcastMac;
+    std::vector<Action> everybody;
+    for (const std::uint32_t port : ports) everybody.push_back({kOutput, port});
+    return {make(Table::kGateway, 100, offer, std::move(everybody))};
+}
+
+std::vector<Flow> endpoint_flows(const Endpoint& endpoint, std::uint32_t tunnel, std::optional<std::uint32_t> gateway, const Membership& groups) {
+    std::vector<Flow> flows;
+    add_endpoint(flows, endpoint, tunnel, gateway);
+    std::ranges::move(member_flows(endpoint, groups), std::back_inserter(flows));
+    return flows;
+}
+
+bool brings_network(const Endpoint& endpoint) { return endpoint.local || endpoint.port || endpoint.hold || endpoint.relay != 0 || endpoint.redirect != 0; }
+
+std::set<std::uint32_t> networks_here(const std::vector<Endpoint>& endpoints, const std::vector<AnchorPoint>& anchors) {
     std::set<std::uint32_t> out;
     for (const auto& endpoint : endpoints)
-        if (endpoint.local || endpoint.port || endpoint.hold || endpoint.relay != 0 || endpoint.redirect != 0) out.insert(endpoint.vni);
+        if (brings_network(endpoint)) out.insert(endpoint.vni);
     for (const auto& anchor : anchors)
         if (anchor.local) out.insert(anchor.vni);
     return out;
 }
 
-}  // namespace
+bool gets_offers(const Endpoint& endpoint) { return endpoint.local && endpoint.port; }
+
+bool outranks(const Flow& a, const Flow& b) {
+    if (a.epoch != b.epoch) return a.epoch > b.epoch;
+    if (a.hard_timeout != b.hard_timeout) return a.hard_timeout < b.hard_timeout;
+    return actions_text(a.actions) < actions_text(b.actions);  // whichever, but always the same
+}
 
 std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warnings) {
     const auto endpoints = resolve(world, warnings);
-    std::vector<std::string> quiet;
-    const auto gateways = plan_gateways(world.nets, quiet);
-    std::vector<Flow> flows;
-    add_always(flows, world.ports.tunnel);
     const auto anchors = plan_anchors(world, endpoints, warnings);
-    const auto here = nets_here(endpoints, anchors);
-    for (const auto& gateway : gateways) {
-        if (!here.contains(gateway.vni)) continue;
-        add_net(flows, gateway);
-        if (const auto port = world.ports.gateways.find(gateway.vni); port != world.ports.gateways.end())
-            add_gateway(flows, gateway, port->second, endpoints);
+    const auto here = networks_here(endpoints, anchors);
+    std::vector<std::string> quiet;
+    std::map<std::uint32_t, GatewayPort> gateways;  // of networks that can be used
+    for (auto& gateway : plan_gateways(world.nets, quiet)) gateways.emplace(gateway.vni, std::move(gateway));
+    const auto port_of = [&](std::uint32_t vni) {
+        const auto port = world.ports.gateways.find(vni);
+        return port == world.ports.gateways.end() ? std::nullopt : std::optional(port->second);
+    };
+    std::map<std::uint32_t, Membership> groups;
+    std::map<std::uint32_t, std::vector<std::uint32_t>> offered;
+
+    std::vector<Flow> flows = site_flows(world.ports.tunnel);
+    const auto add = [&](std::vector<Flow> more) { std::ranges::move(more, std::back_inserter(flows)); };
+    for (const auto& net : world.nets) {
+        const auto gateway = gateways.find(net.vni);
+        if (gateway == gateways.end() || !here.contains(net.vni)) continue;
+        groups.emplace(net.vni, membership(net));
+        add(network_flows(net, gateway->second, port_of(net.vni)));
     }
-    for (const auto& endpoint : endpoints)
-        if (here.contains(endpoint.vni)) add_endpoint(flows, endpoint, world.ports.tunnel);
-    for (const auto& anchor : anchors) {
-        if (!here.contains(anchor.vni)) continue;
-        const auto port = world.ports.gateways.find(anchor.vni);
-        for (auto& flow : anchor_flows(anchor, world.ports.tunnel, port == world.ports.gateways.end() ? std::nullopt : std::optional(port->second))) flows.push_back(std::move(flow));
+    for (const auto& endpoint : endpoints) {
+        if (!here.contains(endpoint.vni)) continue;
+        add(endpoint_flows(endpoint, world.ports.tunnel, port_of(endpoint.vni), groups[endpoint.vni]));
+        if (gets_offers(endpoint) && port_of(endpoint.vni)) offered[endpoint.vni].push_back(*endpoint.port);
     }
-    for (const auto& net : world.nets)
-        if (here.contains(net.vni) && std::ranges::find(gateways, net.vni, &GatewayPort::vni) != gateways.end())
-            for (auto& flow : group_flows(net, endpoints)) flows.push_back(std::move(flow));
+    for (auto& [vni, ports] : offered) add(offer_flows(vni, std::move(ports)));
+    for (const auto& anchor : anchors)
+        if (here.contains(anchor.vni)) add(anchor_flows(anchor, world.ports.tunnel, port_of(anchor.vni)));
 
     struct Keyed {
         std::string match;
@@ -230,9 +263,9 @@ std::vector<Flow> plan_flows(const World& world, std::vector<std::string>& warni
     std::vector<Keyed> keyed;
     keyed.reserve(flows.size());
     for (auto& flow : flows) keyed.push_back({match_text(flow.match), std::move(flow)});
-    // The higher epoch comes first among equals, and the entry without a time limit before the one with.
     std::ranges::sort(keyed, [](const Keyed& a, const Keyed& b) {
-        return std::tie(a.flow.table, b.flow.priority, a.match, b.flow.epoch, a.flow.hard_timeout) < std::tie(b.flow.table, a.flow.priority, b.match, a.flow.epoch, b.flow.hard_timeout);
+        const auto one = std::tie(a.flow.table, b.flow.priority, a.match), other = std::tie(b.flow.table, a.flow.priority, b.match);
+        return one != other ? one < other : outranks(a.flow, b.flow);
     });
     std::vector<Flow> out;
     out.reserve(keyed.size());

@@ -85,8 +85,11 @@ std::string switch_folder() {
 Result<void> send_bundle(const std::string& bridge, std::string_view lines, std::chrono::milliseconds deadline) {
     BLANKET_TRY(const Bundle bundle, encode_bundle(lines, 2));
     BLANKET_TRY(Connection connection, Connection::open(std::format("{}/{}.mgmt", switch_folder(), bridge), deadline));
-    BLANKET_CHECK(connection.send(hello(1)));
-    bool greeted = false;
+    // All at once: the switch reads on after the greeting, or closes the connection when it speaks no version of ours. Waiting for its greeting costs another
+    // round of its main loop.
+    Bytes first = hello(1);
+    first.insert(first.end(), bundle.lines.begin(), bundle.lines.end());
+    BLANKET_CHECK(connection.send(first));
     std::vector<std::byte> input;
     for (;;) {
         while (input.size() >= kOpenFlowHead) {
@@ -94,10 +97,6 @@ Result<void> send_bundle(const std::string& bridge, std::string_view lines, std:
             if (input.size() < head.length) break;
             const auto message = std::span<const std::byte>(input).first(head.length);
             if (head.type == OpenFlowType::kEchoRequest) BLANKET_CHECK(connection.send(echo_reply(message)));
-            if (head.type == OpenFlowType::kHello && !greeted) {  // an error follows when it speaks no version of ours
-                greeted = true;
-                BLANKET_CHECK(connection.send(bundle.lines));
-            }
             BLANKET_TRY(const BundleNews news, bundle_news(head, message.subspan(kOpenFlowHead), bundle));
             if (news == BundleNews::kTaken) BLANKET_CHECK(connection.send(bundle.commit));
             if (news == BundleNews::kCommitted) return {};

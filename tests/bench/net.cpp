@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // bench-net: how long the network takes to follow a commit. Native, no lab; real ovs-vswitchd with dummy devices, the planner and codecs that blanketd has.
 //   bench-net [--report FILE] [--flows MOST] [--switches N] [--sites N]
-// flip:    a third site hears of a commit: the VM's entries change in one bundle, in tables of 1,000 to MOST entries of other networks
+// flip:    a third site hears of a commit: from the record in hand until the switch has taken the VM's entries in one bundle, at sites with 1,000 to MOST entries
 // fleet:   a VM moves in a network that has a VM at each of N sites: every site's own plan, its difference and its bytes; N of them with a switch of their own
 // state:   entries of a site whose tenants stay as they are while the federation grows
 // mesh:    beside it, bridges that learn (NORMAL, a port for each other site, as Supercloud has them): until the moved MAC is known at its new port
@@ -20,6 +20,7 @@
 
 #include "net/openflow.hpp"
 #include "net/ovs.hpp"
+#include "net/site_plan.hpp"
 #include "net/switch_socket.hpp"
 #include "tests/lab/machine_facts.hpp"
 #include "tests/lab/tool.hpp"
@@ -36,6 +37,14 @@ constexpr std::size_t kLinesAtOnce = 50'000;
 constexpr std::chrono::seconds kPatience{600};
 
 double own_busy_ms() { return static_cast<double>(std::clock()) * 1e3 / CLOCKS_PER_SEC; }
+
+// How long a thread has been ready to run and had no processor (the second word of its schedstat).
+double queued_ms(const std::string& task) {
+    std::ifstream file("/proc/" + task + "/schedstat");
+    double ran = 0, queued = 0;
+    file >> ran >> queued;
+    return queued / 1e6;
+}
 
 double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
 
@@ -110,6 +119,7 @@ public:
         if (children_.empty() || ::clock_getcpuclockid(children_.front().pid(), &clock) != 0 || ::clock_gettime(clock, &used) != 0) return 0;
         return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
     }
+    [[nodiscard]] double main_thread_queued_ms() const { return children_.empty() ? 0 : queued_ms(std::to_string(children_.front().pid())); }
     [[nodiscard]] std::uint64_t resident_kib() const {
         std::uint64_t sum = 0;
         for (const auto& child : children_) {
@@ -170,12 +180,6 @@ std::vector<FlowText> texts(const std::vector<Flow>& flows) {
     return out;
 }
 
-std::string joined(const std::vector<std::string>& lines) {
-    std::string text;
-    for (const auto& line : lines) text += line + '\n';
-    return text;
-}
-
 // To another site that is not site 1.
 void move_on(VmRecord& vm, unsigned sites) {
     const auto at = std::strtoul(vm.owner.c_str() + 1, nullptr, 10);
@@ -183,12 +187,50 @@ void move_on(VmRecord& vm, unsigned sites) {
     ++vm.epoch;
 }
 
-// What the commit of VM number `v` (not the first) changes in the view of `world`; the record is changed too.
-std::string commit_of(World& world, std::size_t v, unsigned sites, std::vector<std::string>& quiet) {
-    const auto before = texts(plan_flows(world, quiet));
-    move_on(world.vms[v], sites);
-    return joined(plan_bundle(plan_flows(world, quiet), before));
-}
+// A site as blanketd keeps it: its plan, and what its switch holds.
+class LiveSite final {
+public:
+    explicit LiveSite(const World& world) : plan_(world.site) {
+        plan_.records(world.nets, world.sites);
+        plan_.ports(world.ports);
+        for (const auto& vm : world.vms) plan_.put(vm);
+    }
+    // Networks that come.
+    void grow(const World& world) {
+        std::vector<Net> nets = plan_.world().nets;
+        nets.insert(nets.end(), world.nets.begin(), world.nets.end());
+        plan_.records(nets, plan_.world().sites);
+        for (const auto& vm : world.vms) plan_.put(vm);
+    }
+    // All that is not in the switch yet.
+    std::vector<std::string> missing() {
+        plan_.settle();
+        (void)plan_.take_touched();
+        std::vector<std::string> lines;
+        for (const auto& change : plan_changes(plan_.table(), installed_)) {
+            lines.push_back(change.line());
+            take(installed_, change);
+        }
+        return lines;
+    }
+    // What a changed record changes; counted as taken.
+    std::string follow(const VmRecord& vm) {
+        plan_.put(vm);
+        plan_.settle();
+        std::string lines;
+        for (const auto& change : plan_changes(plan_.table(), installed_, plan_.take_touched().keys)) {
+            lines += change.line() + '\n';
+            take(installed_, change);
+        }
+        return lines;
+    }
+    [[nodiscard]] const World& world() const { return plan_.world(); }
+    [[nodiscard]] std::size_t entries() const { return plan_.table().size(); }
+
+private:
+    SitePlan plan_;
+    InstalledTable installed_;
+};
 
 struct Report {
     Json metrics = Json::array(), details = Json::object();
@@ -207,54 +249,51 @@ Result<std::vector<Flip>> measure_flips(std::size_t most, Report& report) {
     constexpr unsigned kSites = 20;
     std::vector<Flip> out;
     BLANKET_TRY(const auto real, RealSwitch::start());
-    std::vector<std::string> quiet;
     std::mt19937 random(1);
-    std::size_t have = 0;
+    LiveSite site(empty_world("s1", kSites));
     unsigned nets = 0;
     Json rows = Json::array();
     for (std::size_t want = 1000; want <= most; want *= 10) {
         const auto begin = Clock::now();
-        while (have < want) {  // net by net: what the planner gives for one does not depend on the others
-            World world = empty_world("s1", kSites);
-            for (unsigned i = 0; i < (want > 20'000 ? 50u : 1u) && have + world.vms.size() * 3 < want; ++i) add_net(world, nets++, kVmsPerNet, kSites);
-            std::vector<std::string> lines = plan_bundle(plan_flows(world, quiet), {});
-            have += lines.size();
-            BLANKET_CHECK(real->fill(lines));
-        }
+        World more = empty_world("s1", kSites);
+        for (std::size_t coming = site.entries(); coming < want; coming += std::size_t{kVmsPerNet} * 3) add_net(more, nets++, kVmsPerNet, kSites);
+        site.grow(more);
+        BLANKET_CHECK(real->fill(site.missing()));
         const double fill_ms = ms_since(begin);
-        std::vector<double> flips, busy;
+        std::vector<double> flips, busy, planned, queued;
         std::size_t lines = 0;
         for (unsigned i = 0; i < kFlips; ++i) {
-            World world = empty_world("s1", kSites);
-            add_net(world, static_cast<unsigned>(random() % nets), kVmsPerNet, kSites);
-            const std::size_t v = 1 + random() % (kVmsPerNet - 1);
-            // Its epoch is new in the switch each time that it is drawn: one that was drawn before is drawn with a higher one.
-            world.vms[v].epoch += std::size_t{i} * 2 + have * 1000;
-            const std::string bundle = commit_of(world, v, kSites, quiet);
-            lines += static_cast<std::size_t>(std::ranges::count(bundle, '\n'));
+            VmRecord vm = site.world().vms[random() % nets * kVmsPerNet + 1 + random() % (kVmsPerNet - 1)];
+            move_on(vm, kSites);
             real->use();
-            const double used = real->busy_ms() + own_busy_ms();
+            const double used = real->busy_ms() + own_busy_ms(), waited = real->main_thread_queued_ms() + queued_ms("thread-self");
             const auto start = Clock::now();
+            const std::string bundle = site.follow(vm);
+            planned.push_back(ms_since(start));
             BLANKET_CHECK(send_bundle(kBridge, bundle, kPatience));
             flips.push_back(ms_since(start));
+            queued.push_back(real->main_thread_queued_ms() + queued_ms("thread-self") - waited);
             busy.push_back(real->busy_ms() + own_busy_ms() - used);
+            lines += static_cast<std::size_t>(std::ranges::count(bundle, '\n'));
         }
-        const Spread spread = Spread::of(flips), work = Spread::of(busy);
-        std::println("  processor time of a flip among {:>9} entries, ours and the switch's: {}", have, work.text());
-        std::println("  flip among {:>9} entries: {}   ({:.1f} changes each; filled in {:.1f} s, {} MiB)", have, spread.text(), static_cast<double>(lines) / kFlips, fill_ms / 1000, real->resident_kib() >> 10);
+        const Spread spread = Spread::of(flips), work = Spread::of(busy), plan = Spread::of(planned), wait = Spread::of(queued);
+        std::println("  flip among {:>9} entries: {}   ({:.1f} changes each; filled in {:.1f} s, the switch has {} MiB)", site.entries(), spread.text(), static_cast<double>(lines) / kFlips, fill_ms / 1000, real->resident_kib() >> 10);
+        std::println("    plan and difference in it: {}\n    waiting for a processor:   {}\n    processor time, ours and all of the switch's: {}", plan.text(), wait.text(), work.text());
         Json row = spread.json();
+        row["plan"] = plan.json();
+        row["waiting_for_a_processor"] = wait.json();
         row["processor_time"] = work.json();
-        row["entries"] = have;
+        row["entries"] = site.entries();
         row["switch_mib"] = real->resident_kib() >> 10;
         row["fill_s"] = fill_ms / 1000;
         rows.push_back(std::move(row));
-        out.push_back({have, spread, work});
+        out.push_back({site.entries(), spread, work});
     }
     report.details["flip"] = std::move(rows);
     return out;
 }
 
-// What blanketd itself computes at a flip: the plan of the whole site, and its difference.
+// The plan of a whole site from scratch and its comparison with all that is installed, as at every apply().
 void measure_planner(Report& report) {
     Json rows = Json::array();
     for (const unsigned nets : {3u, 33u, 333u}) {
@@ -284,7 +323,6 @@ Result<void> measure_fleet(unsigned sites, unsigned switches, Report& report) {
     // others up to that; VMs of sites that it does not see are left to those.
     constexpr unsigned kSeen = 200, kOwnNets = 5;
     std::vector<double> plan_ms, encode_ms, total_ms, switch_ms;
-    std::vector<std::string> quiet;
     std::vector<std::unique_ptr<RealSwitch>> real;
     std::size_t flows = 0, bytes = 0;
     const auto memory_begin = Clock::now();
@@ -301,14 +339,14 @@ Result<void> measure_fleet(unsigned sites, unsigned switches, Report& report) {
         World world = empty_world("s1", kSeen);
         add_net(world, 0, kSeen, kSeen);
         for (unsigned n = 1; n <= kOwnNets; ++n) add_net(world, s * kOwnNets + n, 20, kSeen);
-        auto flows_before = plan_flows(world, quiet);
-        flows = flows_before.size();
-        const auto installed = texts(flows_before);
-        if (s < real.size()) BLANKET_CHECK(real[s]->fill(plan_bundle(flows_before, {})));
-        const std::size_t moved = 1 + s % (kSeen - 1);
-        move_on(world.vms[moved], kSeen);
+        LiveSite site(world);
+        const auto all = site.missing();
+        flows = site.entries();
+        if (s < real.size()) BLANKET_CHECK(real[s]->fill(all));
+        VmRecord moved = site.world().vms[1 + s % (kSeen - 1)];
+        move_on(moved, kSeen);
         const auto begin = Clock::now();
-        const std::string bundle = joined(plan_bundle(plan_flows(world, quiet), installed));
+        const std::string bundle = site.follow(moved);
         plan_ms.push_back(ms_since(begin));
         const auto coded = Clock::now();
         BLANKET_TRY(const Bundle encoded, encode_bundle(bundle, 2));

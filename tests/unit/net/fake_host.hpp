@@ -29,7 +29,8 @@ public:
     std::map<std::string, std::string> routes;  // destination -> line
     std::string wireguard, firewall;
     std::vector<std::string> packets, units, log;
-    std::string fail_on;  // commands whose text holds this fail
+    std::string fail_on;      // commands whose text holds this fail
+    bool lose_answer = false;  // the next bundle is done, but fails
 
     void plug(const std::string& name, const std::string& uuid, const std::string& mac) {
         ports[name] = {.columns = {}, .ids = {{"vm-uuid", uuid}, {"vm-mac", mac}}, .options = {}, .number = next_++};
@@ -49,7 +50,12 @@ public:
         if (!fail_on.empty() && (text + command.input).contains(fail_on)) return fail(Kind::kIo, "'{}' failed with status 1: told to", text);
         const std::string& program = command.argv[0];
         if (program == "ovs-vsctl") return text.contains("find Bridge") ? dump() : change(command.argv);
-        if (program == "ovs-ofctl") return text.contains("dump-flows") ? dump_flows() : bundle(command.input);
+        if (program == "ovs-ofctl") {
+            if (text.contains("dump-flows")) return dump_flows();
+            const auto done = bundle(command.input);
+            if (std::exchange(lose_answer, false)) return fail(Kind::kTimeout, "its answer is lost");
+            return done;
+        }
         if (program == "ip") return text.contains("-json") ? addresses() : batch(command.input);
         if (program == "wg") wireguard = command.input;
         else if (program == "nft") firewall = command.input;

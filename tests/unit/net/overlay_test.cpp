@@ -421,6 +421,125 @@ TEST_F(OverlayTest, AFailureIsToldAndTheNextRoundRepairs) {
     }
 }
 
+// What only the records say does not wait for processes, nor for a host on which something is broken.
+TEST_F(OverlayTest, ACommitElsewhereIsInTheSwitchBeforeAnythingElse) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    vms_[1].owner = "north";
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(has("table=9", kToWest));
+    vms_[1] = moved(vms_[1], "west");
+    host_.log.clear();
+    host_.fail_on = "ovs-vsctl";
+    EXPECT_FALSE(apply());
+    ASSERT_GE(host_.log.size(), 2u);
+    EXPECT_TRUE(host_.log[0].contains("bundle")) << host_.log[0];
+    EXPECT_TRUE(has("table=9", kToWest));
+    host_.fail_on.clear();
+    const auto flows = host_.flows;
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows) << "and the whole plan says the same";
+    vms_.pop_back();
+    host_.fail_on = "ovs-vsctl";
+    EXPECT_FALSE(apply());
+    EXPECT_FALSE(has("table=9", kToWest)) << "its record is gone";
+}
+
+// The record of a VM that comes here is activate()'s to learn, which opens the relay for the old owner by it.
+TEST_F(OverlayTest, AnApplyInTheMiddleLeavesTheArrivalToActivate) {
+    make("west");
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    host_.plug("vif8.0", kWeb, "02:00:00:00:00:11");
+    vms_[0] = moved(vms_[0], "west");
+    host_.fail_on = "ovs-vsctl";  // it gets no further than what goes first
+    EXPECT_FALSE(apply());
+    host_.fail_on.clear();
+    ASSERT_TRUE(overlay_->activate(vms_[0]));
+    EXPECT_TRUE(has("priority=50,ip,metadata=0x65,tun_src=10.213.1.1", kWebDst));
+    EXPECT_TRUE(has("table=10", kWebDst));
+}
+
+TEST_F(OverlayTest, ABundleWhoseAnswerIsLostIsNotTakenForUndone) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    vms_[0] = moving(vms_[0], "west");
+    ASSERT_TRUE(apply());
+    const auto before = host_.flows;
+    host_.lose_answer = true;
+    EXPECT_FALSE(overlay_->redirect(vms_[0], sites_[1]));
+    EXPECT_TRUE(has("priority=200", kToWest));
+    ASSERT_TRUE(overlay_->undo_redirect(vms_[0]));
+    EXPECT_EQ(host_.flows, before);
+    host_.log.clear();
+    ASSERT_TRUE(overlay_->redirect(vms_[0], sites_[1]));
+    EXPECT_EQ(host_.log.size(), 1u) << "what the switch holds is known again";
+}
+
+// An entry of a newer epoch, of another life of this daemon, is left alone for as long as no record is as new: also in the changes after the first.
+TEST_F(OverlayTest, ANewerEntryStaysThroughLaterChanges) {
+    host_.plug("vif1.0", kWeb, "02:00:00:00:00:11");
+    ASSERT_TRUE(apply());
+    for (auto& [key, line] : host_.flows)
+        if (key.starts_with("table=10,priority=100") && line.contains(kWebDst)) line.replace(line.find("cookie=0x"), 25, "cookie=0xb1a7000000000009");
+    const auto newer = [&] { return has("table=10", "cookie=0xb1a7000000000009"); };
+    ASSERT_TRUE(newer());
+    for (const std::uint64_t epoch : {3u, 4u, 5u}) {
+        vms_[0].epoch = epoch;
+        ASSERT_TRUE(apply());
+        EXPECT_TRUE(newer()) << epoch;
+        vms_[0].epoch = 6;
+        vms_[1].epoch++;
+        host_.fail_on = "ovs-vsctl";
+        EXPECT_FALSE(apply());
+        host_.fail_on.clear();
+        EXPECT_TRUE(newer());
+        make("east");
+    }
+    vms_[0].epoch = 10;
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(newer());
+}
+
+// A site makes a gateway and a DHCP server for the networks that it has a part in, and takes them away when their last VM has left.
+TEST_F(OverlayTest, OtherTenantsCostASiteNothing) {
+    for (unsigned i = 0; i < 50; ++i) {
+        nets_.push_back({std::format("foreign{}", i), 200 + i, std::format("10.2.{}.0/24", i), std::format("10.2.{}.1", i), 1390});
+        auto other = vm(std::format("00000000-0000-4000-8000-0000000001{:02x}", i), std::format("f{}", i), "02:00:00:00:01:11", std::format("10.2.{}.2", i));
+        other.owner = "west";
+        other.nics[0].net = nets_.back().name;
+        vms_.push_back(other);
+    }
+    ASSERT_TRUE(apply());
+    const auto flows = host_.flows;
+    EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"});
+    EXPECT_EQ(host_.ports.size(), 2u) << "the tunnel's and one gateway";
+    vms_.resize(2);
+    nets_.resize(1);
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.flows, flows);
+    // One of them comes: its network is there before it is, and goes when it has gone.
+    nets_.push_back({"foreign", 200, "10.2.0.0/24", "10.2.0.1", 1390});
+    vms_.push_back(vm("00000000-0000-4000-8000-000000000100", "guest", "02:00:00:00:01:11", "10.2.0.2"));
+    vms_[2].nics[0].net = "foreign";
+    vms_[2].owner = "west";
+    vms_[2] = moving(vms_[2], "east");
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.ports.contains("gw200"));
+    vms_[2] = moved(vms_[2], "east");
+    host_.plug("vif7.0", vms_[2].uuid, "02:00:00:00:01:11");
+    ASSERT_TRUE(overlay_->activate(vms_[2]));
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.ports.contains("gw200"));
+    vms_[2] = moving(vms_[2], "west");
+    ASSERT_TRUE(overlay_->redirect(vms_[2], sites_[1]));
+    vms_[2] = moved(vms_[2], "west");
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.ports.contains("gw200")) << "it has just left: late frames go through here";
+    make("east");  // as after the redirect's time
+    host_.unplug("vif7.0");
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(host_.ports.contains("gw200"));
+}
+
 TEST_F(OverlayTest, NetsAndVmsGoAway) {
     ASSERT_TRUE(apply());
     host_.units.clear();

@@ -69,9 +69,9 @@ class PublicReal : public ::testing::Test {
 protected:
     void SetUp() override {
         for (const char* program : {"/usr/sbin/ovs-vswitchd", "/usr/sbin/nft", "/usr/bin/nsenter", "/dev/net/tun"})
-            if (!std::filesystem::exists(program)) GTEST_SKIP() << program << " is not there";
+            if (!std::filesystem::exists(program)) FAIL() << program << " is not there: the build root has it";
         home_ = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-        if (::unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no network namespace can be made here";
+        if (::unshare(CLONE_NEWNET) != 0) FAIL() << "no network namespace can be made here: tests run as root";
         folder_ = "/tmp/bp-" + random_hex(4);
         quiet_ = UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
         for (Place* place : {&out_, &east_, &west_, &guest_}) {
