@@ -79,7 +79,7 @@ Json report_of(const std::string& name, const Outcome& outcome) {
     Json classes = Json::object();
     std::string text;
     for (const auto& [kind, count] : {std::pair("zero", outcome.counts.zero), std::pair("same", outcome.counts.same), std::pair("delta", outcome.counts.delta),
-                                      std::pair("reference", outcome.counts.reference), std::pair("store", outcome.counts.store), std::pair("raw", outcome.counts.raw)}) {
+                                      std::pair("reference", outcome.counts.reference), std::pair("store", outcome.counts.store), std::pair("store_delta", outcome.counts.store_delta), std::pair("raw", outcome.counts.raw)}) {
         classes[kind] = {{"pages", count.pages}, {"wire_bytes", count.wire_bytes}};
         text += std::format("  {} {} pages {} bytes", kind, count.pages, count.wire_bytes);
     }
@@ -132,15 +132,16 @@ Result<std::vector<std::byte>> recorded(const std::vector<std::string>& files, s
     return std::move(stream.bytes);
 }
 
-// One move from a site that keeps what leaves in `from` to one that has `to`; either may be null. bytes: the offer, which goes the other way, included.
+// One move from a site that keeps what leaves in `from` to one that has `to`; either may be null. bytes: the offer, which goes the other way, included. `deltas`: pages
+// are told as differences from those of the last move, too.
 struct Move {
     std::size_t bytes = 0, offer = 0;
     double encode_s = 0;
     PageCounts counts;
 };
 
-Result<Move> move(std::span<const std::byte> data, std::size_t cache, ContentStore* from, ContentStore* to, const std::string& vm, ImageShelf& shelf, const std::string& sha256) {
-    CodecPair pair(cache, from, to, {"net", vm}, &shelf, sha256);
+Result<Move> move(std::span<const std::byte> data, std::size_t cache, ContentStore* from, ContentStore* to, const std::string& vm, ImageShelf& shelf, const std::string& sha256, bool deltas = true) {
+    CodecPair pair(cache, from, to, {"net", vm}, &shelf, sha256, deltas);
     Move done;
     done.bytes = done.offer = pair.offer_bytes;
     std::size_t at = 0;
@@ -157,6 +158,10 @@ Result<Move> move(std::span<const std::byte> data, std::size_t cache, ContentSto
     });
     if (!equal || at != data.size()) return fail(Kind::kInternal, "the stream does not come out as it went in");
     done.counts = pair.encoder->counts();
+    if (to != nullptr) {
+        pair.target_feed->arrived();
+        to->settle();
+    }
     return done;
 }
 
@@ -164,8 +169,8 @@ void print_case(const char* name, std::size_t plain, const Move& with, const Mov
     const auto mb = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
     std::println("{:<8} {:7.1f} MB   with the store {:7.2f} MB (offer {:.2f}) at {:5.0f} MB/s   without {:7.2f} MB at {:5.0f} MB/s   {:.1f} times fewer than without, {:.1f} than plain", name, mb(plain),
                  mb(with.bytes), mb(with.offer), mb(plain) / with.encode_s, mb(without.bytes), mb(plain) / without.encode_s, mb(without.bytes) / mb(with.bytes), mb(plain) / mb(with.bytes));
-    std::println("          store {} pages {} bytes  reference {} pages  raw {} pages {} bytes", with.counts.store.pages, with.counts.store.wire_bytes, with.counts.reference.pages, with.counts.raw.pages,
-                 with.counts.raw.wire_bytes);
+    std::println("          store {} pages {} bytes  store_delta {} pages {} bytes  reference {} pages  raw {} pages {} bytes", with.counts.store.pages, with.counts.store.wire_bytes, with.counts.store_delta.pages,
+                 with.counts.store_delta.wire_bytes, with.counts.reference.pages, with.counts.raw.pages, with.counts.raw.wire_bytes);
 }
 
 // A page that no other VM has, in place of every second of the guest's random ones.
@@ -202,8 +207,6 @@ Result<void> bench_store(const Inputs& inputs, std::size_t frames, const std::st
         metrics.back()["peers"] = {{"without_store", static_cast<double>(plain) / static_cast<double>(without.bytes)}};
     };
     {
-        const StoreFolder folder;
-        const auto store = folder.open(2ull << 30);
         std::vector<std::byte> away, home;
         if (inputs.memory.size() >= 2) {
             std::size_t ignored = 0;
@@ -215,10 +218,19 @@ Result<void> bench_store(const Inputs& inputs, std::size_t frames, const std::st
             for (int i = 0; i < 20; ++i) guest.write();
             home = guest.save(5).bytes;
         }
-        BLANKET_CHECK(move(away, cache, store.get(), nullptr, "web", shelf, sha256));
-        BLANKET_TRY(const Move with, move(home, cache, nullptr, store.get(), "web", shelf, sha256));
+        const auto back = [&](bool deltas) -> Result<Move> {
+            const StoreFolder here, there;
+            const auto east = here.open(2ull << 30), west = there.open(2ull << 30);
+            BLANKET_CHECK(move(away, cache, east.get(), west.get(), "web", shelf, sha256));
+            return move(home, cache, west.get(), east.get(), "web", shelf, sha256, deltas);
+        };
+        BLANKET_TRY(const Move with, back(true));
+        BLANKET_TRY(const Move whole, back(false));
         BLANKET_TRY(const Move without, move(home, cache, nullptr, nullptr, "web", shelf, sha256));
         say("return", home.size(), with, without);
+        outcomes.back()["without_store_deltas_bytes"] = whole.bytes;
+        metrics.back()["peers"]["without_store_deltas"] = static_cast<double>(home.size()) / static_cast<double>(whole.bytes);
+        print_case("  whole", home.size(), whole, without);
     }
     if (!inputs.memory.empty()) return {};
     const StoreFolder folder;

@@ -21,7 +21,8 @@ void target::run(Input input) {
     }
     if (which == "bounds" && text.starts_with("Over")) {
         const std::unique_ptr<char[]> end(new char[4]);
-        std::memcpy(end.get(), text.data(), std::min<std::size_t>(text.size(), 5));
+        char* volatile at = end.get();  // else the compiler sees that nobody reads it, and leaves out the memory and the bug
+        std::memcpy(at, text.data(), std::min<std::size_t>(text.size(), 5));
     }
 }
 

@@ -9,6 +9,7 @@
 #include "net/openflow.hpp"
 #include "net/ovs.hpp"
 #include "net/path_mtu.hpp"
+#include "net/site_plan.hpp"
 #include "net/wireguard.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "toolstack/base/text.hpp"
@@ -41,7 +42,7 @@ World world_of(const Json& json) {
     });
     each("vms", [&](const Json& item) {
         auto vm = parse_vm(item);
-        if (!vm) return;
+        if (!vm || std::ranges::contains(world.vms, vm->uuid, &VmRecord::uuid)) return;  // it names the record in the registry
         std::uint32_t port = 10 + static_cast<std::uint32_t>(world.ports.vms.size());
         for (const auto& nic : vm->nics)
             if (const auto mac = parse_mac(nic.mac)) world.ports.vms.push_back({vm->uuid, *mac, port++, "vif1.0"});
@@ -110,6 +111,16 @@ void target::run(Input input) {
                 for (const auto& flow : flows) same.push_back(to_flow_text(flow));
                 return same;
             }()).empty(), "an entry that is right is changed");
+
+    SitePlan kept(world.site);
+    kept.records(world.nets, world.sites);
+    kept.ports(world.ports);
+    kept.handovers(world.handovers);
+    for (const auto& vm : world.vms) {
+        kept.put(vm);
+        kept.settle();
+    }
+    require(kept.is(flows), "the plan that is kept record by record is another");
 
     const auto endpoints = resolve(world, warnings);
     const auto gateways = plan_gateways(world.nets, warnings);

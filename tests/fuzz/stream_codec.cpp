@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The memory stream's codec: whatever the stream is, in whatever pieces it comes, the decoder gives back the same bytes, both ends keep the same pages, and the
 // splitter gives each byte out once, in order, and finds the same pages whatever the pieces are.
+#include "tests/fuzz/offered_pages.hpp"
 #include "tests/fuzz/stream_program.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
 #include "toolstack/stream/decoder.hpp"
@@ -52,13 +53,7 @@ Found split_of(std::span<const std::byte> stream, std::span<const std::byte> siz
     return out;
 }
 
-struct Image {
-    fakes::FakeSite site{"west"};
-    std::string sha256 = fakes::image_hash(small_image());
-    Image() {
-        site.images.insert(sha256);
-        site.image_content[sha256] = small_image();
-    }
+struct Image : ImageSite {
     ImageIndex index() {
         auto builder = ImageIndex::Builder::create().value();
         builder.add(0, as_bytes(small_image())).value();
@@ -71,6 +66,7 @@ struct Image {
 std::vector<std::string> target::seeds() {
     std::vector<std::string> out;
     for (const unsigned rounds : {0u, 1u, 2u, 5u}) out.push_back(Output().byte(rounds * 5).byte(rounds % 2).piece(rounds == 2 ? "\x07\x80\x01" : "").text(sample_program(rounds)));
+    for (const unsigned flags : {4u, 12u, 13u, 14u}) out.push_back(Output().byte(flags == 12 ? 0 : 3).byte(flags).piece(flags == 14 ? "\x40\x20" : "").text(sample_program(3)));
     out.push_back(Output().byte(9).byte(3).piece("\x01").byte(0).byte(4).number(std::uint32_t{8 + 8 * 2 + 4096}).number(std::uint32_t{2}).text(std::string(200, '\1')));
     return out;
 }
@@ -91,8 +87,12 @@ void target::run(Input input) {
         indexes.push_back(image.index());
         images.push_back(BaseImage::open(image.site, image.sha256).value());
     }
-    const auto encoder = Encoder::create(cache, std::move(indexes)).value();
-    const auto decoder = Decoder::create(cache, std::move(images)).value();
+    static OfferedPages store;
+    store.begin();
+    std::optional<KnownPages> known;
+    if ((flags & 4) != 0) known = KnownPages::parse(store.list, OfferedPages::kCount).value();
+    const auto encoder = Encoder::create(cache, std::move(indexes), std::move(known), nullptr, (flags & 8) != 0 ? store.versions.get() : nullptr).value();
+    const auto decoder = Decoder::create(cache, std::move(images), (flags & 4) != 0 ? store.offer.get() : nullptr).value();
     std::vector<std::byte> back;
     const auto travel = [&](const Result<std::span<const std::byte>>& batch) {
         require_value(batch, "a batch");
@@ -106,6 +106,7 @@ void target::run(Input input) {
     unsigned step = 0;
     in_pieces(stream, sizes, [&](std::span<const std::byte> part) {
         encoder->compress((flags & 2) == 0 || ++step % 3 != 0);
+        if (step == 9) encoder->hurry();
         travel(encoder->encode(part));
     });
     travel(encoder->finish());

@@ -3,6 +3,7 @@
 // within the bounds; and a batch that was taken before the last one was asked for is the same batch.
 #include <zstd.h>
 
+#include "tests/fuzz/offered_pages.hpp"
 #include "tests/fuzz/stream_program.hpp"
 #include "tests/unit/fakes/fake_site.hpp"
 #include "toolstack/stream/decoder.hpp"
@@ -33,10 +34,19 @@ Batch batch_of(std::size_t plain, std::size_t tokens, std::size_t residue, std::
     return out;
 }
 
-// Tokens as the input says, with as much residue and plain as they need, unless it says otherwise.
-Batch forged(Input& input, ZSTD_CCtx* compressor) {
+// What a source of a move knows: how many images, and what was offered of the store, if anything was.
+struct Source {
+    std::uint64_t images = 0;
+    const OfferedPages* store = nullptr;
+    Identifier* identifier = nullptr;  // under the offer's key
+    std::uint64_t next_offered = 0;
+};
+
+// Tokens as the input says, with as much residue and plain as they need, and with the right proof, unless it says otherwise.
+Batch forged(Input& input, ZSTD_CCtx* compressor, Source& source) {
     Batch tokens, residue;
     std::size_t plain = 0;
+    PageProof proof;
     for (unsigned count = 1 + input.byte() % 12; count > 0 && plain < kMostPlain; --count) {
         const auto kind = static_cast<Token>(input.byte() % 8);
         std::uint64_t n = 1 + input.byte() % 8;
@@ -82,11 +92,25 @@ Batch forged(Input& input, ZSTD_CCtx* compressor) {
                 }
                 plain += kPage;
                 break;
-            case Token::kReference:
-                put_number(tokens, odd % 4);
-                put_number(tokens, odd >= 250 ? input.number<std::uint64_t>() : input.byte());
-                plain += counted * kPage;
+            case Token::kReference: {
+                const std::uint64_t image = odd % 4, step = odd >= 250 ? input.number<std::uint64_t>() : input.byte();
+                const bool differs = source.store != nullptr && image == source.images + 1;
+                put_number(tokens, image);
+                put_number(tokens, step);
+                for (std::size_t i = 0; i < counted && differs; ++i) {
+                    const std::uint64_t skip = input.byte(), words = 1 + input.byte() % 4;
+                    put_number(tokens, skip);
+                    put_number(tokens, odd >= 250 ? words << 3 : words);
+                    fill(words * 8);
+                }
+                plain += (differs ? 1 : counted) * kPage;
+                if (source.store == nullptr || image < source.images || image > source.images + 1) break;
+                const std::uint64_t first = source.next_offered + unfold(step), pages = differs ? 1 : n;
+                source.next_offered = first + pages;
+                for (std::uint64_t at = first; at < first + std::min<std::uint64_t>(pages, 64); ++at)
+                    if (at < OfferedPages::kCount) proof.add(source.identifier->of(source.store->pages[at]).value());
                 break;
+            }
             case Token::kRaw:
                 fill(counted * kPage);
                 plain += counted * kPage;
@@ -94,6 +118,10 @@ Batch forged(Input& input, ZSTD_CCtx* compressor) {
         }
     }
     const std::uint8_t twist = input.byte();
+    if (!proof.empty() && twist % 32 != 8) {
+        const auto value = proof.take(*source.identifier).value();
+        residue.insert(residue.end(), value.begin(), value.end());
+    }
     if (twist % 32 == 1) plain = input.number<std::uint32_t>();
     if (twist % 32 == 2) tokens.push_back(static_cast<std::byte>(input.byte()));
     if (twist % 32 == 3) residue.push_back(static_cast<std::byte>(input.byte()));
@@ -109,14 +137,7 @@ Batch forged(Input& input, ZSTD_CCtx* compressor) {
     return batch_of(plain, tokens.size(), residue.size() + (twist % 32 == 7 ? 1 : 0), 2, coded);
 }
 
-struct Image {
-    fakes::FakeSite site{"west"};
-    std::string sha256 = fakes::image_hash(small_image());
-    Image() {
-        site.images.insert(sha256);
-        site.image_content[sha256] = small_image();
-    }
-};
+using Image = ImageSite;
 
 }  // namespace
 
@@ -133,6 +154,11 @@ std::vector<std::string> target::seeds() {
         out.push_back(Output().byte(8).byte(1).text(first).text(second).text(third));
         out.push_back(Output().byte(2).byte(0).text(third).text(first));
     }
+    for (const unsigned twist : {0u, 192u, 8u}) {
+        const std::string offered = token(Token::kReference, 2, 0).byte(6), differs = token(Token::kReference, 2, 1).byte(4).byte(3).byte(0).text("differs!").byte(100).byte(1).text("differs!differs!");
+        const std::string first = Output().byte(1).byte(3 - 1).text(entries).text(offered).text(differs).byte(twist), second = Output().byte(1).byte(2 - 1).text(steps).text(differs).byte(twist);
+        out.push_back(Output().byte(8).byte(2).text(first).text(second));
+    }
     const Batch honest = batch_of(8, 1, 8, 0, as_bytes(std::string_view("12345678\x40")));
     out.push_back(Output().byte(3).byte(0).byte(0).piece({reinterpret_cast<const char*>(honest.data()), honest.size()}));
     return out;
@@ -141,11 +167,18 @@ std::vector<std::string> target::seeds() {
 void target::run(Input input) {
     static Image image;
     const std::size_t cache = input.byte();
-    const bool with_image = input.flag();
+    const std::uint8_t flags = input.byte();
+    const bool with_image = (flags & 1) != 0, with_offer = (flags & 2) != 0;
+    static OfferedPages store;
+    store.begin();
+    IdentityKey key;
+    std::copy_n(store.list.begin(), key.size(), key.begin());
+    auto identifier = Identifier::create(key).value();
+    Source source{with_image ? 1u : 0u, with_offer ? &store : nullptr, &identifier, 0};
     const auto make = [&] {
         std::vector<BaseImage> images;
         if (with_image) images.push_back(BaseImage::open(image.site, image.sha256).value());
-        return Decoder::create(cache, std::move(images)).value();
+        return Decoder::create(cache, std::move(images), with_offer ? store.offer.get() : nullptr).value();
     };
     const auto at_once = make(), later = make();
     const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> compressor(ZSTD_createCCtx(), ZSTD_freeCCtx);
@@ -156,7 +189,7 @@ void target::run(Input input) {
     std::size_t late = 0;  // batches that `later` has taken
     for (std::size_t i = 0; i < kMostBatches && !input.empty() && taken; ++i) {
         Batch batch;
-        if (input.byte() % 8 != 0) batch = forged(input, compressor.get());
+        if (input.byte() % 8 != 0) batch = forged(input, compressor.get(), source);
         else {
             const auto part = input.piece();
             batch.assign(part.begin(), part.end());
@@ -174,6 +207,7 @@ void target::run(Input input) {
         require(at_once->cache().size() <= cache, "more pages are kept than were agreed");
         plains.emplace_back(plain->begin(), plain->end());
     }
+    store.begin();
     for (std::size_t i = 0; i < late; ++i) {
         require(later->waiting(), "a batch that was taken has gone");
         const auto plain = later->next();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/fuzz/fuzz.hpp"
+#include "tests/unit/fakes/fake_site.hpp"
 #include "tests/unit/fakes/xen_stream.hpp"
 #include "toolstack/stream/format.hpp"
 
@@ -79,6 +80,16 @@ inline const std::string& small_image() {
     static const std::string kImage = fakes::seeded_image(1, kImageBlocks);
     return kImage;
 }
+
+// A site that has the image.
+struct ImageSite {
+    fakes::FakeSite site{"west"};
+    std::string sha256 = fakes::image_hash(small_image());
+    ImageSite() {
+        site.images.insert(sha256);
+        site.image_content[sha256] = small_image();
+    }
+};
 
 // A whole save of some rounds.
 inline std::string sample_program(unsigned rounds) {

@@ -24,7 +24,7 @@ void put_rate(Json& json, std::uint64_t bytes, std::optional<std::int64_t> ms) {
 }
 
 Json classes_json(const TraceClasses& classes) {
-    return {{"zero", classes.zero}, {"same", classes.same}, {"delta", classes.delta}, {"reference", classes.reference}, {"store", classes.store}, {"raw", classes.raw}};
+    return {{"zero", classes.zero}, {"same", classes.same}, {"delta", classes.delta}, {"reference", classes.reference}, {"store", classes.store}, {"store_delta", classes.store_delta}, {"raw", classes.raw}};
 }
 
 void put_coded(Json& json, const std::optional<TraceCoded>& coded) {
@@ -126,7 +126,8 @@ Result<void> read_classes(const Json& json, const char* key, TraceClasses& into)
     BLANKET_CHECK(read(*classes, "same", into.same));
     BLANKET_CHECK(read(*classes, "delta", into.delta));
     BLANKET_CHECK(read(*classes, "reference", into.reference));
-    if (find(*classes, "store") != nullptr) BLANKET_CHECK(read(*classes, "store", into.store));  // traces of before it have none
+    if (find(*classes, "store") != nullptr) BLANKET_CHECK(read(*classes, "store", into.store));  // traces of before these have none
+    if (find(*classes, "store_delta") != nullptr) BLANKET_CHECK(read(*classes, "store_delta", into.store_delta));
     return read(*classes, "raw", into.raw);
 }
 

@@ -24,8 +24,8 @@ struct TracePhase {
 };
 
 struct TraceClasses {
-    std::uint64_t zero = 0, same = 0, delta = 0, reference = 0, store = 0, raw = 0;
-    [[nodiscard]] std::uint64_t sum() const { return zero + same + delta + reference + store + raw; }
+    std::uint64_t zero = 0, same = 0, delta = 0, reference = 0, store = 0, store_delta = 0, raw = 0;
+    [[nodiscard]] std::uint64_t sum() const { return zero + same + delta + reference + store + store_delta + raw; }
     bool operator==(const TraceClasses&) const = default;
 };
 

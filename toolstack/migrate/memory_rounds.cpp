@@ -31,11 +31,11 @@ TraceMemoryRound merged(std::span<const SaveRound> rounds, std::int64_t begin_ms
 }  // namespace
 
 TraceClasses pages_of(const stream::PageCounts& counts) {
-    return {counts.zero.pages, counts.same.pages, counts.delta.pages, counts.reference.pages, counts.store.pages, counts.raw.pages};
+    return {counts.zero.pages, counts.same.pages, counts.delta.pages, counts.reference.pages, counts.store.pages, counts.store_delta.pages, counts.raw.pages};
 }
 
 TraceClasses wire_bytes_of(const stream::PageCounts& counts) {
-    return {counts.zero.wire_bytes, counts.same.wire_bytes, counts.delta.wire_bytes, counts.reference.wire_bytes, counts.store.wire_bytes, counts.raw.wire_bytes};
+    return {counts.zero.wire_bytes, counts.same.wire_bytes, counts.delta.wire_bytes, counts.reference.wire_bytes, counts.store.wire_bytes, counts.store_delta.wire_bytes, counts.raw.wire_bytes};
 }
 
 std::vector<TraceMemoryRound> join_rounds(std::span<const SaveRound> rounds, std::span<const stream::PassCount> passes, std::int64_t begin_ms, bool suspended) {

@@ -38,7 +38,7 @@
 
 namespace blanket::migrate {
 
-inline constexpr std::uint64_t kProtocolVersion = 3;
+inline constexpr std::uint64_t kProtocolVersion = 4;
 using stream::kMaxBlock;                                 // bytes of plain data in one kBlock
 inline constexpr std::int64_t kMaxClockSkewMs = 30'000;  // certificates and DHCP leases tolerate more, operators' logs do not
 

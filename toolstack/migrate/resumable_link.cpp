@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // See resumable_link.hpp. The reader's thread reads and connects again, the writer's sends and tells of losses; the mutex is never held while a connection
-// or one of the options' functions is called.
+// sends or receives (it is while one is asked for its counters, which waits for nothing), nor while one of the options' functions is called.
 #include "toolstack/migrate/resumable_link.hpp"
 
 #include <algorithm>

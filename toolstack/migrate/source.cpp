@@ -9,6 +9,7 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/migrate/image_transfer.hpp"
 #include "toolstack/migrate/outcome.hpp"
+#include "toolstack/migrate/store_subject.hpp"
 
 namespace blanket::migrate {
 namespace {
@@ -168,6 +169,11 @@ Result<void> Source::begin() {
             if (item.is_string()) referable_.push_back(item.get<std::string>());
     const auto offers = ready.find("offers");
     offers_ = plan_.features.store && offers != ready.end() && offers->is_boolean() && offers->get<bool>();
+    if (offers_ && plan_.features.store_deltas && plan_.store != nullptr) {  // found while the disk moves
+        auto versions = plan_.store->versions(subject_of(plan_.vm.value));
+        if (versions) versions_ = std::move(*versions);
+        else log::warning("migrate", "VM {}: what the last move brought is not known: {}", plan_.vm.value.name, versions.error().what);
+    }
     return {};
 }
 

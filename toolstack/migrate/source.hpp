@@ -72,6 +72,7 @@ private:
     std::uint64_t cache_pages_ = 0;             // that both ends keep
     bool offers_ = false;                       // the target has pages in its content store
     std::unique_ptr<stream::ContentStore::Feed> feed_;
+    std::unique_ptr<stream::StoredVersions> versions_;  // what the last move brought here, for differences from what the target has too
     stream::CodingChoice choice_;
     std::unique_ptr<stream::Encoder> encoder_;  // lives as long as the source: giving its memory back takes time that the guest's stop has not
     std::vector<std::unique_ptr<DiskMove>> moves_;

@@ -8,6 +8,11 @@
 #include "toolstack/migrate/store_subject.hpp"
 
 namespace blanket::migrate {
+namespace {
+
+constexpr auto kForVersions = std::chrono::seconds(1);  // what has not been found by then, while the disk moved, is not used
+
+}  // namespace
 
 Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest& digest) {
     for (; !plain.empty(); plain = plain.subspan(std::min(plain.size(), kMaxBlock))) {
@@ -16,6 +21,7 @@ Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest&
         digest.add(piece);
         const std::int64_t before = ports_.clock.boottime_ms();
         encoder_->compress(choice_.compress());
+        if (stopping_) encoder_->hurry();
         BLANKET_TRY(const auto batch, encoder_->encode(piece));
         const std::int64_t coded = ports_.clock.boottime_ms();
         if (!batch.empty()) BLANKET_CHECK(link_.send(static_cast<std::uint32_t>(Type::kMemory), batch));
@@ -60,7 +66,8 @@ Result<void> Source::begin_memory() {
         if (feed) feed_ = std::move(*feed);
         else log::warning("migrate", "VM {}: nothing of it is kept here: {}", plan_.vm.value.name, feed.error().what);
     }
-    BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_), std::move(known), feed_.get()));
+    if (versions_) log::info("migrate", "VM {}: of {} frames it is known what the last move brought", plan_.vm.value.name, versions_->close(kForVersions));
+    BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_), std::move(known), feed_.get(), versions_.get()));
     return send_json(link_, Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", names}, {"pages", referring}});
 }
 

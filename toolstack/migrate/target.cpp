@@ -37,6 +37,7 @@ Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<
 
 Target::~Target() {
     if (offer_ && offer_told_) store_->took(*offer_);
+    if (committed_ && feed_) feed_->arrived();
 }
 
 Result<void> Target::serve() {

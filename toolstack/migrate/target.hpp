@@ -39,6 +39,7 @@ private:
     void begin_offer();
     Result<void> tell_pages();
     Result<void> begin_memory(const Json& request);
+    Result<void> restore();
     Result<void> receive_memory();
     Result<void> take_memory(std::chrono::milliseconds deadline);
     Result<std::size_t> pull_memory(std::span<std::byte> out);

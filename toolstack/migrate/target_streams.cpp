@@ -15,6 +15,7 @@ namespace {
 constexpr auto kStream = std::chrono::seconds(60);  // silence longer than this within a stream means that the source is gone
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
+constexpr std::chrono::milliseconds kBegin{30'000}, kBeginRetry{500};  // for a restore that cannot begin; what the link holds may be all of a small VM, which stands still then
 constexpr auto kForPages = std::chrono::seconds(3);  // what of the content store has not been looked at by then is not offered
 constexpr std::size_t kAhead = 4u << 20;  // of memory that has come and waits for blocks from the disk; a batch more at most
 
@@ -92,7 +93,7 @@ Result<void> Target::begin_memory(const Json& request) {
     const bool offered = pages != request.end() && *pages == true;
     if (offered && !offer_told_) return fail(Kind::kInvalid, "a memory stream that refers to pages that were not offered");
     if (store_ != nullptr) {
-        auto feed = store_->feed(subject_of(vm_.value));
+        auto feed = store_->feed(subject_of(vm_.value), offered_pages_for(vm_.value.memory_mib));
         if (feed) feed_ = std::move(*feed);
         else log::warning("migrate", "VM {}: nothing of it is kept here: {}", vm_.value.name, feed.error().what);
     }
@@ -134,8 +135,25 @@ Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
     return length;
 }
 
+// What a restore needs of others before it takes its first byte may not answer at this moment, as the registry after a cut of the link between the sites: it is tried again,
+// and the source's word is heard meanwhile. Not once all has come: the guest stands still then, and is given back.
+Result<void> Target::restore() {
+    const std::int64_t until = ports_.clock.boottime_ms() + kBegin.count();
+    for (;;) {
+        bool begun = false;
+        auto restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, [&](std::span<std::byte> out) {
+            begun = true;
+            return pull_memory(out);
+        });
+        if (restored || begun || restored.error().kind != Kind::kUnavailable || memory_end_ || give_up_() || ports_.clock.boottime_ms() >= until) return restored;
+        log::info("migrate", "VM {}: its restore is tried again: {}", vm_.value.name, restored.error().what);
+        if (decoder_->held() >= kAhead) ports_.clock.sleep(kBeginRetry);
+        else if (auto taken = take_memory(kBeginRetry); !taken && taken.error().kind != Kind::kTimeout) return taken;
+    }
+}
+
 Result<void> Target::receive_memory() {
-    const auto restored = ports_.ends.restore_paused(vm_.value.uuid, vm_.value.definition, [this](std::span<std::byte> out) { return pull_memory(out); });
+    const auto restored = restore();
     restored_ = restored.has_value();
     times_.restored = log_.now();
     if (!restored) return std::unexpected(Error(restored.error()).context("restoring the VM"));

@@ -6,10 +6,12 @@
 #include <charconv>
 #include <filesystem>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/stream/content_store_queue.hpp"
+#include "toolstack/stream/frame_keys.hpp"
 
 namespace blanket::stream {
 namespace {
@@ -63,6 +65,7 @@ void ContentStore::Table::remove_file(std::uint32_t file) {
 }
 
 std::string ContentStore::path_of(std::uint64_t number) const { return std::format("{}/{:016x}{}", folder_, number, kSuffix); }
+std::string ContentStore::frames_path(std::uint64_t group) const { return std::format("{}/{:016x}{}", folder_, group, kFramesSuffix); }
 
 Result<std::unique_ptr<ContentStore>> ContentStore::open(const std::string& folder, StoreLimits limits) {
     BLANKET_CHECK(make_dirs(folder, 0700));
@@ -80,7 +83,7 @@ Result<std::unique_ptr<ContentStore>> ContentStore::open(const std::string& fold
     std::unique_ptr<ContentStore> store(new ContentStore(folder, limits, key, std::move(namer)));
     if (!known)  // nobody can say any more whose pages these are
         for (std::error_code error; const auto& entry : std::filesystem::directory_iterator(folder, error))
-            if (number_of(entry.path().filename())) (void)remove_file(entry.path());
+            if (number_of(entry.path().filename()) || entry.path().extension() == kFramesSuffix) (void)remove_file(entry.path());
     BLANKET_CHECK(store->load_files());
     store->writer_ = std::jthread([one = store.get()](const std::stop_token& stop) { one->write_all_that_comes(stop); });
     return store;
@@ -118,7 +121,8 @@ Result<void> ContentStore::load_files() {
         for (const auto& one : *entries)
             if (const auto beginning = load<std::uint64_t>(one.entry.identity.data()); !table_.find(beginning)) table_.add(beginning, number);
     }
-    while (bytes_ > limits_.quota && evict()) {}
+    BLANKET_CHECK(make_frames_room(0));
+    while (bytes_ + frames_bytes_ > limits_.quota && evict()) {}
     return {};
 }
 
@@ -138,15 +142,20 @@ Result<std::uint64_t> ContentStore::group_of(const StoreSubject& subject) {
     return load<std::uint64_t>(group.data());
 }
 
-Result<std::unique_ptr<ContentStore::Feed>> ContentStore::feed(const StoreSubject& subject) {
+Result<std::unique_ptr<ContentStore::Feed>> ContentStore::feed(const StoreSubject& subject, std::size_t frames) {
     const std::lock_guard lock(mutex_);
     BLANKET_TRY(const std::uint32_t tenant, tenant_of(subject.tenant));
     BLANKET_TRY(const std::uint64_t group, group_of(subject));
+    std::shared_ptr<Arrival> arrival;
+    if (frames > 0) {
+        const std::vector<std::uint64_t> none(std::min(frames, FrameKeys::kMost));
+        arrival = std::make_shared<Arrival>(Arrival{group, tenants_[tenant]->tag, none, none});
+    }
     const std::lock_guard queue(queue_mutex_);
     if (!ring_) ring_ = std::make_unique_for_overwrite<std::byte[]>(kQueue * kPage);
     items_.resize(kQueue);
     ++feeds_;
-    return std::unique_ptr<Feed>(new Feed(*this, tenant, group));
+    return std::unique_ptr<Feed>(new Feed(*this, tenant, group, std::move(arrival)));
 }
 
 ContentStore::Feed::~Feed() {
@@ -154,17 +163,32 @@ ContentStore::Feed::~Feed() {
     if (--store_.feeds_ == 0) store_.came_.notify_all();  // the writer gives the queue's memory back
 }
 
-bool ContentStore::Feed::seen(PageBytes page) {
+void ContentStore::Feed::has(std::uint64_t frame, std::uint64_t key) {
+    if (arrival_ && frame < arrival_->referred.size()) arrival_->referred[frame] = key;
+}
+
+void ContentStore::Feed::arrived() {
+    if (!arrival_) return;
+    const std::lock_guard lock(store_.queue_mutex_);
+    store_.arrivals_.push_back(std::move(arrival_));
+    store_.came_.notify_one();
+}
+
+bool ContentStore::Feed::seen(PageBytes page, std::uint64_t frame) {
     // Not even for the lock: who holds it may be the writer, which other work keeps from running.
     std::unique_lock lock(store_.queue_mutex_, std::defer_lock);
     for (int tries = 0; tries < kTries && !lock.try_lock(); ++tries) {}
+    if (store_.limits_.wait) {
+        if (!lock) lock.lock();
+        store_.settled_.wait(lock, [this] { return store_.waiting_ < kQueue; });
+    }
     if (!lock.owns_lock() || store_.waiting_ == kQueue) {
         ++store_.dropped_;
         return false;
     }
     const std::size_t at = (store_.first_ + store_.waiting_) % kQueue;
     std::memcpy(store_.ring_.get() + at * kPage, page.data(), kPage);
-    store_.items_[at] = {tenant_, group_};
+    store_.items_[at] = {tenant_, group_, frame, arrival_};
     if (++store_.waiting_ >= kBatch / 2) store_.came_.notify_one();
     return true;
 }
@@ -174,13 +198,29 @@ Result<std::unique_ptr<PageOffer>> ContentStore::offer(const StoreSubject& subje
     BLANKET_TRY(const std::uint32_t tenant, tenant_of(subject.tenant));
     PageOffer::Candidates candidates{.files = {}, .group = 0, .most = most};
     BLANKET_TRY(candidates.group, group_of(subject));
+    candidates.files = paths_of(tenants_[tenant]->tag);
+    if (candidates.files.empty()) return nullptr;
+    return PageOffer::begin(std::move(candidates));
+}
+
+std::vector<std::string> ContentStore::paths_of(const PageSegment::Tag& tag) const {
     std::vector<std::pair<std::uint64_t, std::uint32_t>> uses;
     for (const auto& [number, file] : files_)
-        if (file.tag == tenants_[tenant]->tag && file.pages > 0) uses.emplace_back(file.used, number);
-    if (uses.empty()) return nullptr;
+        if (file.tag == tag && file.pages > 0) uses.emplace_back(file.used, number);
     std::ranges::sort(uses, std::greater());
-    for (const auto& [used, number] : uses) candidates.files.push_back(path_of(number));
-    return PageOffer::begin(std::move(candidates));
+    std::vector<std::string> paths;
+    for (const auto& [used, number] : uses) paths.push_back(path_of(number));
+    return paths;
+}
+
+Result<std::unique_ptr<StoredVersions>> ContentStore::versions(const StoreSubject& subject) {
+    const std::lock_guard lock(mutex_);
+    BLANKET_TRY(const std::uint32_t tenant, tenant_of(subject.tenant));
+    BLANKET_TRY(const std::uint64_t group, group_of(subject));
+    StoredVersions::Candidates candidates{.map = frames_path(group), .tag = tenants_[tenant]->tag, .files = paths_of(tenants_[tenant]->tag)};
+    if (limits_.wait) candidates.most_waiting = std::chrono::hours(1);
+    if (candidates.files.empty() || ::access(candidates.map.c_str(), R_OK) != 0) return nullptr;
+    return StoredVersions::begin(std::move(candidates));
 }
 
 void ContentStore::took(const PageOffer& offer) {
@@ -193,7 +233,7 @@ StoreFacts ContentStore::facts() {
     const std::lock_guard lock(mutex_);
     StoreFacts now = facts_;
     now.quota = limits_.quota;
-    now.bytes = bytes_;
+    now.bytes = bytes_ + frames_bytes_;
     now.pages = table_.size();
     now.dropped = dropped_;
     return now;

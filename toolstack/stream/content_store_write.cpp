@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The content store's writer: one thread, behind everybody else for processor and disk. Names, finds what is there already, writes the rest, makes room.
 #include <algorithm>
+#include <filesystem>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/stream/content_store.hpp"
 #include "toolstack/stream/content_store_queue.hpp"
+#include "toolstack/stream/frame_keys.hpp"
 
 namespace blanket::stream {
 namespace {
@@ -21,6 +23,7 @@ constexpr int kWhoThread = 1, kIdleClass = 3 << 13;  // of ioprio_set(2)
 constexpr auto kGather = std::chrono::milliseconds(50);
 constexpr auto kBackOff = std::chrono::seconds(5);  // after an error of the disk
 constexpr std::size_t kMostOpen = 8;                // files that tenants' next pages go to
+constexpr std::uint64_t kFramesShare = 16;          // of the quota, at most
 
 }  // namespace
 
@@ -30,22 +33,31 @@ void ContentStore::write_all_that_comes(const std::stop_token& stop) {
     std::vector<Item> items;
     std::unique_lock lock(queue_mutex_);
     while (!stop.stop_requested()) {
+        if (waiting_ == 0 && !arrivals_.empty()) {  // so all of its pages have been looked at
+            const auto arrival = arrivals_.front();
+            lock.unlock();
+            keep_frames(*arrival);
+            lock.lock();
+            arrivals_.erase(arrivals_.begin());
+            continue;
+        }
         if (waiting_ == 0) {
             settled_.notify_all();
             if (feeds_ == 0) ring_.reset();
-            came_.wait(lock, stop, [this] { return waiting_ > 0 || (feeds_ == 0 && ring_); });
+            came_.wait(lock, stop, [this] { return waiting_ > 0 || !arrivals_.empty() || (feeds_ == 0 && ring_); });
             if (waiting_ > 0 && waiting_ < kBatch / 2) came_.wait_for(lock, stop, kGather, [this] { return waiting_ >= kBatch / 2; });
             continue;
         }
         // They stay where they are until they are written.
         items.clear();
-        for (std::size_t at = first_; items.size() < std::min({kBatch, waiting_, kQueue - first_}) && (items.empty() || items_[at].tenant == items.front().tenant); ++at) items.push_back(items_[at]);
+        for (std::size_t at = first_; items.size() < std::min({kBatch, waiting_, kQueue - first_}) && (items.empty() || items_[at].tenant == items.front().tenant); ++at) items.push_back(std::move(items_[at]));
         lock.unlock();
         if (std::chrono::steady_clock::now() < retry_) dropped_ += items.size();
         else write_batch(items, {ring_.get() + first_ * kPage, items.size() * kPage});
         lock.lock();
         first_ = (first_ + items.size()) % kQueue;
         waiting_ -= items.size();
+        if (limits_.wait) settled_.notify_all();
     }
 }
 
@@ -64,6 +76,7 @@ void ContentStore::write_batch(std::span<const Item> items, std::span<const std:
         const auto identity = tenant->identifier.of(page);
         if (!identity) continue;
         const auto beginning = load<std::uint64_t>(identity->data());
+        if (Arrival* const arrival = items[i].arrival.get(); arrival != nullptr && items[i].frame < arrival->written.size()) arrival->written[items[i].frame] = beginning;
         const auto in_batch = [&](const PageEntry& one) { return load<std::uint64_t>(one.identity.data()) == beginning; };
         std::optional<std::uint32_t> file;
         {
@@ -91,6 +104,53 @@ void ContentStore::write_batch(std::span<const Item> items, std::span<const std:
     retry_ = std::chrono::steady_clock::now() + kBackOff;
     tenant->open.reset();
     (void)evict();  // a full disk is none of ours to fill
+}
+
+// Where some of its pages were dropped, or are gone by then, those frames have no version.
+void ContentStore::keep_frames(Arrival& arrival) {
+    FrameKeys known{arrival.tag, std::move(arrival.referred)};
+    for (std::size_t frame = 0; frame < known.keys.size(); ++frame)
+        if (arrival.written[frame] != 0) known.keys[frame] = arrival.written[frame];
+    while (!known.keys.empty() && known.keys.back() == 0) known.keys.pop_back();
+    const std::string path = frames_path(arrival.group);
+    const std::uint64_t bytes = FrameKeys::file_bytes(known.keys.size());
+    Result<void> kept;
+    {
+        const std::lock_guard lock(mutex_);
+        (void)remove_file(path);
+        kept = make_frames_room(bytes);
+        if (kept && !make_room(bytes)) kept = fail(Kind::kIo, "no room is left at {}", folder_);
+        if (kept) frames_bytes_ += bytes;
+    }
+    if (kept) kept = known.save(path);
+    if (!kept) log::info("store", "the next move of a VM that came sends its changed pages whole: {}", kept.error().what);
+}
+
+// For so many bytes more of the frames' files: the oldest of them go.
+Result<void> ContentStore::make_frames_room(std::uint64_t bytes) {
+    const std::uint64_t most = limits_.quota / kFramesShare;
+    if (bytes > most) return fail(Kind::kIo, "{} bytes are more than {} for the keys of frames", bytes, most);
+    struct Found {
+        timespec written;
+        std::string path;
+        std::uint64_t bytes = 0;
+    };
+    std::vector<Found> found;
+    std::error_code error;
+    frames_bytes_ = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+        struct stat facts {};
+        if (entry.path().extension() != kFramesSuffix || ::lstat(entry.path().c_str(), &facts) != 0) continue;
+        found.push_back({facts.st_mtim, entry.path(), static_cast<std::uint64_t>(facts.st_size)});
+        frames_bytes_ += found.back().bytes;
+    }
+    std::ranges::sort(found, {}, [](const Found& one) { return std::tuple(one.written.tv_sec, one.written.tv_nsec); });
+    for (const auto& one : found) {
+        if (frames_bytes_ + bytes <= most) break;
+        (void)remove_file(one.path);
+        frames_bytes_ -= one.bytes;
+    }
+    return {};
 }
 
 Result<void> ContentStore::append(Tenant& tenant, std::span<const PageEntry> entries, std::span<const std::byte> pages) {
@@ -164,7 +224,7 @@ bool ContentStore::make_room(std::uint64_t bytes) {
         struct statvfs facts {};
         const bool told = ::statvfs(folder_.c_str(), &facts) == 0;
         const bool room = !told || std::uint64_t{facts.f_bavail} * facts.f_frsize >= limits_.keep_free + bytes;
-        if (bytes_ + bytes <= limits_.quota && room) return true;
+        if (bytes_ + frames_bytes_ + bytes <= limits_.quota && room) return true;
         if (!evict()) return false;
     }
 }
@@ -201,7 +261,7 @@ void ContentStore::touch(std::uint32_t file) {
 void ContentStore::settle() {
     std::unique_lock lock(queue_mutex_);
     came_.notify_all();
-    settled_.wait(lock, [this] { return waiting_ == 0; });
+    settled_.wait(lock, [this] { return waiting_ == 0 && arrivals_.empty(); });
 }
 
 }  // namespace blanket::stream

@@ -75,13 +75,17 @@ void Decoder::look_ahead(const Batch& batch) {
                 break;
             case Token::kReference: {
                 const auto image = take_number(tokens), step = take_number(tokens);
-                if (!image || !step || *image > images_.size() || (*image == images_.size() && offer_ == nullptr) || count > pages) return;
-                std::uint64_t& next = *image == images_.size() ? ahead_offered_ : ahead_block_;
+                if (!image || !step || *image > images_.size() + 1 || (*image >= images_.size() && offer_ == nullptr)) return;
+                const bool differs = *image > images_.size();
+                const std::uint64_t blocks = differs ? 1 : count;
+                if (blocks > pages) return;
+                std::uint64_t& next = *image >= images_.size() ? ahead_offered_ : ahead_block_;
                 const std::uint64_t first = next + unfold(*step);
-                if (*image == images_.size()) offer_->will_need(first, count);
-                else images_[*image].will_need(first, count);
-                next = first + count;
-                pages -= count;
+                if (*image >= images_.size()) offer_->will_need(first, blocks);
+                else images_[*image].will_need(first, blocks);
+                next = first + blocks;
+                pages -= blocks;
+                if (differs && (!skip(count) || !skip(count))) return;
                 break;
             }
             default: break;
@@ -171,7 +175,7 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
         if (parts.residue.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream is cut short");
         std::ranges::copy(take_front(parts.residue, kPage), page.begin());
         cache_.sent(frame, page);
-        if (feed_ != nullptr) (void)feed_->seen(page);
+        if (feed_ != nullptr) (void)feed_->seen(page, frame);
         return {};
     }
     const std::byte* const held = cache_.held(frame);
@@ -183,13 +187,14 @@ Result<void> Decoder::take_page(Parts& parts, Token kind, std::uint64_t runs) {
     }
     BLANKET_CHECK(apply_delta(held, runs, parts.tokens, parts.residue, page.data()));
     cache_.sent(frame, page);
-    if (feed_ != nullptr) (void)feed_->seen(page);
+    if (feed_ != nullptr) (void)feed_->seen(page, frame);
     return {};
 }
 
 Result<void> Decoder::take_blocks(Parts& parts, std::uint64_t count) {
     BLANKET_TRY(const std::uint64_t image, take_number(parts.tokens));
     BLANKET_TRY(const std::uint64_t step, take_number(parts.tokens));
+    if (image == images_.size() + 1 && offer_ != nullptr) return take_difference(parts, count, next_offered_ + unfold(step));
     const bool to_store = image == images_.size() && offer_ != nullptr;
     if (image >= images_.size() && !to_store) return fail(Kind::kInvalid, "a reference to base image {} of {}", image, images_.size());
     if (count > parts.room.size() / kPage || count > frames_.size() - next_frame_) return fail(Kind::kInvalid, "{} referred pages of the memory stream were not announced", count);
@@ -205,9 +210,26 @@ Result<void> Decoder::take_blocks(Parts& parts, std::uint64_t count) {
     return {};
 }
 
+// One page, by the one at this place of the offer.
+Result<void> Decoder::take_difference(Parts& parts, std::uint64_t runs, std::uint64_t offered) {
+    if (next_frame_ == frames_.size() || parts.room.size() < kPage) return fail(Kind::kInvalid, "a page of the memory stream that was not announced");
+    BLANKET_CHECK(offer_->read(offered, version_));
+    next_offered_ = offered + 1;
+    const std::uint64_t frame = frames_[next_frame_++];
+    const auto page = take_front(parts.room, kPage).first<kPage>();
+    BLANKET_CHECK(apply_delta(version_.data(), runs, parts.tokens, parts.residue, page.data()));
+    cache_.sent(frame, page);
+    if (feed_ != nullptr) (void)feed_->seen(page, frame);
+    return {};
+}
+
 Result<void> Decoder::take_offered(std::uint64_t first, std::span<std::byte> out) {
     BLANKET_CHECK(offer_->read(first, out));
-    for (; !out.empty(); out = out.subspan(kPage)) cache_.sent(frames_[next_frame_++], out.first<kPage>());
+    for (; !out.empty(); out = out.subspan(kPage), ++first) {
+        const std::uint64_t frame = frames_[next_frame_++];
+        cache_.sent(frame, out.first<kPage>());
+        if (feed_ != nullptr) feed_->has(frame, offer_->key(first));
+    }
     return {};
 }
 

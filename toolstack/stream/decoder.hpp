@@ -53,6 +53,7 @@ private:
     Result<void> take_pages(Parts& parts, Token kind, std::uint64_t count);
     Result<void> take_page(Parts& parts, Token kind, std::uint64_t runs);
     Result<void> take_blocks(Parts& parts, std::uint64_t count);
+    Result<void> take_difference(Parts& parts, std::uint64_t runs, std::uint64_t offered);
     Result<void> take_offered(std::uint64_t first, std::span<std::byte> out);
     Result<void> check_proof(Parts& parts);
     Result<void> add_entry(Parts& parts, std::uint64_t entry);
@@ -63,6 +64,7 @@ private:
     ContentStore::Feed* feed_;
     Expander expander_;
     std::unique_ptr<std::byte[]> plain_;
+    std::array<std::byte, kPage> version_;  // of a page, from the store
     std::deque<Batch> batches_;
     std::size_t held_ = 0;
     std::uint64_t ahead_block_ = 0, ahead_offered_ = 0;  // next_block_ and next_offered_, as far as batches were taken

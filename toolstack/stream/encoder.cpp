@@ -13,12 +13,13 @@ namespace {
 constexpr std::size_t kLeastCoded = 64;       // less is not worth a zstd block
 constexpr std::size_t kTelling = 16 * 1024;   // a batch of this length says whether compression helps
 constexpr unsigned kMostPoor = 3;             // then up to 8 batches go without
+constexpr std::size_t kMostLate = 4096;       // looks at stored versions in a walk behind the first one: so much more, at most, have both ends to read before the guest stops
 
 constexpr std::array<std::pair<Token, ClassCount PageCounts::*>, 5> kClasses{{{Token::kZero, &PageCounts::zero},
                                                                               {Token::kSame, &PageCounts::same},
                                                                               {Token::kDelta, &PageCounts::delta},
                                                                               {Token::kReference, &PageCounts::reference},
-                                                                              {Token::kRaw, &PageCounts::raw}}};  // and the store's
+                                                                              {Token::kRaw, &PageCounts::raw}}};  // and the store's two
 
 void put_u32(std::byte* out, std::size_t value) {
     const auto number = static_cast<std::uint32_t>(value);
@@ -27,15 +28,16 @@ void put_u32(std::byte* out, std::size_t value) {
 
 }  // namespace
 
-Encoder::Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, Compressor compressor)
-    : cache_(cache_pages), images_(std::move(images)), known_(std::move(known)), feed_(feed), compressor_(std::move(compressor)), wire_(std::make_unique_for_overwrite<std::byte[]>(kHead + Compressor::room_for(kMaxTokens + kMaxResidue))) {
+Encoder::Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, StoredVersions* versions, Compressor compressor)
+    : cache_(cache_pages), images_(std::move(images)), known_(std::move(known)), feed_(feed), versions_(versions), compressor_(std::move(compressor)), wire_(std::make_unique_for_overwrite<std::byte[]>(kHead + Compressor::room_for(kMaxTokens + kMaxResidue))) {
     body_.reserve(kHead + kMaxResidue + kMaxTokens);
 }
 
-Result<std::unique_ptr<Encoder>> Encoder::create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed) {
+Result<std::unique_ptr<Encoder>> Encoder::create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed,
+                                                 StoredVersions* versions) {
     if (images.size() > kMaxImages) return fail(Kind::kInvalid, "{} base images are more than {}", images.size(), kMaxImages);
     BLANKET_TRY(Compressor compressor, Compressor::create());
-    return std::unique_ptr<Encoder>(new Encoder(cache_pages, std::move(images), std::move(known), feed, std::move(compressor)));
+    return std::unique_ptr<Encoder>(new Encoder(cache_pages, std::move(images), std::move(known), feed, versions, std::move(compressor)));
 }
 
 Result<std::span<const std::byte>> Encoder::encode(std::span<const std::byte> plain) {
@@ -87,6 +89,7 @@ void Encoder::bytes(std::span<const std::byte> data) {
 void Encoder::begin_pass(std::span<const std::byte> entries) {
     if (passes_.back().entries > 0 && frame_of(load<std::uint64_t>(entries.data())) <= last_frame_ && passes_.size() < kMaxPasses) {
         passes_.emplace_back();
+        late_ = 0;
         parts_.push_back({.begin = tokens_.size() + body_.size() - kHead, .plain = plain_, .spent = {}});
     }
     last_frame_ = frame_of(load<std::uint64_t>(entries.last(8).data()));
@@ -159,6 +162,10 @@ void Encoder::page(std::uint64_t frame, PageBytes data) {
         return;
     }
     if (feed_ != nullptr) (void)feed_->seen(data);
+    if (tell_by_version(frame, data)) {
+        cache_.sent(frame, data);
+        return;
+    }
     if (cache_.in_first_round(frame) && refer_to_store(data)) {
         count(&PageCounts::store);
         cache_.sent(frame, data);  // unlike an image's, it may be one that the guest writes to
@@ -188,6 +195,40 @@ bool Encoder::refer_to_store(PageBytes data) {
     return place.has_value();
 }
 
+// By what the last move brought of this frame, where the target has that too. Also in later rounds, for what was sent in the first one is often not held any more.
+bool Encoder::tell_by_version(std::uint64_t frame, PageBytes data) {
+    if (versions_ == nullptr || !known_) return false;
+    const bool first = cache_.in_first_round(frame);
+    if (!first && late_ == kMostLate) return false;
+    if (!first) ++late_;
+    const std::byte* const version = versions_->find(frame);
+    if (version == nullptr) return false;
+    scratch_.clear();
+    const std::size_t residue_before = body_.size();
+    const std::size_t runs = make_delta(version, data, scratch_, body_);
+    if (runs == 0 && (first || std::memcmp(version, data.data(), kPage) != 0)) return false;  // another page; or the same, which the first round finds by its own identity
+    const auto place = known_->find_version(PageBytes(version, kPage));
+    if (!place) {
+        body_.resize(residue_before);
+        return false;
+    }
+    if (runs == 0) {
+        count(&PageCounts::store);
+        add_block(images_.size(), *place);
+        return true;
+    }
+    end_run();
+    count(&PageCounts::store_delta);
+    const std::size_t tokens_before = tokens_.size();
+    put_token(Token::kReference, runs);
+    put_number(tokens_, images_.size() + 1);
+    put_number(tokens_, fold(*place - next_offered_));
+    next_offered_ = *place + std::uint64_t{1};
+    tokens_.insert(tokens_.end(), scratch_.begin(), scratch_.end());
+    parts_.back().spent[kStoreDelta] += tokens_.size() - tokens_before + body_.size() - residue_before;
+    return true;
+}
+
 void Encoder::add_block(std::size_t image, std::uint64_t block) {
     if (run_kind_ != Token::kReference || run_ == 0 || run_image_ != image || run_block_ + run_ != block) {
         end_run();
@@ -211,7 +252,7 @@ Result<std::span<const std::byte>> Encoder::end_batch() {
     if (known_ && known_->referred()) {
         BLANKET_TRY(const auto proof, known_->proof());
         append(proof);
-        parts_.back().spent[kStore] += proof.size();
+        parts_.back().spent[parts_.back().spent[kStore] > 0 ? kStore : kStoreDelta] += proof.size();
     }
     const std::size_t residue = body_.size() - kHead, total = residue + tokens_.size();
     append(tokens_);
@@ -247,6 +288,7 @@ Result<std::span<const std::byte>> Encoder::end_batch() {
         };
         for (const auto& [kind, which] : kClasses) add_share(static_cast<std::size_t>(kind), which);
         add_share(kStore, &PageCounts::store);
+        add_share(kStoreDelta, &PageCounts::store_delta);
     }
     return std::span<const std::byte>(batch, length);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The source's half of the memory stream's codec: plain bytes in, batches out (format.hpp). It reads no disk and waits for nothing. One thread.
+// The source's half of the memory stream's codec: plain bytes in, batches out (format.hpp). It reads no disk and waits for nothing, but what StoredVersions may. One thread.
 #pragma once
 
 #include "toolstack/stream/coding.hpp"
@@ -13,8 +13,10 @@ namespace blanket::stream {
 
 class Encoder final : private Splitter::Sink {
 public:
-    // `cache_pages` and the images' order are the decoder's too, and so is what its site's store offers. `feed`: this site's store, or null.
-    static Result<std::unique_ptr<Encoder>> create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known = {}, ContentStore::Feed* feed = nullptr);
+    // `cache_pages` and the images' order are the decoder's too, and so is what its site's store offers. `feed`: this site's store, or null. `versions`, closed: what it has
+    // of the VM's last move, or null.
+    static Result<std::unique_ptr<Encoder>> create(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known = {}, ContentStore::Feed* feed = nullptr,
+                                                   StoredVersions* versions = nullptr);
     Encoder(const Encoder&) = delete;
     Encoder& operator=(const Encoder&) = delete;
 
@@ -23,13 +25,14 @@ public:
     Result<std::span<const std::byte>> encode(std::span<const std::byte> plain);
     Result<std::span<const std::byte>> finish();  // the stream has ended: what was held back
     void compress(bool wanted) { compress_ = wanted; }  // from the next batch on
+    void hurry() { versions_ = nullptr; }  // from the next batch on: the guest is about to stand still, so nothing is read from a disk, here or there
     [[nodiscard]] std::size_t body() const { return plain_ == 0 ? 0 : body_.size() - kHead; }  // of the last batch: its bytes before compression
     [[nodiscard]] const PageCounts& counts() const { return counts_; }
     [[nodiscard]] const std::vector<PassCount>& passes() const { return passes_; }
     [[nodiscard]] const PageCache& cache() const { return cache_; }
 
 private:
-    Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, Compressor compressor);
+    Encoder(std::size_t cache_pages, std::vector<ImageIndex> images, std::optional<KnownPages> known, ContentStore::Feed* feed, StoredVersions* versions, Compressor compressor);
     void bytes(std::span<const std::byte> data) override;
     void entries(std::span<const std::byte> data) override;
     void page(std::uint64_t frame, PageBytes data) override;
@@ -38,6 +41,7 @@ private:
     void add_pages(Token kind, std::uint64_t count);
     bool refer(PageBytes data);
     bool refer_to_store(PageBytes data);
+    bool tell_by_version(std::uint64_t frame, PageBytes data);
     void add_block(std::size_t image, std::uint64_t block);
     [[nodiscard]] std::size_t spent_on() const { return run_kind_ == Token::kReference && run_image_ == images_.size() ? kStore : static_cast<std::size_t>(run_kind_); }
     void end_run();
@@ -51,15 +55,17 @@ private:
     std::vector<ImageIndex> images_;
     std::optional<KnownPages> known_;
     ContentStore::Feed* feed_;
+    StoredVersions* versions_;
+    std::size_t late_ = 0;  // versions that were looked at in this walk, behind the first one
     Compressor compressor_;
     PageCounts counts_;
     std::vector<PassCount> passes_ = std::vector<PassCount>(1);
     std::uint64_t last_frame_ = 0;  // announced
     // The batch.
-    static constexpr std::size_t kStore = 8;  // behind the tokens' kinds
+    static constexpr std::size_t kStore = 8, kStoreDelta = 9;  // behind the tokens' kinds
     struct Part {  // of one pass
         std::size_t begin = 0, plain = 0;     // in the tokens and the residue; in the plain bytes
-        std::array<std::size_t, kStore + 1> spent{};  // bytes of tokens and residue, by kind
+        std::array<std::size_t, kStoreDelta + 1> spent{};  // bytes of tokens and residue, by kind
     };
     std::vector<Part> parts_;  // in order, the last one of the present pass
     std::vector<std::byte> tokens_, scratch_;

@@ -18,15 +18,16 @@
 //   2 kPlainEntries                             n entries, 8 bytes each, from the residue
 //   3 kZero                                     n pages of zeros
 //   4 kSame                                     n pages as both ends hold them
-//   5 kDelta          (skip, words - 1)...      one page, n runs: after `skip` words as both ends hold them come words whose difference (XOR) is in the residue
+//   5 kDelta          (skip, words)...          one page, n runs: after `skip` words as both ends hold them come words whose difference (XOR) is in the residue
 //   6 kReference      image, step               n pages: blocks of a base image, from the one behind the last reference to an image plus the signed step on. The
-//                                               number behind the images' stands for the content store: pages that the target offered, counted apart from blocks
+//                                               number behind the images' stands for the content store: pages that the target offered, counted apart from blocks.
+//                                               The number behind that stands for one page that differs from an offered one: n runs follow, as of kDelta
 //   7 kRaw                                      n pages from the residue
 //
 // An entry (bits 63-60 the page's type, 51-0 its frame number) announces a page unless its type carries no data; pages follow in the order of their entries,
 // kMaxEntries at most are outstanding. What both ends hold of a frame is page_cache.hpp's matter: a policy that both compute from what was sent.
 // kSame and kDelta were compared with the bytes held; kReference was told by a keyed cryptographic hash (block_identity.hpp) of an image whose SHA-256 both ends know.
-// A batch that refers to the content store ends its residue with a proof of 16 bytes (PageProof, over the whole identities of these pages, in order, under the key of the
+// A batch that refers to the content store ends its residue with a proof of 16 bytes (PageProof, over the whole identities of the pages referred to, in order, under the key of the
 // offer): the target makes it of the pages that it read before any of the batch goes on. So it shows that both have the same pages, and that the source has them at all.
 //
 // Version rule: `kVersion` is said when memory begins (migrate/protocol.hpp); another one is refused.
@@ -44,7 +45,7 @@
 
 namespace blanket::stream {
 
-inline constexpr std::uint64_t kVersion = 2;
+inline constexpr std::uint64_t kVersion = 3;
 inline constexpr std::size_t kPage = 4096;
 inline constexpr std::size_t kWords = kPage / 8;
 inline constexpr std::size_t kMaxStep = 1u << 20;             // bytes given to the encoder at once

@@ -86,7 +86,7 @@ Result<ImageIndex> ImageIndex::load(const std::string& path, const std::string& 
     if (text.size() < kIndexHead + kChecksum || sha256.size() != kHashText) return damaged();
     const std::byte* const raw = as_bytes(text).data();
     const auto count = stream::load<std::uint64_t>(raw + kIndexHead - 8);
-    if (!text.starts_with(kMagic) || stream::load<std::uint32_t>(raw + 8) != kIndexVersion || text.compare(16, kHashText, sha256) != 0 || count > kMaxBlocks ||
+    if (!text.starts_with(kMagic) || stream::load<std::uint32_t>(raw + 8) != kIndexVersion || stream::load<std::uint32_t>(raw + 12) != 0 || text.compare(16, kHashText, sha256) != 0 || count > kMaxBlocks ||
         text.size() != kIndexHead + count * kPerBlock + kChecksum)
         return damaged();
     if (stream::load<std::uint64_t>(raw + text.size() - kChecksum) != quick_hash(as_bytes(text).first(text.size() - kChecksum))) return damaged();

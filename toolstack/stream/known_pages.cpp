@@ -34,19 +34,19 @@ Result<KnownPages> KnownPages::parse(std::span<const std::byte> offer, std::size
     return known;
 }
 
-std::optional<std::uint32_t> KnownPages::find(PageBytes page) {
+std::optional<std::uint32_t> KnownPages::find(PageBytes page, Patience& patience) {
     if (shorts_.empty()) return std::nullopt;
-    if (patience_ == 0 && ++skipped_ % kSample != 0) return std::nullopt;
+    if (patience.left == 0 && ++patience.skipped % kSample != 0) return std::nullopt;
     const auto identity = identifier_.of(page);
     if (!identity) return std::nullopt;
     const auto beginning = load<std::uint64_t>(identity->data());
     const auto begin = shorts_.begin() + buckets_[bucket_of(beginning)], end = shorts_.begin() + buckets_[bucket_of(beginning) + 1];
     const auto at = std::lower_bound(begin, end, beginning);
     if (at == end || *at != beginning) {
-        if (patience_ > 0) --patience_;
+        if (patience.left > 0) --patience.left;
         return std::nullopt;
     }
-    patience_ = kPatience;
+    patience.left = kPatience;
     proof_.add(*identity);
     return places_[static_cast<std::size_t>(at - shorts_.begin())];
 }

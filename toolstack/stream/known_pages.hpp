@@ -21,19 +21,25 @@ public:
 
     // The place of a page of this content, which is taken for referred to: it belongs to the next proof. Looks at fewer pages where it finds nothing: a look costs
     // as long as 4 KiB take at a GB per s.
-    [[nodiscard]] std::optional<std::uint32_t> find(PageBytes page);
+    [[nodiscard]] std::optional<std::uint32_t> find(PageBytes page) { return find(page, pages_); }
+    // The same of an earlier version of a page, from which the page differs a little. Where the target has few of those, it looks at fewer; what find() meets says nothing of it.
+    [[nodiscard]] std::optional<std::uint32_t> find_version(PageBytes version) { return find(version, versions_); }
     [[nodiscard]] bool referred() const { return !proof_.empty(); }
     Result<PageProof::Value> proof() { return proof_.take(identifier_); }
     [[nodiscard]] std::size_t size() const { return shorts_.size(); }
 
 private:
     static constexpr unsigned kPatience = 2048, kSample = 16;
+    struct Patience {
+        unsigned left = kPatience, skipped = 0;
+    };
     explicit KnownPages(Identifier identifier) : identifier_(std::move(identifier)) {}
+    std::optional<std::uint32_t> find(PageBytes page, Patience& patience);
     Identifier identifier_;
     PageProof proof_;
     std::vector<std::uint64_t> shorts_;  // ascending
     std::vector<std::uint32_t> places_, buckets_;
-    unsigned patience_ = kPatience, skipped_ = 0;
+    Patience pages_, versions_;
 };
 
 }  // namespace blanket::stream

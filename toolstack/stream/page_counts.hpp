@@ -13,7 +13,7 @@ struct ClassCount {
 };
 
 struct PageCounts {
-    ClassCount zero, same, delta, reference, store, raw;  // reference: to a base image; store: to the target's content store
+    ClassCount zero, same, delta, reference, store, store_delta, raw;  // reference: to a base image; store: to the target's content store; store_delta: a difference from a page there
 };
 
 // One walk of the save over the frames, upwards: a pre-copy round, or what was left when the guest stood still. A round whose frames all lie above those of the

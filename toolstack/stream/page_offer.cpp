@@ -39,7 +39,7 @@ std::vector<PageOffer::Place> PageOffer::choose() {
         if (!entries) continue;  // evicted or damaged meanwhile
         const auto index = static_cast<std::uint32_t>(files_.size());
         files_.push_back(std::move(*file));
-        for (const auto& found : *entries) (found.entry.group == candidates_.group ? own : others).push_back({index, found.slot});
+        for (const auto& found : *entries) (found.entry.group == candidates_.group ? own : others).push_back({index, found.slot, load<std::uint64_t>(found.entry.identity.data())});
     }
     std::ranges::stable_sort(own, {}, [this](const Place& place) { return files_[place.file].number(); });
     if (own.size() > candidates_.most) own.erase(own.begin(), own.end() - static_cast<std::ptrdiff_t>(candidates_.most));
@@ -77,7 +77,7 @@ std::vector<std::byte> PageOffer::close(std::chrono::milliseconds wait) {
     thread_ = {};
     std::vector<std::byte> out(sizeof key_ + shorts_.size() * 8);
     std::ranges::copy(key_, out.begin());
-    std::memcpy(out.data() + sizeof key_, shorts_.data(), shorts_.size() * 8);
+    if (!shorts_.empty()) std::memcpy(out.data() + sizeof key_, shorts_.data(), shorts_.size() * 8);
     return out;
 }
 

@@ -35,6 +35,8 @@ public:
     void will_need(std::uint64_t first, std::uint64_t count) const;
     // Offered pages from `first` on, which belong to the next proof. kInvalid: there are no such pages. kIo: the disk's.
     Result<void> read(std::uint64_t first, std::span<std::byte> out);
+    // What the store calls the page at a place that read() has read.
+    [[nodiscard]] std::uint64_t key(std::uint64_t place) const { return places_[place].key; }
     [[nodiscard]] bool referred() const { return !proof_.empty(); }
     Result<PageProof::Value> proof() { return proof_.take(identifier_); }
     // Pages that were read for the move, from any thread.
@@ -43,6 +45,7 @@ public:
 private:
     struct Place {
         std::uint32_t file = 0, slot = 0;
+        std::uint64_t key = 0;  // the first bytes of its identity in the store
     };
     PageOffer(const IdentityKey& key, Identifier list, Identifier use, Candidates candidates);
     void make_list(const std::stop_token& stop);

@@ -36,7 +36,7 @@ TEST(MoveTrace, TheLargestIsBounded) {
     MoveTrace trace = fakes::sample_trace();
     const auto fill = [](auto& list) { list.resize(kMaxTraceList, list.back()); };
     constexpr std::int64_t kMost = std::int64_t{1} << 53;
-    const TraceClasses most{kMost, kMost, kMost, kMost, kMost, kMost};
+    const TraceClasses most{kMost, kMost, kMost, kMost, kMost, kMost, kMost};
     trace.memory_rounds = {{.round = kMost, .to_round = kMost, .suspended = false, .start_ms = kMost, .ms = kMost, .pages = kMost, .dirty = kMost, .coded = TraceCoded{kMost, kMost, most, most}}};
     fill(trace.phases);
     fill(trace.disk_rounds);

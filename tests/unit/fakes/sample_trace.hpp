@@ -16,10 +16,10 @@ inline MoveTrace sample_trace() {
     trace.phases = {{"prepare", 0, 800}, {"disk", 800, 20'000}, {"memory", 20'000, 27'000}, {"suspend", 27'000, 27'100}, {"commit", 27'100, 27'400}, {"clean-up", 27'400, 31'200}};
     trace.disk_rounds = {{"xvda", 0, 900, 15'000, 120'000'000, 30'000'000, {}}, {"xvda", 1, 16'000, 1000, 2'000'000, 800'000, {}}, {"xvda", 2, 18'000, 200, 65'536, 20'000, 350}};
     trace.memory_rounds = {
-        {.round = 0, .to_round = 0, .suspended = false, .start_ms = 20'010, .ms = 6000, .pages = 65'536, .dirty = 1000, .coded = coded({30'000, 0, 0, 15'000, 2000, 18'536}, {600, 0, 0, 40'000, 3000, 39'997'000})},
-        {.round = 1, .to_round = 2, .suspended = false, .start_ms = 26'010, .ms = 500, .pages = 1040, .dirty = {}, .coded = coded({10, 300, 500, 0, 0, 230}, {20, 30, 100'000, 0, 0, 500'000})},
-        {.round = 3, .to_round = 3, .suspended = true, .start_ms = {}, .ms = {}, .pages = {}, .dirty = {}, .coded = coded({0, 5, 25, 0, 0, 10}, {0, 5, 4000, 0, 0, 20'000})}};
-    trace.memory = coded({30'010, 305, 525, 15'000, 2000, 18'776}, {620, 35, 104'000, 40'000, 3000, 40'517'000});
+        {.round = 0, .to_round = 0, .suspended = false, .start_ms = 20'010, .ms = 6000, .pages = 65'536, .dirty = 1000, .coded = coded({30'000, 0, 0, 15'000, 2000, 700, 17'836}, {600, 0, 0, 40'000, 3000, 90'000, 39'907'000})},
+        {.round = 1, .to_round = 2, .suspended = false, .start_ms = 26'010, .ms = 500, .pages = 1040, .dirty = {}, .coded = coded({10, 300, 500, 0, 0, 30, 200}, {20, 30, 100'000, 0, 0, 4000, 496'000})},
+        {.round = 3, .to_round = 3, .suspended = true, .start_ms = {}, .ms = {}, .pages = {}, .dirty = {}, .coded = coded({0, 5, 25, 0, 0, 0, 10}, {0, 5, 4000, 0, 0, 0, 20'000})}};
+    trace.memory = coded({30'010, 305, 525, 15'000, 2000, 730, 18'046}, {620, 35, 104'000, 40'000, 3000, 94'000, 40'423'000});
     trace.downtime = TraceDowntime{.start_ms = 26'950, .ms = 1000, .parts = {{"guest stops", 26'950, 50, TraceClock::kSource}, {"last pages", 27'000, 100, TraceClock::kSource},
                                                                             {"in flight", 27'100, 40, TraceClock::kBoth}, {"restored", 27'140, 500, TraceClock::kTarget},
                                                                             {"resumed", 27'670, 80, TraceClock::kTarget}, {"network", 27'750, 200, TraceClock::kTarget}}};

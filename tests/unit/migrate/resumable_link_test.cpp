@@ -70,6 +70,13 @@ struct Sites {
     }
 };
 
+template <typename Condition>
+bool eventually(const Condition& holds) {
+    for (const auto until = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(5ms))
+        if (holds()) return true;
+    return holds();
+}
+
 std::vector<std::byte> text_of(std::uint64_t seed, std::size_t size) {
     std::vector<std::byte> data(size);
     std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
@@ -231,7 +238,7 @@ TEST(ResumableLink, SilenceIsALossASlowReaderIsNone) {
     std::this_thread::sleep_for(4s);  // longer than the silence that counts
     EXPECT_EQ((*link)->health()->cuts, 0u);
     sites.relay->stall = true;
-    std::this_thread::sleep_for(4s);
+    std::this_thread::sleep_for(4s);  // and again: now it is one
     const auto lost = *(*link)->health();
     EXPECT_GE(lost.cuts, 1u);
     EXPECT_GT(lost.lost_ms, 1500);
@@ -278,7 +285,7 @@ TEST(ResumableLink, DeadlinesStandStillAndOnlyTheSourceWaits) {
     Sites sites;
     std::promise<std::chrono::steady_clock::duration> told;
     sites.serve = [&](ResumableLink& link) {
-        while (link.health()->cuts == 0) std::this_thread::sleep_for(5ms);
+        EXPECT_TRUE(eventually([&] { return link.health()->cuts > 0; }));
         const auto begin = std::chrono::steady_clock::now();
         (void)link.send(kData, text_of(3, 1000));
         told.set_value(std::chrono::steady_clock::now() - begin);
@@ -289,7 +296,7 @@ TEST(ResumableLink, DeadlinesStandStillAndOnlyTheSourceWaits) {
     sites.relay->refuse = true;
     sites.relay->cut();
     EXPECT_LT(told.get_future().get(), 1s);
-    while ((*link)->health()->cuts == 0) std::this_thread::sleep_for(5ms);
+    ASSERT_TRUE(eventually([&] { return (*link)->health()->cuts > 0; }));
     EXPECT_EQ((*link)->receive(0ms).error().kind, Kind::kTimeout);
     const auto begin = std::chrono::steady_clock::now();
     std::jthread later([&] {
@@ -302,7 +309,7 @@ TEST(ResumableLink, DeadlinesStandStillAndOnlyTheSourceWaits) {
     EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
     sites.relay->refuse = true;
     sites.relay->cut();
-    while ((*link)->health()->cuts < 2) std::this_thread::sleep_for(5ms);
+    ASSERT_TRUE(eventually([&] { return (*link)->health()->cuts >= 2; }));
     std::jthread again([&] {
         std::this_thread::sleep_for(500ms);
         sites.relay->refuse = false;
@@ -453,16 +460,24 @@ TEST(ResumableLink, BuffersAreBounded) {
     std::jthread sender([&] {
         while (hostile.link->send(kData, text_of(1, 10'000 - 8))) ++sent;
     });
-    std::this_thread::sleep_for(300ms);
+    constexpr auto kMore = 300ms;  // in which what is not bounded would go on
+    EXPECT_TRUE(eventually([&] { return sent >= 10; }));
+    std::this_thread::sleep_for(kMore);
     EXPECT_EQ(sent, 10);
     ASSERT_TRUE(hostile.peer->send(kLinkAck, Hostile::numbered(4)));
-    std::this_thread::sleep_for(300ms);
+    EXPECT_TRUE(eventually([&] { return sent >= 14; }));
+    std::this_thread::sleep_for(kMore);
     EXPECT_EQ(sent, 14);
     for (std::uint64_t number = 1; number <= 8; ++number) ASSERT_TRUE(hostile.peer->send(kData, Hostile::numbered(number, 4000)));
-    std::this_thread::sleep_for(300ms);
     std::uint64_t acknowledged = 0;
-    while (const auto frame = hostile.peer->receive(0ms))
-        if (frame->type == kLinkAck) acknowledged = std::to_integer<std::uint64_t>(frame->payload[0]);
+    const auto hear = [&] {
+        while (const auto frame = hostile.peer->receive(0ms))
+            if (frame->type == kLinkAck) acknowledged = std::to_integer<std::uint64_t>(frame->payload[0]);
+        return acknowledged >= 2;
+    };
+    EXPECT_TRUE(eventually(hear));
+    std::this_thread::sleep_for(kMore);
+    (void)hear();
     EXPECT_EQ(acknowledged, 2u);
     hostile.link->shutdown();
 }

@@ -8,28 +8,15 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "tests/unit/stream/pair.hpp"
+#include "tests/unit/stream/store_passage.hpp"
 #include "toolstack/base/file.hpp"
 
 namespace blanket::stream {
 namespace {
 
-using Bytes = std::vector<std::byte>;
-const StoreSubject kWeb{"red", "web"}, kDb{"red", "db"}, kOther{"blue", "web"};
-
-std::vector<fakes::Page> pages_of(std::uint64_t seed, std::size_t count) {
-    std::mt19937_64 random(seed);
-    std::vector<fakes::Page> pages(count);
-    for (auto& page : pages) page = fakes::random_page(random);
-    return pages;
-}
-
 void feed(ContentStore& store, const StoreSubject& subject, std::span<const fakes::Page> pages) {
     const auto one = store.feed(subject).value();
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-        while (!one->seen(pages[i])) store.settle();
-        if (i % 500 == 499) store.settle();
-    }
+    for (const auto& page : pages) ASSERT_TRUE(one->seen(page));
     store.settle();
 }
 
@@ -40,53 +27,6 @@ std::size_t offered(ContentStore& store, const StoreSubject& subject, std::span<
     auto known = KnownPages::parse(offer->close(std::chrono::minutes(1)), most).value();
     EXPECT_LE(known.size(), most);
     return static_cast<std::size_t>(std::ranges::count_if(pages, [&](const fakes::Page& page) { return known.find(page).has_value(); }));
-}
-
-// Frames 0, 1, ... with these pages.
-Bytes stream_of(std::span<const fakes::Page> pages) {
-    fakes::XenStream stream;
-    std::vector<fakes::XenStream::Sent> sent;
-    for (std::size_t frame = 0; frame < pages.size(); ++frame) {
-        sent.push_back({frame, &pages[frame]});
-        if (sent.size() < 1000 && frame + 1 < pages.size()) continue;
-        stream.pages(sent);
-        sent.clear();
-    }
-    stream.end();
-    return std::move(stream.bytes);
-}
-
-void put(const std::string& path, std::string_view text) {
-    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    ASSERT_TRUE(write_all(file.get(), as_bytes(text)));
-}
-
-struct Passed {
-    std::size_t wire = 0;
-    std::uint64_t referred = 0;
-    Result<void> result;
-};
-
-// Through both ends; EXPECTs that all that came out is what went in, whether or not it came to the end.
-Passed pass(CodecPair& pair, std::span<const std::byte> data, ContentStore* settle = nullptr) {
-    Passed passed;
-    std::size_t at = 0;
-    const auto take = [&](std::span<const std::byte> batch) -> Result<void> {
-        if (batch.empty()) return {};
-        passed.wire += batch.size();
-        BLANKET_TRY(const auto plain, pair.decoder->decode(batch));
-        EXPECT_TRUE(std::ranges::equal(plain, data.subspan(at, plain.size())));
-        at += plain.size();
-        return {};
-    };
-    for (std::size_t from = 0; from < data.size() && passed.result; from += std::min<std::size_t>(200'000, data.size() - from)) {
-        passed.result = take(pair.encoder->encode(data.subspan(from, std::min<std::size_t>(200'000, data.size() - from))).value());
-        if (settle != nullptr) settle->settle();
-    }
-    if (passed.result) passed.result = take(pair.encoder->finish().value());
-    if (passed.result) EXPECT_EQ(at, data.size());
-    passed.referred = pair.encoder->counts().store.pages;
-    return passed;
 }
 
 TEST(ContentStore, OffersWhatItWasFedAlsoAfterARestart) {
@@ -183,7 +123,7 @@ TEST(ContentStore, WhoComesBackBringsWhatHasChanged) {
     const auto store = folder.open();
     const auto away = guest.save(3).bytes;
     CodecPair there(400, store.get(), nullptr, kWeb, &shelf, sha256);
-    const auto left = pass(there, away, store.get());
+    const auto left = pass(there, away);
     ASSERT_TRUE(left.result);
     EXPECT_EQ(left.referred, 0u);
     guest.write();
@@ -324,11 +264,11 @@ TEST(ContentStore, StrangeFilesAreLeftAloneOrRemoved) {
     EXPECT_TRUE(std::filesystem::exists(folder.path + "/notes.txt"));
 }
 
-// Whoever feeds never waits: what is too much is dropped, and counted.
+// A move that feeds never waits: what is too much is dropped, and counted.
 TEST(ContentStore, FeedingDropsWhatIsTooMuch) {
     const StoreFolder folder;
     const auto pages = pages_of(13, 6000);
-    const auto store = folder.open();
+    const auto store = folder.open(256u << 20, 0, false);
     {
         const auto one = store->feed(kWeb).value();
         for (const auto& page : pages) (void)one->seen(page);

@@ -39,7 +39,7 @@ struct StoreFolder {
     ~StoreFolder() { std::filesystem::remove_all(std::filesystem::path(path).parent_path()); }
     StoreFolder(const StoreFolder&) = delete;
     StoreFolder& operator=(const StoreFolder&) = delete;
-    [[nodiscard]] std::unique_ptr<ContentStore> open(std::uint64_t quota = 256u << 20, std::uint64_t keep_free = 0) const { return ContentStore::open(path, {quota, keep_free}).value(); }
+    [[nodiscard]] std::unique_ptr<ContentStore> open(std::uint64_t quota = 256u << 20, std::uint64_t keep_free = 0, bool wait = true) const { return ContentStore::open(path, {quota, keep_free, wait}).value(); }
     [[nodiscard]] std::vector<std::string> files() const {
         std::vector<std::string> found;
         for (const auto& entry : std::filesystem::directory_iterator(path))
@@ -49,8 +49,9 @@ struct StoreFolder {
     }
 };
 
-struct CodecPair {
+inline constexpr std::size_t kFramesOfTests = 16'384;
 
+struct CodecPair {
     explicit CodecPair(std::size_t cache_pages) : encoder(Encoder::create(cache_pages, {}).value()), decoder(Decoder::create(cache_pages, {}).value()) {}
     CodecPair(std::size_t cache_pages, ImageShelf& shelf, const std::string& sha256) {
         std::vector<ImageIndex> known;
@@ -60,14 +61,16 @@ struct CodecPair {
         encoder = Encoder::create(cache_pages, std::move(known)).value();
         decoder = Decoder::create(cache_pages, std::move(images)).value();
     }
-    // From a site that keeps what leaves in `from` to one that offers what it has in `to`; either may be null.
-    CodecPair(std::size_t cache_pages, ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf = nullptr, const std::string& sha256 = {}) {
+    // From a site that keeps what leaves in `from` to one that offers what it has in `to`; either may be null. `deltas`: what `from` has of the VM's last move is used.
+    CodecPair(std::size_t cache_pages, ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf = nullptr, const std::string& sha256 = {}, bool deltas = true) {
         std::vector<ImageIndex> indexes;
         std::vector<BaseImage> images;
         if (shelf != nullptr) {
             indexes.push_back(index_of(shelf->site.image_content[sha256], sha256));
             images.push_back(BaseImage::open(shelf->site, sha256).value());
         }
+        for (ContentStore* const store : {from, to})  // a move begins long after the last one
+            if (store != nullptr) store->settle();
         std::optional<KnownPages> known;
         if (to != nullptr) offer = to->offer(subject, kMaxOffered).value();
         if (offer) {
@@ -76,13 +79,16 @@ struct CodecPair {
             known = KnownPages::parse(list, kMaxOffered).value();
         }
         if (from != nullptr) source_feed = from->feed(subject).value();
-        if (to != nullptr) target_feed = to->feed(subject).value();
-        encoder = Encoder::create(cache_pages, std::move(indexes), std::move(known), source_feed.get()).value();
+        if (to != nullptr) target_feed = to->feed(subject, kFramesOfTests).value();
+        if (from != nullptr && deltas) versions = from->versions(subject).value();
+        if (versions) frames_known = versions->close(std::chrono::minutes(1));
+        encoder = Encoder::create(cache_pages, std::move(indexes), std::move(known), source_feed.get(), versions.get()).value();
         decoder = Decoder::create(cache_pages, std::move(images), offer.get(), target_feed.get()).value();
     }
     std::unique_ptr<PageOffer> offer;
     std::unique_ptr<ContentStore::Feed> source_feed, target_feed;
-    std::size_t offer_bytes = 0;
+    std::unique_ptr<StoredVersions> versions;
+    std::size_t offer_bytes = 0, frames_known = 0;
     std::unique_ptr<Encoder> encoder;
     std::unique_ptr<Decoder> decoder;
 };
