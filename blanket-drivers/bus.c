@@ -300,7 +300,7 @@ static DEVICE_ATTR_RO(state);
 static struct attribute *device_attrs[] = { &dev_attr_nodename.attr, &dev_attr_devtype.attr, &dev_attr_state.attr, NULL };
 ATTRIBUTE_GROUPS(device);
 
-/* Counters since the machine's start, but ports and grants: now. */
+/* Counters since the machine's start, the two of granted pages since the module's; ports and grants: now. */
 #define STAT(name)                                                                                       \
 	static ssize_t name##_show(const struct bus_type *bus, char *buf)                                 \
 	{                                                                                                 \
@@ -327,6 +327,18 @@ static ssize_t grants_show(const struct bus_type *bus, char *buf)
 }
 static BUS_ATTR_RO(grants);
 
+static ssize_t granted_own_show(const struct bus_type *bus, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", uplink_gnttab_granted(false));
+}
+static BUS_ATTR_RO(granted_own);
+
+static ssize_t granted_guests_show(const struct bus_type *bus, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", uplink_gnttab_granted(true));
+}
+static BUS_ATTR_RO(granted_guests);
+
 static ssize_t provider_show(const struct bus_type *bus, char *buf)
 {
 	return sysfs_emit(buf, "xen %u.%u\n", uplink_provider.provider_version >> 16, uplink_provider.provider_version & 0xffff);
@@ -334,7 +346,7 @@ static ssize_t provider_show(const struct bus_type *bus, char *buf)
 static BUS_ATTR_RO(provider);
 
 static struct attribute *bus_attrs[] = { &bus_attr_provider.attr, &bus_attr_upcalls.attr, &bus_attr_forwarded.attr, &bus_attr_dropped.attr, &bus_attr_sends.attr,
-	&bus_attr_send_failures.attr, &bus_attr_ports.attr, &bus_attr_grant_frames.attr, &bus_attr_grants.attr, NULL };
+	&bus_attr_send_failures.attr, &bus_attr_ports.attr, &bus_attr_grant_frames.attr, &bus_attr_grants.attr, &bus_attr_granted_own.attr, &bus_attr_granted_guests.attr, NULL };
 ATTRIBUTE_GROUPS(bus);
 
 static const struct bus_type uplink_bus = {

@@ -16,6 +16,10 @@ static bool unplug = true;
 module_param(unplug, bool, 0444);
 MODULE_PARM_DESC(unplug, "take the emulated disks and network cards away when the provider has paravirtual ones (default yes)");
 
+static bool selftest;
+module_param(selftest, bool, 0444);
+MODULE_PARM_DESC(selftest, "try grants, events and the store when the module is loaded, and stay out if one does not work (default no)");
+
 struct xblanket_query uplink_provider;
 static struct pci_dev *platform; /* of an old provider: its interrupt line carries the events */
 static struct sys_off_handler *power_off;
@@ -105,6 +109,37 @@ static bool has_devices(const char *type)
 	return count > 0;
 }
 
+/*
+ * The kernel looked for PCI devices long before this module came, and nobody tells it that one has gone: a driver would then be bound to what answers no more
+ * (e1000 tries it for a minute, and makes a card of it).
+ */
+static struct pci_dev *next_gone(void)
+{
+	struct pci_dev *dev = NULL;
+	u32 id;
+
+	for_each_pci_dev(dev) {
+		u32 class = dev->class >> 16;
+
+		if (dev->driver || (class != PCI_BASE_CLASS_NETWORK && class != PCI_BASE_CLASS_STORAGE))
+			continue;
+		if (pci_read_config_dword(dev, PCI_VENDOR_ID, &id) || PCI_POSSIBLE_ERROR(id))
+			return dev; /* with a reference */
+	}
+	return NULL;
+}
+
+static void forget_unplugged(void)
+{
+	struct pci_dev *dev;
+
+	while ((dev = next_gone())) {
+		pr_info(UPLINK_LOG "%s has gone\n", pci_name(dev));
+		pci_stop_and_remove_bus_device_locked(dev);
+		pci_dev_put(dev);
+	}
+}
+
 static void unplug_emulated(void)
 {
 	struct xblanket_unplug *arg = kzalloc(sizeof(*arg), GFP_KERNEL);
@@ -119,9 +154,10 @@ static void unplug_emulated(void)
 	arg->mask &= ~uplink_provider.unplugged;
 	if (arg->mask && unplug) {
 		rc = uplink_op(XBLANKET_UNPLUG, arg);
-		if (!rc)
+		if (!rc) {
 			pr_info(UPLINK_LOG "emulated devices taken away: %s%s\n", arg->mask & XBLANKET_UNPLUG_DISKS ? "disks " : "", arg->mask & XBLANKET_UNPLUG_NICS ? "network cards" : "");
-		else if (rc != -EOPNOTSUPP) /* that is a machine that never had any */
+			forget_unplugged();
+		} else if (rc != -EOPNOTSUPP) /* that is a machine that never had any */
 			pr_warn(UPLINK_LOG "the provider keeps its emulated devices: %ld\n", rc);
 	}
 	kfree(arg);
@@ -192,6 +228,9 @@ static int __init uplink_init(void)
 	rc = uplink_xs_init();
 	if (rc)
 		goto grants;
+	rc = selftest ? uplink_selftest() : 0;
+	if (rc)
+		goto store;
 	unplug_emulated();
 	rc = uplink_bus_init();
 	if (rc)

@@ -30,6 +30,7 @@ static DEFINE_SPINLOCK(lock);
 static struct grant_entry_v1 **frames; /* by frame index; of them `mapped` are there */
 static grant_ref_t *next;              /* links the free list, and the lists that are handed out */
 static unsigned int mapped, limit, free_count, used;
+static atomic_long_t granted[2]; /* pages since the module came: this kernel's own; its guests', whose content was not copied */
 static grant_ref_t free_head = LIST_END;
 static struct gnttab_free_callback *callbacks;
 static LIST_HEAD(deferred);
@@ -203,6 +204,7 @@ void uplink_gnttab_grant_foreign_access_ref(grant_ref_t ref, domid_t domid, unsi
 {
 	struct grant_entry_v1 *entry = entry_of(ref);
 
+	atomic_long_inc(&granted[bfn_to_local_pfn(frame) == -1UL]);
 	entry->frame = frame;
 	entry->domid = domid;
 	wmb(); /* the flags make it valid */
@@ -331,6 +333,11 @@ void uplink_gnttab_cancel_free_callback(struct gnttab_free_callback *callback)
 	spin_unlock_irqrestore(&lock, flags);
 }
 EXPORT_SYMBOL_GPL(uplink_gnttab_cancel_free_callback);
+
+unsigned long uplink_gnttab_granted(bool guests)
+{
+	return atomic_long_read(&granted[guests]);
+}
 
 unsigned int uplink_gnttab_used(void)
 {

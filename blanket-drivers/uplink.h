@@ -36,6 +36,7 @@ void uplink_unbind_irq(unsigned int irq, void *data);
 int uplink_gnttab_init(void);
 void uplink_gnttab_exit(void);
 unsigned int uplink_gnttab_used(void);
+unsigned long uplink_gnttab_granted(bool guests); /* pages so far: this kernel's own, or its guests' */
 int uplink_gnttab_alloc_grant_references(u16 count, grant_ref_t *head);
 void uplink_gnttab_free_grant_references(grant_ref_t head);
 void uplink_gnttab_free_grant_reference(grant_ref_t ref);
@@ -65,6 +66,9 @@ int uplink_xs_start(struct xenbus_transaction *t);
 int uplink_xs_end(struct xenbus_transaction t, int abort);
 int uplink_xs_watch(struct xenbus_watch *watch);
 void uplink_xs_unwatch(struct xenbus_watch *watch); /* afterwards its callback neither runs nor will; from the callback itself: will not */
+
+/* selftest.c: 0, or what did not work; in the log, too */
+int uplink_selftest(void);
 
 /* bus.c */
 int uplink_bus_init(void);

@@ -10,7 +10,7 @@ for tree in /usr/lib/modules/*; do
         drivers/{gpu,media,iio,comedi,staging,isdn,bluetooth,accel,nfc,atm,parport,firewire,greybus,power,leds,memstick,video,gameport,w1,ntb,uwb,soundwire,counter,extcon,pwm,spi,thunderbolt,hsi,most,fpga} \
         drivers/input/{joystick,touchscreen,tablet,misc,mouse} drivers/platform/{x86,chrome,surface} drivers/hwmon drivers/net/{wireless,can,ieee802154,wwan,arcnet,hamradio,fddi,dsa,ppp,slip,thunderbolt} \
         drivers/usb/{gadget,serial,misc,atm,image,typec,dwc3,dwc2,chipidea,musb,cdns3,isp1760,usbip} \
-        fs/{bcachefs,ocfs2,gfs2,ceph,f2fs,ubifs,jffs2,nilfs2,jfs,reiserfs,smb,afs,coda,orangefs,hfs,hfsplus,ufs,minix,sysv,bfs,efs,hpfs,ntfs3,affs,adfs,befs,qnx4,qnx6,omfs,zonefs,erofs,udf,9p,nfsd,nfs,lockd,ecryptfs,btrfs,xfs,exfat}
+        fs/{bcachefs,ocfs2,gfs2,ceph,f2fs,ubifs,jffs2,nilfs2,jfs,reiserfs,smb,afs,coda,orangefs,hfs,hfsplus,ufs,minix,sysv,bfs,efs,hpfs,ntfs3,affs,adfs,befs,qnx4,qnx6,omfs,zonefs,erofs,9p,nfsd,nfs,lockd,ecryptfs,btrfs,xfs,exfat}
     find . -name '*.ko.xz' -print0 | xargs -0 -r -P2 -n64 xz -d
     # What needs a module that has gone is of no use either; modules.dep (still of the full set) lists whole chains.
     cd "$tree"

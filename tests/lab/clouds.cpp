@@ -35,7 +35,7 @@ Result<void> boot_site(Clouds& clouds, const MachineProfile& profile) {
     BLANKET_CHECK(clouds.lab.start(profile));
     BLANKET_TRY(Machine* const machine, clouds.lab.machine(profile.name));
     const MachineProfile& made = machine->profile();
-    if (made.inside_xen) clouds.story.say("{}: inside a provider's Xen, as a PVH guest of the machine below", made.name);
+    if (made.inside_xen()) clouds.story.say("{}: inside a provider's Xen, as {} guest of the machine below", made.name, made.provider == Provider::kXenHvm ? "an HVM" : "a PVH");
     clouds.story.say("{}: {} {}, disk {}, nic {}, cpu {}, {} x {} MiB, {}", made.name, made.chipset, made.firmware == Firmware::kOvmf ? "UEFI" : "BIOS",
                      made.disk == DiskModel::kNvme ? "NVMe" : "virtio-blk", made.nic == NicModel::kE1000e ? "e1000e" : "virtio-net", made.cpu, made.cpus, made.memory_mib,
                      name_of(clouds.lab.accelerator()));
@@ -154,8 +154,10 @@ Result<void> create_vms(Clouds& clouds, bool with_client, bool with_seed) {
 }
 
 Result<void> start_traffic(Clouds& clouds) {
-    // 3 MiB/s are asked for, so that the measured rate stays above 2 when an emulated CPU is late.
-    BLANKET_CHECK(clouds.guest("east", clouds.web, "POST", "/load?rate_mib=3&pause_ms=20"));
+    // 3 MiB/s are asked for, so that the measured rate stays above 2 when an emulated CPU is late. A Xen inside an emulated Xen does a tenth of the work: its dom0 was at its end with
+    // the mirror's 50 flushed writes a second alone.
+    const bool inside_xen = !clouds.lab.options().providers.empty();
+    BLANKET_CHECK(clouds.guest("east", clouds.web, "POST", inside_xen ? "/load?rate_mib=1&pause_ms=1000" : "/load?rate_mib=3&pause_ms=20"));
     BLANKET_TRY(Ssh* const east, clouds.lab.ssh("east"));
     BLANKET_CHECK(east->guest_http(clouds.asker.ip, kGuestPort, "POST", std::format("/probe?host={}&port=80", clouds.web.ip)));
     return wait_until("the client gets answers", minutes(1), seconds(2), [&]() -> Result<bool> {

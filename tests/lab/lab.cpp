@@ -116,11 +116,12 @@ Result<void> Lab::start_from(const std::string& base_image, const MachineProfile
     // Two clouds share this machine: a virtual CPU that spins for a lock whose holder has no core would burn the other cloud's time.
     profile.cpus = std::min(profile.cpus, std::max(1U, std::thread::hardware_concurrency() / 2));
     profile.durable_disk = options_.durable_disks;
-    profile.inside_xen = std::ranges::find(options_.inside_xen, profile.name) != options_.inside_xen.end();
+    if (const auto found = options_.providers.find(profile.name); found != options_.providers.end()) profile.provider = found->second;
+    if (profile.provider == Provider::kXenHvm) profile.device_model = options_.device_model;
     // A VM moves only to a CPU that has all that it has seen: beside a provider's Xen everybody has that one's CPU.
-    const std::string common = options_.cpu.empty() && !options_.inside_xen.empty() ? provider_of(profile).cpu : options_.cpu;
+    const std::string common = options_.cpu.empty() && !options_.providers.empty() ? provider_of(profile).cpu : options_.cpu;
     if (!common.empty() && profile.cpu == MachineProfile().cpu) profile.cpu = common;
-    if (profile.inside_xen) {
+    if (profile.inside_xen()) {
         if (accelerator_ != Accelerator::kTcg) return fail(Kind::kPrecondition, "a provider's Xen needs a processor with SVM, which only emulation gives here: BLANKET_ACCEL=tcg");
         if (options_.provider_image.empty()) {
             options_.provider_image = options_.dir + "/provider.raw";

@@ -24,7 +24,8 @@ struct LabOptions {
     std::string image;             // the appliance
     std::string witness_program;   // blanket-witness; may be empty when no witness is started
     std::string provider_image;    // of make_provider.sh, for machines inside a Xen; made beside the lab when empty
-    std::vector<std::string> inside_xen;  // sites whose provider runs Xen (MachineProfile::inside_xen); all CPUs are then of that provider's kind
+    std::map<std::string, Provider> providers;  // of sites whose provider runs Xen; all CPUs are then of that provider's kind
+    std::string device_model;      // of make_device_model.sh, for Provider::kXenHvm
     std::string cpu;               // instead of the profiles' own; empty = theirs (south keeps its own)
     std::uint64_t capture_bytes = 1ull << 30;  // of the capture of east-west; 0 = none
     std::vector<std::string> forbidden;        // plaintext that must never appear between east and west

@@ -24,7 +24,7 @@ constexpr const char* kUsage =
     "blanket-lab status                                  machines as JSON (counters: wan {\"cmd\":\"stats\"})\n"
     "blanket-lab wan     JSON                            a command to the shaper, e.g. {\"cmd\":\"link\",\"from\":\"east\",\"to\":\"west\",\"both\":true,\"up\":false}\n"
     "blanket-lab down                                    end it\n"
-    "options: --providers xen,kvm (of east, west; default kvm,kvm: a Xen provider is a Xen with our machine as its guest), --name NAME (default), --witness FILE (blanket-witness beside this program), --cpu MODEL, --keep\n";
+    "options: --providers xen,kvm (of east, west; default kvm,kvm: a Xen provider is a Xen with our machine as its PVH guest, xen-hvm: as its HVM guest, which needs --device-model FILE), --name NAME (default), --witness FILE (blanket-witness beside this program), --cpu MODEL, --keep\n";
 
 struct Call {
     std::string verb;
@@ -40,7 +40,7 @@ Result<Call> parse_call(const std::vector<std::string>& args, const std::string&
     call.verb = args[0];
     call.lab.witness_program = program.substr(0, program.rfind('/') + 1) + "blanket-witness";
     const std::map<std::string, std::string*> values{{"--image", &call.lab.image}, {"--domu", &call.domu}, {"--report", &call.report}, {"--name", &call.lab.name},
-                                                     {"--witness", &call.lab.witness_program}, {"--cpu", &call.lab.cpu}, {"--providers", &call.providers}};
+                                                     {"--witness", &call.lab.witness_program}, {"--cpu", &call.lab.cpu}, {"--providers", &call.providers}, {"--device-model", &call.lab.device_model}};
     const std::map<std::string, bool*> flags{{"--south", &call.south}, {"--no-south", &call.no_south}, {"--keep", &call.lab.keep_disks}};
     for (std::size_t i = 1; i < args.size(); ++i) {
         if (const auto value = values.find(args[i]); value != values.end() && call.words.empty()) {
@@ -56,9 +56,9 @@ Result<Call> parse_call(const std::vector<std::string>& args, const std::string&
     const auto providers = split(call.providers, ',');
     const std::vector<std::string> sites{"east", "west"};
     for (std::size_t i = 0; i < std::max(providers.size(), sites.size()); ++i) {
-        if (i >= providers.size() || i >= sites.size() || (providers[i] != "kvm" && providers[i] != "xen"))
-            return fail_hint(Kind::kInvalid, std::format("providers '{}' are not two of xen and kvm", call.providers), "for example --providers xen,kvm");
-        if (providers[i] == "xen") call.lab.inside_xen.push_back(sites[i]);
+        if (i >= providers.size() || i >= sites.size() || (providers[i] != "kvm" && providers[i] != "xen" && providers[i] != "xen-hvm"))
+            return fail_hint(Kind::kInvalid, std::format("providers '{}' are not two of xen, xen-hvm and kvm", call.providers), "for example --providers xen,kvm");
+        if (providers[i] != "kvm") call.lab.providers[sites[i]] = providers[i] == "xen" ? Provider::kXenPvh : Provider::kXenHvm;
     }
     return call;
 }

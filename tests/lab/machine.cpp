@@ -41,15 +41,15 @@ Result<void> copy_file(const std::string& from, const std::string& to) {
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::start(const MachineProfile& rented, const MachineSetup& setup) {
-    const MachineProfile profile = rented.inside_xen ? provider_of(rented) : rented;
+    const MachineProfile profile = rented.inside_xen() ? provider_of(rented) : rented;
     BLANKET_CHECK(make_dirs(setup.dir, 0700));
     std::unique_ptr<Machine> machine(new Machine(profile, MachinePaths{setup.dir}, setup.accelerator));
     const MachinePaths& paths = machine->paths_;
-    if (rented.inside_xen) {
+    if (rented.inside_xen()) {
         BLANKET_CHECK(make_overlay(setup.base_image, paths.inside_disk(), rented.disk_bytes));
         BLANKET_CHECK(make_seed(plan_seed(rented, setup.ssh_public_key), setup.dir, paths.inside_seed()));
     }
-    BLANKET_CHECK(make_overlay(rented.inside_xen ? setup.provider_image : setup.base_image, paths.disk(), profile.disk_bytes));
+    BLANKET_CHECK(make_overlay(rented.inside_xen() ? setup.provider_image : setup.base_image, paths.disk(), profile.disk_bytes));
     BLANKET_CHECK(make_seed(plan_seed(profile, setup.ssh_public_key), setup.dir, paths.seed()));
     if (profile.firmware == Firmware::kOvmf) BLANKET_CHECK(copy_file(kOvmfVars, paths.vars()));
     BLANKET_CHECK(machine->launch());

@@ -14,7 +14,7 @@ namespace blanket::lab {
 struct MachineSetup {
     std::string dir;             // made when absent; overlay, seed, firmware variables, sockets and logs live here
     std::string base_image;      // qcow2 or raw; only read
-    std::string provider_image;  // of make_provider.sh; only for a profile with inside_xen
+    std::string provider_image;  // of make_provider.sh; only for a machine inside a Xen
     std::string ssh_public_key;  // one line
     Accelerator accelerator = Accelerator::kTcg;
 };

@@ -40,6 +40,11 @@ MachineProfile provider_of(const MachineProfile& inside) {
     // One CPU: two hang in QEMU's SVM now and then. Without rdtscp, which would trap into the provider at each call of the guest.
     provider.cpu = "EPYC,-monitor,-rdtscp,+svm,+npt";
     provider.cpus = 1;
+    // Its own disk is named by device (make_provider.sh), so it is of one kind whatever it rents out.
+    provider.chipset = "pc";
+    provider.firmware = Firmware::kSeaBios;
+    provider.disk = DiskModel::kVirtio;
+    provider.nic = NicModel::kVirtio;
     provider.memory_mib += 1024;
     provider.mac.replace(provider.mac.size() - 5, 2, "01");  // ...:00:0b -> ...:01:0b
     provider.address.insert(provider.address.rfind('.') + 1, "1");  // 192.168.77.11 -> 192.168.77.111
@@ -61,13 +66,17 @@ Argv plan_qemu(const MachineProfile& profile, const MachinePaths& paths, Acceler
     const std::string_view cache = profile.durable_disk ? "directsync" : "unsafe";
     add({"-drive", std::format("if=none,id=disk,format=qcow2,cache={},discard=unmap,detect-zeroes=unmap,file={}", cache, paths.disk())});
     add({"-drive", std::format("if=none,id=seed,format=raw,readonly=on,file={}", paths.seed())});
-    if (profile.inside_xen) add({"-drive", std::format("if=none,id=inside,format=qcow2,cache={},discard=unmap,detect-zeroes=unmap,file={}", cache, paths.inside_disk())});
+    if (profile.inside_xen()) add({"-drive", std::format("if=none,id=inside,format=qcow2,cache={},discard=unmap,detect-zeroes=unmap,file={}", cache, paths.inside_disk())});
     if (profile.disk == DiskModel::kNvme) {
         add({"-device", "nvme,drive=disk,serial=disk,bootindex=0", "-device", "nvme,drive=seed,serial=seed"});
     } else {
         add({"-device", "virtio-blk-pci,drive=disk,serial=disk,bootindex=0", "-device", "virtio-blk-pci,drive=seed,serial=seed"});
     }
-    if (profile.inside_xen) add({"-device", "virtio-blk-pci,drive=inside,serial=inside"});
+    if (profile.inside_xen()) add({"-device", "virtio-blk-pci,drive=inside,serial=inside"});
+    if (!profile.device_model.empty()) {
+        add({"-drive", std::format("if=none,id=model,format=raw,readonly=on,file={}", profile.device_model)});
+        add({"-device", "virtio-blk-pci,drive=model,serial=model"});
+    }
     add({"-netdev", std::format("dgram,id=uplink,local.type=unix,local.path={},remote.type=unix,remote.path={}", paths.nic(), paths.shaper())});
     add({"-device", std::format("{},netdev=uplink,mac={},romfile=", profile.nic == NicModel::kE1000e ? "e1000e" : "virtio-net-pci", profile.mac)});
     add({"-chardev", std::format("socket,id=console,path={},server=on,wait=off,logfile={}", paths.console_socket(), paths.console()), "-serial", "chardev:console"});

@@ -13,6 +13,8 @@ enum class Firmware : std::uint8_t { kSeaBios, kOvmf };
 enum class DiskModel : std::uint8_t { kVirtio, kNvme };
 enum class NicModel : std::uint8_t { kVirtio, kE1000e };
 enum class Accelerator : std::uint8_t { kTcg, kKvm };
+// Whose machine is rented: QEMU's itself, or one of a provider's Xen inside it, without firmware and device model (PVH) or with a PC's emulated devices (HVM).
+enum class Provider : std::uint8_t { kQemu, kXenPvh, kXenHvm };
 
 struct MachineProfile {
     std::string name;             // of the site and of the shaper's node
@@ -25,14 +27,16 @@ struct MachineProfile {
     std::uint64_t disk_bytes = 12ull << 30;
     std::string mac, address;     // address without the prefix length, which is 24
     bool durable_disk = false;    // what the machine has written is on the host's disk (cache=directsync): a power cut loses nothing that was promised, and keeps nothing that was not
-    bool inside_xen = false;      // the rented machine is a PVH guest of a provider's Xen, and QEMU's machine is that provider (provider_of)
+    Provider provider = Provider::kQemu;  // else QEMU's machine is that provider (provider_of), and the rented machine its guest
+    std::string device_model;     // of make_device_model.sh: what an HVM guest's provider needs besides
+    [[nodiscard]] bool inside_xen() const { return provider != Provider::kQemu; }
     bool operator==(const MachineProfile&) const = default;
 };
 
 MachineProfile east_profile();   // i440fx, SeaBIOS, virtio-blk, virtio-net
 MachineProfile west_profile();   // q35, OVMF, NVMe, e1000e
 MachineProfile south_profile();  // q35, SeaBIOS, virtio; half the memory and a CPU that lacks AVX, AVX2, BMI, FMA and more
-// The provider of a machine with inside_xen: one processor with SVM, more memory, and an address of its own, by which the lab tells it what to rent out.
+// The provider of a machine that is inside a Xen: one processor with SVM, more memory, and an address of its own, by which the lab tells it what to rent out.
 MachineProfile provider_of(const MachineProfile& inside);
 constexpr const char* kLabAddress = "192.168.77.1";
 
@@ -40,7 +44,7 @@ struct MachinePaths {  // all in the machine's own folder
     std::string dir;
     [[nodiscard]] std::string disk() const { return dir + "/disk.qcow2"; }
     [[nodiscard]] std::string seed() const { return dir + "/seed.img"; }
-    [[nodiscard]] std::string inside_disk() const { return dir + "/inside.qcow2"; }  // of the guest, with inside_xen
+    [[nodiscard]] std::string inside_disk() const { return dir + "/inside.qcow2"; }  // of the guest inside a Xen
     [[nodiscard]] std::string inside_seed() const { return dir + "/inside-seed.img"; }
     [[nodiscard]] std::string vars() const { return dir + "/vars.fd"; }
     [[nodiscard]] std::string console() const { return dir + "/console.log"; }

@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxUplinks = 256;
-constexpr std::array<const char*, 8> kBusCounters{"ports", "grants", "grant_frames", "upcalls", "forwarded", "dropped", "sends", "send_failures"};
+constexpr std::array<const char*, 10> kBusCounters{"ports", "grants", "grant_frames", "granted_own", "granted_guests", "upcalls", "forwarded", "dropped", "sends", "send_failures"};
 
 std::uint64_t number(const std::string& text) { return parse_number(text, 0, std::numeric_limits<std::uint64_t>::max(), "counter").value_or(0); }
 
@@ -116,9 +116,18 @@ Uplinks gather_uplinks(const std::string& root) {
     add_disks(root, all);
     add_nics(root, all);
     const auto dmi = [&](const char* field) { return sysfs::line(root, std::string("/sys/class/dmi/id/") + field); };
-    const bool real = all.provider_xen.empty() && guess_provider(dmi("sys_vendor"), dmi("product_name"), dmi("bios_version"), dmi("chassis_asset_tag")).starts_with("bare metal");
+    all.provider = guess_provider(dmi("sys_vendor"), dmi("product_name"), dmi("bios_version"), dmi("chassis_asset_tag"));
+    const bool real = all.provider_xen.empty() && all.provider.starts_with("bare metal");
     for (auto& uplink : all.list) uplink.path = path_of_driver(uplink.driver, real);
     return all;
+}
+
+std::string summary(const HostUplink& uplink) {
+    return std::format("{} by {}, {}", uplink.name, uplink.driver.empty() ? "no driver that is known" : uplink.driver, to_string(uplink.path));
+}
+
+std::string provider_summary(const std::string& provider, const std::string& provider_xen) {
+    return provider_xen.empty() ? provider : std::format("{}; {} around this one, with paravirtual devices for dom0", provider, provider_xen);
 }
 
 Json to_json(const Uplinks& uplinks) {
@@ -132,7 +141,7 @@ Json to_json(const Uplinks& uplinks) {
                         {"path", to_string(uplink.path)},
                         {"better", better_way(uplink, uplinks)},
                         {"counters", uplink.counters}});
-    return {{"uplinks", std::move(list)}, {"provider_xen", uplinks.provider_xen}, {"bus", uplinks.bus}};
+    return {{"uplinks", std::move(list)}, {"provider", uplinks.provider}, {"provider_xen", uplinks.provider_xen}, {"bus", uplinks.bus}};
 }
 
 }  // namespace blanket

@@ -32,6 +32,7 @@ struct HostUplink {
 
 struct Uplinks {
     std::vector<HostUplink> list;  // disks, then network cards, by name
+    std::string provider;      // by what the firmware says: "QEMU or KVM", "bare metal", ...
     std::string provider_xen;  // "xen 4.17" when the uplink modules are at work; empty otherwise
     std::map<std::string, std::uint64_t> bus;  // their counters: ports, grants, upcalls, ...
 };
@@ -40,6 +41,8 @@ Uplinks gather_uplinks(const std::string& root = {});
 // Pure. Empty where the way is a good one. `real_hardware`: no provider emulates anything here.
 UplinkPath path_of_driver(const std::string& driver, bool real_hardware);
 std::string better_way(const HostUplink& uplink, const Uplinks& all);
-Json to_json(const Uplinks& uplinks);  // {"uplinks":[{name,kind,driver,device,state,path,better,counters}],"provider_xen":"","bus":{}}
+std::string summary(const HostUplink& uplink);  // "xvda by uplink-blk, paravirtual"
+std::string provider_summary(const std::string& provider, const std::string& provider_xen);
+Json to_json(const Uplinks& uplinks);  // {"uplinks":[{name,kind,driver,device,state,path,better,counters}],"provider":"","provider_xen":"","bus":{}}
 
 }  // namespace blanket

@@ -26,8 +26,9 @@ TEST(PlanQemu, EastAndWestDifferInAllTheHardware) {
 TEST(PlanQemu, AProvidersXenHasTheRentedDiskAndNamesOfItsOwn) {
     MachineProfile inside = east_profile();
     EXPECT_EQ(to_string(plan_qemu(inside, {"/d"}, Accelerator::kTcg)).find("inside"), std::string::npos);
-    inside.inside_xen = true;
+    inside.provider = Provider::kXenPvh;
     const MachineProfile provider = provider_of(inside);
+    EXPECT_EQ(provider_of(west_profile()).disk, DiskModel::kVirtio);
     EXPECT_EQ(provider.mac, "52:54:00:77:01:0b");
     EXPECT_EQ(provider.address, "192.168.77.111");
     EXPECT_EQ(provider.name, inside.name);

@@ -70,6 +70,14 @@ TEST_F(Grants, AllOfThemOnceAndBack) {
     EXPECT_EQ(gnttab_free(), 4u * 512 - 8);
 }
 
+TEST_F(Grants, GuestsPagesAreCountedApart) {
+    const unsigned long own = uplink_gnttab_granted(false), guests = uplink_gnttab_granted(true);
+    const auto refs = take(3);
+    for (const auto ref : refs) uplink_gnttab_grant_foreign_access_ref(ref, 0, ref == *refs.begin() ? 77 : 1ul << 31, 0);
+    EXPECT_EQ(uplink_gnttab_granted(false) - own, 1u);
+    EXPECT_EQ(uplink_gnttab_granted(true) - guests, 2u);
+}
+
 TEST_F(Grants, WhatABackendKeepsIsNotUsedAgain) {
     const grant_ref_t ref = *take(1).begin();
     page* const memory = alloc_page(0);

@@ -52,6 +52,9 @@ void sim_log(const char *fmt, ...) __printf(1, 2);
 #define WRITE_ONCE(word, value) __atomic_store_n(&(word), value, __ATOMIC_RELAXED)
 #define xchg(word, value) __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST)
 #define sync_try_cmpxchg(word, old, value) __atomic_compare_exchange_n(word, old, (u16)(value), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+typedef long atomic_long_t;
+#define atomic_long_inc(at) ((void)__atomic_fetch_add(at, 1, __ATOMIC_RELAXED))
+#define atomic_long_read(at) __atomic_load_n(at, __ATOMIC_RELAXED)
 #define virt_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define virt_rmb virt_mb
 #define virt_wmb virt_mb
@@ -90,6 +93,7 @@ void put_page(struct page *page);
 #define page_address(page) ((void *)(page))
 #define page_to_pfn(page) ((unsigned long)(page) >> PAGE_SHIFT)
 #define pfn_to_mfn(pfn) (pfn)
+#define bfn_to_local_pfn(mfn) ((mfn) >> 31 ? -1UL : (mfn)) /* here the frames from 1 << 31 on are guests' */
 #define mfn_to_virt(mfn) ((void *)((mfn) << PAGE_SHIFT))
 #define MEMREMAP_WB 0
 void *memremap(u64 at, size_t size, unsigned long flags);

@@ -56,6 +56,7 @@ void uplink_xs_unwatch(struct xenbus_watch *watch);
 int uplink_gnttab_init(void);
 void uplink_gnttab_exit(void);
 unsigned int uplink_gnttab_used(void);
+unsigned long uplink_gnttab_granted(bool guests);
 int uplink_gnttab_alloc_grant_references(uint16_t count, grant_ref_t *head);
 void uplink_gnttab_free_grant_references(grant_ref_t head);
 void uplink_gnttab_free_grant_reference(grant_ref_t ref);

@@ -10,6 +10,9 @@ namespace blanket::rig {
 constexpr std::uint64_t kRegionBytes = 16u << 20;  // first: written by the provider, read inside; second: the other way round
 constexpr std::uint64_t kProviderSeed = 0x70726f7669646572, kInsideSeed = 0x696e73696465;
 
+// Of each of the two stretches of requests in the provider's trace (exits.hpp).
+constexpr int kExitRequests = 1600;
+
 // The word at an index (in words of 8 bytes): no two blocks alike, so a block at the wrong place shows.
 constexpr std::uint64_t word_at(std::uint64_t index, std::uint64_t seed) {
     std::uint64_t x = index + seed;

@@ -3,7 +3,8 @@
 // step on the console, "PROBE end" at last. Static. Parameters come from the kernel's command line:
 //   peer=ADDRESS      of the provider                        reloads=N     loads of the modules          garbage=CALLS   from dom0, by privcmd
 //   ports=1           takes every port there is              twoway=S      TCP in both directions        domu=1          starts a PV guest that calls, too
-//   none=1            there is no provider's Xen to be found  bench=1      measures                      stock=1         as a plain guest, stock frontends
+//   none=1            there is no provider's Xen to be found  bench=N      measures N times              stock=1         as a plain guest, stock frontends
+//   exits=1           work between marks in the provider's trace               emulated=1      as a plain guest, with emulated devices
 //   none=2            its events come by a line, which this machine has not
 //   refused=CALLS     as that PV guest                       hold=1        stays: disks and cards come and go, the backend as well; until the provider ends it
 // Run as /sbin/poweroff (the kernel does so then) it ends the machine. `probe serve`: the other end of the measured network.
@@ -78,7 +79,7 @@ std::string unload(const char* name) {
 
 std::string counters() {
     std::string text;
-    for (const char* name : {"ports", "grants", "grant_frames", "upcalls", "forwarded", "dropped", "sends", "send_failures"})
+    for (const char* name : {"ports", "grants", "grant_frames", "upcalls", "forwarded", "dropped", "sends", "send_failures", "granted_own", "granted_guests"})
         text += std::string(" ") + name + "=" + read_text(std::string("/sys/bus/blanket/") + name);
     return text;
 }
@@ -106,11 +107,19 @@ std::string use_disk(bool write, const std::string& name) {
     return wrong;
 }
 
+// The modules that /modules/NAME.list names, in its order.
+std::string load_list(const std::string& name) {
+    std::ifstream file("/modules/" + name + ".list");
+    std::string wrong = file ? "" : "no list of the modules '" + name + "'";
+    for (std::string module; wrong.empty() && file >> module;) wrong = load(module.c_str());
+    return wrong;
+}
+
 // The frontends; what else is loaded is for single steps.
 std::string load_all() {
-    for (const char* name : {"uplink", "uplink-blk", "uplink-net"})
-        if (const std::string wrong = load(name); !wrong.empty()) return wrong;
-    return "";
+    if (const std::string wrong = load("uplink", parameter("selftest", "0") == "1" ? "selftest=1" : ""); !wrong.empty()) return wrong;
+    if (const std::string wrong = load("uplink-blk", parameter("persistent", "0") == "1" ? "" : "feature_persistent=0"); !wrong.empty()) return wrong;
+    return load("uplink-net");
 }
 
 // What is left of a load when the frontends have gone: the store's port, and no grant.
@@ -135,65 +144,6 @@ std::string reload(int times) {
         if (!wrong.empty()) return "round " + std::to_string(i) + ": " + wrong;
     }
     return "";
-}
-
-// ---- measuring: the same work with each way to the disk and the network; only the ratio of two ways means anything under emulation ----
-
-void told(const char* name, double value, const char* unit) { std::printf("PROBE bench %s %.2f %s\n", name, value, unit); }
-
-double seconds_of(const std::function<void()>& work) {
-    const auto start = Clock::now();
-    work();
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// `count` pieces of `size` bytes at places of the region that starts at `base`: in order, or anywhere; by as many threads as the queue is deep.
-void disk_work(bool write, std::size_t size, int count, bool anywhere, int depth) {
-    const std::uint64_t base = write ? kRegionBytes : 0, places = kRegionBytes / size;
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < depth; ++t) {
-        threads.emplace_back([=] {
-            const int fd = ::open("/dev/xvda", O_RDWR | O_DIRECT | O_CLOEXEC);
-            void* memory = nullptr;
-            if (fd < 0 || ::posix_memalign(&memory, 4096, size) != 0) return;
-            for (int i = 0; i < count / depth; ++i) {
-                const auto step = static_cast<std::uint64_t>(t) * 1'000'003 + static_cast<std::uint64_t>(i);
-                const std::uint64_t place = (anywhere ? word_at(step, 1) : step) % places;
-                const auto at = static_cast<off_t>(base + place * size);
-                if (write) fill({static_cast<std::uint64_t*>(memory), size / 8}, static_cast<std::uint64_t>(at) / 8 - kRegionBytes / 8, kInsideSeed);
-                const ssize_t done = write ? ::pwrite(fd, memory, size, at) : ::pread(fd, memory, size, at);
-                const bool right = done == static_cast<ssize_t>(size) &&
-                                   (write || holds({static_cast<std::uint64_t*>(memory), size / 8}, static_cast<std::uint64_t>(at) / 8, kProviderSeed));
-                if (!right) std::printf("PROBE bench FAILED: wrong data or error at %lld\n", static_cast<long long>(at));
-            }
-            std::free(memory);
-            ::close(fd);
-        });
-    }
-}
-
-// What one request costs at the hypervisor's door: events sent to the provider (a hypercall each) and events of the provider that came. Only inside.
-void count_events(const char* name, int count, int depth) {
-    if (!exists("/sys/bus/blanket/sends")) return;
-    const auto counted = [](const char* what) { return std::strtod(read_text(std::string("/sys/bus/blanket/") + what).c_str(), nullptr); };
-    const double sends = counted("sends"), upcalls = counted("upcalls");
-    disk_work(false, 4096, count, true, depth);
-    told((std::string("kicks_") + name).c_str(), (counted("sends") - sends) / count, "per_request");
-    told((std::string("events_") + name).c_str(), (counted("upcalls") - upcalls) / count, "per_request");
-}
-
-void bench() {
-    disk_work(false, kMeg, 4, false, 1);  // warm
-    told("read_1m", 64 / seconds_of([] { disk_work(false, kMeg, 64, false, 1); }), "MiB/s");
-    told("write_1m", 32 / seconds_of([] { disk_work(true, kMeg, 32, false, 1); }), "MiB/s");
-    told("read_4k_qd1", 800 / seconds_of([] { disk_work(false, 4096, 800, true, 1); }), "1/s");
-    told("write_4k_qd1", 800 / seconds_of([] { disk_work(true, 4096, 800, true, 1); }), "1/s");
-    told("read_4k_qd32", 3200 / seconds_of([] { disk_work(false, 4096, 3200, true, 32); }), "1/s");
-    count_events("qd1", 800, 1);
-    count_events("qd8", 1600, 8);
-    network_work("tcp_out", 'S');
-    network_work("tcp_in", 'G');
-    network_work("tcp_request", 'E');
 }
 
 [[noreturn]] void power_off() {
@@ -272,14 +222,13 @@ int main(int argc, char** argv) {
         std::printf("PROBE end\n");
         power_off();
     }
-    if (number("stock") == 1) {
-        step("load", [] {
-            const std::string wrong = load("xen-blkfront");
-            return wrong.empty() ? load("xen-netfront") : wrong;
-        });
-        step("disk", [] { return use_disk(true); });
-        step("network", use_network);
-        bench();
+    if (number("stock") == 1 || number("emulated") == 1) {
+        const bool emulated = number("emulated") == 1;
+        step("load", [emulated] { return load_list(emulated ? "emulated" : "stock"); });
+        step("disk", [emulated] { return use_disk(true, emulated ? "/dev/sda" : "/dev/xvda"); });
+        if (number("exits") == 1) count_exits();
+        if (number("bench") > 0) step("network", use_network);
+        for (int round = 0; round < number("bench"); ++round) bench();
         std::printf("PROBE end\n");
         power_off();
     }
@@ -288,7 +237,8 @@ int main(int argc, char** argv) {
     step("disk", [] { return use_disk(true); });
     step("network", use_network);
     std::printf("PROBE counters%s\n", counters().c_str());
-    if (number("bench") == 1) bench();
+    if (number("exits") == 1) count_exits();
+    for (int round = 0; round < number("bench"); ++round) bench();
     if (number("twoway") > 0) step("both-ways", [&] { return both_ways(number("twoway")); });
     step("reload", [&] { return reload(number("reloads")); });
     std::printf("PROBE counters%s\n", counters().c_str());

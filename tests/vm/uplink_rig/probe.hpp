@@ -15,12 +15,16 @@ std::string read_text(const std::string& path);                                 
 std::string parameter(const std::string& name, const std::string& otherwise);         // of the kernel's command line
 bool wait_for(const std::function<bool()>& there, std::chrono::seconds deadline = std::chrono::seconds(60));
 bool exists(const std::string& path);
-double seconds_of(const std::function<void()>& work);
 std::string load(const char* name, const char* options = "");
 std::string load_all();
 std::string nothing_left();  // unloads all; an error when ports or grants are left
 std::string use_disk(bool write, const std::string& name = "/dev/xvda");
+
+// probe_bench.cpp
+double seconds_of(const std::function<void()>& work);
 void told(const char* name, double value, const char* unit);  // a measured value
+void bench();
+void count_exits();  // work between marks in the provider's trace: one request at a time, eight, and none
 
 // probe_calls.cpp: the hypercall itself, by privcmd, with the modules away; they come back at the end
 std::string garbage(int calls);      // from dom0

@@ -18,13 +18,19 @@ using std::chrono::seconds;
 
 namespace {
 
-// Backends by scripts of their own: the appliance's hotplug program serves the blanket's VMs only. The provider's daemons would take processor time.
+// The provider's daemons would take processor time.
 constexpr std::string_view kPrepare = R"sh(set -eu
 systemctl stop blanketd blanket-etcd libvirtd 2>/dev/null || true
 mkdir -p /root/rig/root/modules; cd /root/rig
 modules=/usr/lib/modules/$(uname -r)
 cp "$modules"/updates/blanket/*.ko "$modules"/kernel/drivers/xen/xen-privcmd.ko "$modules"/kernel/drivers/block/xen-blkfront.ko "$modules"/kernel/drivers/net/xen-netfront.ko root/modules/
 [ ! -d /root/modules ] || cp /root/modules/*.ko root/modules/
+printf '%s\n' xen-blkfront xen-netfront >root/modules/stock.list
+# Emulated devices' drivers, each after what it needs (and uplink, which modprobe would load first, is not for a plain guest).
+if [ -e /dev/disk/by-id/virtio-model ]; then
+    modprobe --show-depends -a ata_piix ahci sd_mod e1000 | awk '$1 == "insmod" && $2 !~ /uplink/ && !seen[$2]++ { print $2 }' >needed
+    for module in $(cat needed); do cp "$module" root/modules/; basename "$module" .ko >>root/modules/emulated.list; done
+fi
 mv /root/probe root/init; chmod 755 root/init /root/start-domu /root/rogue
 pack() { (cd "$1" && find . | cpio --quiet -o -H newc); }
 pack root >initrd.img
@@ -33,40 +39,31 @@ mkdir -p domu/modules with/domu; cp root/init domu/init; cp root/modules/xen-pri
 cp -a root/. with/; cp /boot/vmlinuz with/domu/vmlinuz; mv /root/start-domu with/start-domu
 ldd with/start-domu | grep -o '/[^ ]*' | sort -u | (cd / && xargs cp -L --parents -t /root/rig/with)
 pack with >initrd-domu.img; rm -r domu with
-cat >block <<'S'
-#!/bin/sh
-[ "$1" = add ] || exit 0
-xenstore-write "$XENBUS_PATH/physical-device" "$(stat -L -c '%t:%T' "$(xenstore-read "$XENBUS_PATH/params")")" "$XENBUS_PATH/hotplug-status" connected
-S
-cat >vif <<'S'
-#!/bin/sh
-[ "$1" = online ] || exit 0
-ip link set "$vif" master rig0 up
-xenstore-write "$XENBUS_PATH/hotplug-status" connected
-S
-chmod 755 block vif
 ip link add rig0 type bridge; ip addr add 10.99.0.1/24 dev rig0; ip link set rig0 up
 losetup /dev/loop7 disk.img
 setsid root/init serve </dev/null >/dev/null 2>&1 &
 )sh";
 
 std::string config_of(const Inside& inside) {
-    std::string text = std::format("name = \"inside\"\ntype = \"pvh\"\nkernel = \"/boot/vmlinuz\"\nramdisk = \"/root/rig/initrd{}.img\"\n", inside.domu ? "-domu" : "");
+    const bool pc = !inside.emulated.empty();
+    std::string text = std::format("name = \"inside\"\nkernel = \"/boot/vmlinuz\"\nramdisk = \"/root/rig/initrd{}.img\"\n", inside.domu ? "-domu" : "");
     if (inside.blanket)
         text += std::format("pvshim = 1\npvshim_path = \"/boot/xen-blanket.gz\"\n"
                             "pvshim_cmdline = \"console=xen,pv dom0_mem=320M,max:320M dom0_max_vcpus={} loglvl=all mmio-relax=1 spec-ctrl=eager-fpu {}\"\n",
                             inside.dom0_vcpus, inside.xen_words);
+    if (pc) text += lab::device_model_lines() + std::format("hdtype = \"{}\"\n", inside.emulated);
+    else text += "type = \"pvh\"\n";
     // As many event channels as the interface of 2 levels has, and not the toolstack's thousand.
-    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 stock={} {}\"\nmemory = {}\nvcpus = {}\nevent_channels = 8191\ntsc_mode = \"native\"\n"
+    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 {} {}\"\nmemory = {}\nvcpus = {}\nevent_channels = 8191\ntsc_mode = \"native\"\n"
                               "on_crash = \"destroy\"\non_reboot = \"destroy\"\n"
-                              "disk = [ \"format=raw, vdev=xvda, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
-                              "vif = [ \"mac=00:16:3e:99:00:02, script=/root/rig/vif\" ]\n",
-                              inside.blanket ? 0 : 1, inside.domu ? inside.words + " domu=1" : inside.words, inside.domu ? 640 : 512, inside.vcpus);
+                              "disk = [ \"format=raw, vdev={}, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
+                              "vif = [ \"mac=00:16:3e:99:00:02, {}script=/root/rig/vif\" ]\n",
+                              pc ? "emulated=1 xen_emul_unplug=never" : inside.blanket ? "" : "stock=1", inside.domu ? inside.words + " domu=1" : inside.words, inside.domu ? 640 : 512, inside.vcpus, pc ? "hda" : "xvda", pc ? "model=e1000, " : "");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::string& appliance) {
+Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::string& appliance, const std::string& device_model) {
     std::unique_ptr<Rig> rig(new Rig);
     lab::LabOptions options;
     options.name = name;
@@ -78,10 +75,12 @@ Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::str
     lab::MachineProfile provider = lab::east_profile();
     provider.cpu = lab::provider_of(provider).cpu;
     provider.cpus = 1;
+    provider.device_model = device_model;
     BLANKET_CHECK(rig->lab_->start(provider));
     BLANKET_CHECK(rig->lab_->wait_ready(provider.name, minutes(6)));
     BLANKET_TRY(rig->ssh_, rig->lab_->ssh(provider.name));
     BLANKET_CHECK(rig->prepare());
+    if (!device_model.empty()) BLANKET_CHECK(lab::mount_device_model(*rig->ssh_));
     return rig;
 }
 
@@ -95,7 +94,7 @@ Result<void> Rig::prepare() {
     BLANKET_CHECK(ssh_->put_file(UPLINK_PROBE, "/root/probe", minutes(2)));
     BLANKET_CHECK(ssh_->put_file(UPLINK_START_DOMU, "/root/start-domu", minutes(2)));
     BLANKET_CHECK(ssh_->put_file(UPLINK_ROGUE, kRogue, minutes(2)));
-    BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/rig"}));
+    BLANKET_CHECK(lab::put_hotplug_scripts(*ssh_, "/root/rig", "rig0"));
     if (const char* const folder = std::getenv("BLANKET_MODULES"); folder != nullptr) {
         BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/modules"}));
         for (const char* name : {"uplink", "uplink-blk", "uplink-net"})
@@ -148,6 +147,22 @@ Result<std::string> Rig::run(const Inside& inside) {
     [[maybe_unused]] const auto kept = write_file(lab_->dir() + "/inside.log", said);
     if (!gone) return std::unexpected(gone.error());
     return said;
+}
+
+Result<std::vector<Stretch>> Rig::run_exits(const Inside& inside) {
+    BLANKET_CHECK(start(inside));
+    BLANKET_CHECK(wait_said("PROBE exits soon"));
+    BLANKET_CHECK(ssh_->script("cd /root/rig\nrm -f trace\n(setsid xentrace -D -e 0x83000 -S 1024 trace >trace.log 2>&1 & echo $! >trace.pid) </dev/null\n"));
+    const auto done = wait_said("PROBE exits done");
+    BLANKET_CHECK(ssh_->script("cd /root/rig\ntrace=$(cat trace.pid); kill -INT $trace; timeout 60 tail --pid=$trace -f /dev/null; [ -s trace ]\n"));
+    BLANKET_CHECK(done);
+    BLANKET_CHECK(wait_gone());
+    const std::string copy = lab_->dir() + "/exits.trace";
+    BLANKET_CHECK(ssh_->get_file("/root/rig/trace", copy, minutes(3)));
+    BLANKET_TRY(const std::string trace, read_file(copy, 512u << 20));
+    BLANKET_TRY(auto stretches, parse_exits(trace));
+    if (stretches.size() != 3) return fail(Kind::kIo, "the trace has {} stretches, and not 3", stretches.size());
+    return stretches;
 }
 
 }  // namespace blanket::rig

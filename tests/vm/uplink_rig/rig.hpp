@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/lab/lab.hpp"
+#include "tests/vm/uplink_rig/exits.hpp"
 
 namespace blanket::rig {
 
@@ -16,18 +17,21 @@ struct Inside {
     std::string xen_words; // for our hypervisor
     bool domu = false;     // an initramfs from which the probe can start a guest of its own
     bool blanket = true;   // false: no hypervisor of ours between, and the kernel's own frontends
+    std::string emulated;  // "ide" or "ahci": a plain HVM guest with such a disk and an e1000 (Rig::create with a device model); needs blanket = false
 };
 
 class Rig final {
 public:
     // Boots the provider (a minute and a half under emulation). BLANKET_MODULES: a folder with modules to use instead of the image's. In a network namespace of its own; the thread must outlive it.
-    static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance);
+    // `device_model`: of make_device_model.sh, for emulated devices; may be empty.
+    static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance, const std::string& device_model = {});
 
     Result<void> start(const Inside& inside);
     std::string console();                              // what the guest has said, its last 60,000 characters
     Result<void> wait_said(const std::string& what);
     Result<void> wait_gone();                           // the guest has ended; one that hangs or panics is ended here, and an error
     Result<std::string> run(const Inside& inside);      // start to end; the console
+    Result<std::vector<Stretch>> run_exits(const Inside& inside);  // the same with the word exits=1, watched by the provider's xentrace
 
     lab::Ssh& provider() { return *ssh_; }
     lab::Lab& machine() { return *lab_; }

@@ -8,7 +8,14 @@ namespace {
 using UplinkLong = RigTest;
 
 TEST_F(UplinkLong, FiftyReloadsLeaveNothing) {
-    const auto console = rig_->run({.words = "reloads=50 ports=1 twoway=60"});
+    const auto console = rig_->run({.words = "selftest=1 reloads=50 ports=1 twoway=60"});
+    expect_good(console);
+    EXPECT_TRUE(console && console->contains("PROBE ports ok") && console->contains("PROBE both-ways ok")) << *console;
+}
+
+// Two processors, both dom0's, and the disk's persistent grants, which the appliance does without.
+TEST_F(UplinkLong, TwoProcessors) {
+    const auto console = rig_->run({.vcpus = 2, .words = "persistent=1 reloads=3 ports=1 twoway=15"});
     expect_good(console);
     EXPECT_TRUE(console && console->contains("PROBE ports ok") && console->contains("PROBE both-ways ok")) << *console;
 }

@@ -14,7 +14,7 @@ using std::chrono::minutes;
 using Uplink = RigTest;
 
 TEST_F(Uplink, DiskNetworkAndReloads) {
-    const auto console = rig_->run({.words = "reloads=5 ports=1 twoway=15"});
+    const auto console = rig_->run({.words = "selftest=1 reloads=5 ports=1 twoway=15"});
     expect_good(console);
     EXPECT_TRUE(console && console->contains("PROBE ports ok") && console->contains("PROBE both-ways ok"));
     // What was written inside is on the provider's disk, at its place.

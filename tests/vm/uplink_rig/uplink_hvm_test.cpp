@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The whole appliance as a PC of a provider's Xen (HVM): its own GRUB from an emulated IDE disk, then root on that provider's paravirtual disk and the emulated devices gone; what the
+// provider asks for. Input: BLANKET_IMAGE, BLANKET_DEVICE_MODEL (./dev test uplink sets them).
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include "tests/lab/blanket_cli.hpp"
+#include "tests/lab/deadline.hpp"
+#include "tests/lab/lab.hpp"
+#include "toolstack/base/text.hpp"
+
+namespace blanket::rig {
+namespace {
+
+using lab::wait_until;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class UplinkHvm : public ::testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << "needs root";
+        const char *const image = std::getenv("BLANKET_IMAGE"), *const model = std::getenv("BLANKET_DEVICE_MODEL");
+        lab::LabOptions options;
+        options.name = "uplink-hvm";
+        options.image = image == nullptr ? "" : image;
+        options.device_model = model == nullptr ? "" : model;
+        options.providers["east"] = lab::Provider::kXenHvm;
+        options.capture_bytes = 0;
+        auto made = lab::Lab::create(std::move(options));
+        ASSERT_TRUE(made) << made.error().what << " " << made.error().hint;
+        lab_ = std::move(*made);
+    }
+    void TearDown() override {
+        if (lab_ && HasFailure()) {
+            if (const auto provider = lab_->provider_ssh("east"); provider) {
+                const auto said = (*provider)->run_any({"sh", "-c", "xl list; tail -n 40 /var/log/xen/*.log; xl dmesg | tail -n 40"});
+                if (said) std::printf("the provider says:\n%s\n", said->out.c_str());
+            }
+            lab_->collect_logs();
+            std::printf("logs: %s\n", lab_->dir().c_str());
+        }
+        lab_.reset();
+    }
+
+    lab::Ssh& inside() { return **lab_->ssh("east"); }
+    lab::Ssh& provider() { return **lab_->provider_ssh("east"); }
+
+    // One line that a command of dom0 inside says; "" and a failure of the test when it did not end well.
+    std::string said(const std::string& command) {
+        const auto out = inside().run({"sh", "-c", command}, minutes(3));
+        EXPECT_TRUE(out) << command << ": " << (out ? "" : out.error().what);
+        return out ? std::string(trim(*out)) : std::string();
+    }
+
+    // The provider asks for it.
+    void restart() {
+        const std::string boot = said("cat /proc/sys/kernel/random/boot_id");
+        ASSERT_TRUE(provider().run({"xl", "reboot", "east"}, minutes(1)));
+        inside().disconnect();
+        const auto again = wait_until("the machine has started again", minutes(12), seconds(5), [&]() -> Result<bool> {
+            const auto now = inside().wait_up(seconds(10)) ? inside().run({"cat", "/proc/sys/kernel/random/boot_id"}) : Result<std::string>(fail(Kind::kUnavailable, "not yet"));
+            if (!now) inside().disconnect();
+            return now && trim(*now) != boot;
+        });
+        ASSERT_TRUE(again) << again.error().what;
+    }
+
+    void expect_paravirtual() {
+        EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/xvda")) << said("findmnt; lsblk");
+        EXPECT_EQ(said("ls -d /sys/block/sd* /sys/block/sr* 2>/dev/null || true"), "") << "an emulated disk is there as well";
+        EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "blanket") << "one card, and not the emulated one";
+        EXPECT_TRUE(said("dmesg | grep -o 'emulated devices taken away: .*'").contains("disks network cards"));
+        EXPECT_EQ(said("cat /sys/bus/blanket/provider"), "xen 4.20");
+        EXPECT_EQ(said("cat /sys/bus/blanket/send_failures"), "0");
+    }
+
+    std::unique_ptr<lab::Lab> lab_;
+};
+
+TEST_F(UplinkHvm, RootOnTheProvidersDiskAndWhatItAsksFor) {
+    auto profile = lab::east_profile();
+    profile.memory_mib = 1536;
+    ASSERT_TRUE(lab_->start(profile));
+    const auto up = lab_->wait_ready("east", minutes(12));
+    ASSERT_TRUE(up) << up.error().what << " " << up.error().hint;
+    expect_paravirtual();
+    lab::BlanketCli blanket(inside());
+    std::string findings;
+    const auto green = wait_until("blanket doctor is green", minutes(4), seconds(2), [&]() -> Result<bool> {
+        const auto now = blanket.doctor_green(findings);
+        return now && *now;
+    });
+    EXPECT_TRUE(green) << findings;
+    const auto uplinks = blanket.run({"uplink", "list"});
+    ASSERT_TRUE(uplinks) << uplinks.error().what;
+    EXPECT_TRUE(uplinks->dump().contains("uplink-blk") && uplinks->dump().contains("uplink-net")) << uplinks->dump();
+
+    // 256 MiB through the file system to the provider's disk, and back from there. At the end the provider looks itself.
+    const std::string sum = said("head -c 256M /dev/urandom >/var/tmp/data; sync; sha256sum </var/tmp/data");
+    EXPECT_EQ(said("echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
+
+    // The provider asks for a restart: the machine ends in order and comes again.
+    ASSERT_NO_FATAL_FAILURE(restart());
+    expect_paravirtual();
+    EXPECT_EQ(said("sha256sum </var/tmp/data"), sum);
+    EXPECT_EQ(said("journalctl -b -1 -o cat | grep -c 'Reached target.*[Rr]eboot'"), "1") << "it went down without its services being ended";
+
+    // Events by the platform device's interrupt line, as an old provider gives them.
+    EXPECT_EQ(said("awk '/ uplink$/ { n++ } END { print n + 0 }' /proc/interrupts"), "0");
+    said("sed -i 's/^set xen_args=\"/&blanket=intx /' /boot/args.cfg; sync");
+    ASSERT_NO_FATAL_FAILURE(restart());
+    expect_paravirtual();
+    EXPECT_TRUE(said("xl info xen_commandline").contains("blanket=intx"));
+    EXPECT_EQ(said("grep -c ' uplink$' /proc/interrupts"), "1");
+    EXPECT_EQ(said("echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
+
+    // And for its end: the domain is gone, and its file system was left in order.
+    ASSERT_TRUE(provider().run({"xl", "shutdown", "east"}, minutes(1)));
+    inside().disconnect();
+    const auto gone = wait_until("the machine has powered off", minutes(6), seconds(2), [&]() -> Result<bool> {
+        const auto there = provider().run_any({"xl", "domid", "east"});
+        return there && there->status != 0;
+    });
+    ASSERT_TRUE(gone) << gone.error().what;
+    const auto check = provider().script("disk=$(losetup -fP --show /dev/disk/by-id/virtio-inside)\npart=${disk}p3\ndumpe2fs -h $part 2>/dev/null | grep 'Filesystem state'\ne2fsck -fn $part 2>&1 | tail -n 1\n"
+                                         "mount -o ro,noload $part /mnt\nsha256sum <\"$(find /mnt -path '*/var/tmp/data')\"\numount /mnt\n", minutes(5));
+    ASSERT_TRUE(check) << check.error().what;
+    EXPECT_TRUE(check->contains("clean") && check->contains(sum)) << *check << "; expected " << sum;
+}
+
+}  // namespace
+}  // namespace blanket::rig
