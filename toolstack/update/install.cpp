@@ -193,15 +193,20 @@ Result<Plan> judge(const std::string& file, const Status& status, const Options&
 }
 
 Result<Plan> install(const std::string& file, const Options& options, const Place& place, const std::function<void(const std::string&)>& tell) {
+    // What is judged must still be so when it is carried out. A disk without slots is refused by the judgement, which says what to do.
+    const std::string slots = place.root + std::string(kDisk) + "/slots";
+    const UniqueFd lock(::open(slots.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const int code = errno;
+    if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return fail_hint(Kind::kConflict, "another update is being installed", "wait for it, then: blanket update show");
     const Status status = read_status(place.root);
     BLANKET_TRY(const auto keys, keys_of(place));
     tell("looking at " + file);
     BLANKET_TRY(const Bundle bundle, Bundle::open(file, keys));
     BLANKET_TRY(Plan plan, judge_bundle(bundle, file, status, options, place));
-    const std::string slots = place.root + std::string(kDisk) + "/slots";
-    const UniqueFd lock(::open(slots.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!lock) return fail_errno("open", slots);
-    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return fail_hint(Kind::kConflict, "another update is being installed", "wait for it, then: blanket update show");
+    if (!lock) {
+        errno = code;
+        return fail_errno("open", slots);
+    }
     Installation work(bundle, plan, status, place);
     tell(plan.steps[0]);
     BLANKET_CHECK(work.clear());

@@ -99,9 +99,9 @@ TEST_F(Iso, InstallsToTheOnlyEmptyDiskAndRefusesAFullOne) {
     EXPECT_TRUE(machine->wait_end(minutes(2)));
 }
 
-TEST_F(Iso, RefusesDisksThatAreTooSmallOrHaveLargeSectors) {
+TEST_F(Iso, RefusesDisksThatAreTooSmallOrThatTheBiosCannotStart) {
     EXPECT_TRUE(install({.disk_bytes = 512u << 20, .media_first = true}, kInstallAuto, "/dev/vda has 512 MiB, and the image", false));
-    EXPECT_TRUE(install({.disk_options = "logical_block_size=4096,physical_block_size=4096", .media_first = true}, install_to("/dev/vda,erase"), "/dev/vda has sectors of 4096 bytes", false));
+    EXPECT_TRUE(install({.disk_options = "logical_block_size=4096,physical_block_size=4096", .media_first = true}, install_to("/dev/vda,erase"), "/dev/vda has sectors of 4096 bytes, and no BIOS", false));
 }
 
 // The set of files on a TFTP server, booted by the iPXE of the network card and by UEFI.

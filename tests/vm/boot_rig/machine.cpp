@@ -60,7 +60,8 @@ std::string metadata_network(const std::string& service) {
 
 std::string describe(const MachineKind& kind) {
     static constexpr std::array<std::string_view, 6> kDisks{"IDE", "SATA", "virtio-blk", "virtio-scsi", "NVMe", "USB"};
-    return std::format("{} {}, disk {}, nic {}, {} x {} MiB", kind.chipset, kind.uefi ? "UEFI" : "BIOS", kDisks[static_cast<std::size_t>(kind.disk)], kind.nic, kind.cpus, kind.memory_mib);
+    return std::format("{} {}, disk {}{}, nic {}, {} x {} MiB", kind.chipset, kind.uefi ? "UEFI" : "BIOS", kDisks[static_cast<std::size_t>(kind.disk)], kind.disk_options.empty() ? "" : " (" + kind.disk_options + ")", kind.nic,
+                       kind.cpus, kind.memory_mib);
 }
 
 Result<std::string> public_key(const std::string& dir) {

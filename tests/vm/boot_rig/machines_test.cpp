@@ -27,7 +27,8 @@ INSTANTIATE_TEST_SUITE_P(All, Machines,
                                          MachineKind{.chipset = "q35", .disk = Disk::kSata, .nic = "e1000e"}, MachineKind{.chipset = "q35", .disk = Disk::kNvme},
                                          MachineKind{.chipset = "q35", .uefi = true}, MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kScsi, .cpus = 4, .memory_mib = 6144},
                                          MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kNvme, .nic = "e1000e"}, MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kSata, .nic = "e1000e"},
-                                         MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kUsb}, MachineKind{.uefi = true, .nic = "e1000"}));
+                                         MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kUsb}, MachineKind{.uefi = true, .nic = "e1000"},
+                                         MachineKind{.chipset = "q35", .uefi = true, .disk = Disk::kNvme, .disk_options = "logical_block_size=4096,physical_block_size=4096"}));
 
 // A machine without a serial port, whose clock is a year of long ago: time comes from the network later, and nothing waits for it.
 TEST_F(Boot, WithoutASerialPortAndWithAWrongClock) {

@@ -35,15 +35,29 @@ protected:
     static MachineKind kind(bool uefi, Disk disk, const std::string& smbios) {
         return {.chipset = uefi ? "q35" : "pc", .uefi = uefi, .disk = disk, .nic = std::string("virtio-net-pci,mac=") + kMac, .more = {"-smbios", "type=1," + smbios}};
     }
-    // A CD with these files.
-    static std::string cd(const std::string& label, const std::map<std::string, std::string>& files) {
+    // A CD with these files; `udf`, as Azure's is.
+    static std::string cd(const std::string& label, const std::map<std::string, std::string>& files, bool udf = false) {
         const std::string folder = std::string(kDir) + "/cd", path = std::string(kDir) + "/cd.iso";
         EXPECT_TRUE(run({"rm", "-rf", folder, path}));
         for (const auto& [name, text] : files) {
             EXPECT_TRUE(make_dirs(folder + "/" + name.substr(0, name.rfind('/')), 0755));
             EXPECT_TRUE(write_file(folder + "/" + name, text));
         }
-        EXPECT_TRUE(run({"xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-r", "-J", "-o", path, folder}));
+        if (!udf) {
+            EXPECT_TRUE(run({"xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-r", "-J", "-o", path, folder}));
+            return path;
+        }
+        // xorriso makes none; Debian's genisoimage is fetched for this, as apt verified it.
+        const auto made = run({"bash", "-euc", R"sh(
+if [ ! -x "$DIR/genisoimage/usr/bin/genisoimage" ]; then
+    work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; cd "$work"
+    get() { apt-get -o APT::Sandbox::User=root download -qq genisoimage; }
+    get || { apt-get -qq update; get; }
+    dpkg-deb -x genisoimage_*.deb "$DIR/genisoimage"
+fi
+"$DIR/genisoimage/usr/bin/genisoimage" -quiet -udf -V "$LABEL" -o "$OUT" "$FROM"
+blkid -p "$OUT")sh"}, {.deadline = lab::scaled(minutes(5)), .env = {std::string("DIR=") + kDir, "LABEL=" + label, "OUT=" + path, "FROM=" + folder}});
+        EXPECT_TRUE(made && made->contains("TYPE=\"udf\"")) << (made ? *made : made.error().what);
         return path;
     }
     [[nodiscard]] std::string openstack_meta_data(const std::string& name) const {
@@ -109,10 +123,11 @@ TEST_F(Metadata, Azure) {
     const MetadataService service(azure_metadata(instance.dump(), ready));
     MachineKind machine_kind = kind(true, Disk::kScsi, "manufacturer=Microsoft Corporation,product=Virtual Machine,uuid=28abe152-c865-154f-b5d8-8c0e7d7a7d11");
     machine_kind.more.insert(machine_kind.more.end(), {"-smbios", "type=3,manufacturer=Microsoft Corporation,asset=7783-7084-3265-9085-8269-3286-77"});
-    auto machine = Machine::start(machine_kind, {.image = image_, .cd = cd("rd_rdfe_stable", {{"/ovf-env.xml", ovf}}), .metadata = service.address()}, machine_dir());
+    auto machine = Machine::start(machine_kind, {.image = image_, .cd = cd("rd_rdfe_stable", {{"/ovf-env.xml", ovf}}, true), .metadata = service.address()}, machine_dir());
     ASSERT_TRUE(machine) << machine.error().what;
     provisioned(**machine, "azure1", "DataSourceAzure");
     EXPECT_TRUE(*ready);
+    EXPECT_EQ(trim((*machine)->ssh("mount -o ro /dev/sr0 /mnt && findmnt -no FSTYPE /mnt && cmp /mnt/ovf-env.xml /dev/null 2>&1 | grep -c EOF; umount /mnt").value_or("?")), "udf\n1");
 }
 
 // The key comes from nowhere then, so that nobody can log in: the console is what tells.

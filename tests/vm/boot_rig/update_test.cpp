@@ -155,5 +155,37 @@ TEST_F(Update, OneThatDoesNotComeUpGivesWayToTheOldOne) {
     EXPECT_TRUE(green_findings(*machine)["update"].contains("0.9.1 was started and did not come up; this is 0.9.0 again"));
 }
 
+// The power goes while the other slot is half full: the version that ran starts again, nothing points at the half, and the same update is installed and started after all.
+TEST_F(Update, APowerCutWhileItIsInstalledCostsTheUpdateOnly) {
+    {
+        const auto machine = start(false);
+        ASSERT_TRUE(machine);
+        healthy(*machine, "up1");
+        ASSERT_TRUE(machine->ssh("mount -o ro LABEL=updates /mnt && systemd-run --quiet --collect blanket update install /mnt/good.update"));
+        const auto begun = lab::wait_until("half of it is there", minutes(10), std::chrono::milliseconds(500), [&]() -> Result<bool> {
+            return trim(machine->ssh("ls -d /run/blanket-disk/slots/b/usr/lib/x86_64-linux-gnu 2>/dev/null | wc -l").value_or("0")) == "1";
+        });
+        ASSERT_TRUE(begun) << said(*machine, "blanket update show; ls /run/blanket-disk/slots/b");
+        EXPECT_EQ(state(*machine, 1), "empty");
+        machine->kill();
+    }
+    {
+        const auto machine = start(true);
+        ASSERT_TRUE(machine);
+        healthy(*machine, "up1");
+        EXPECT_EQ(state(*machine, 0), "running");
+        EXPECT_EQ(state(*machine, 1), "empty");
+        EXPECT_EQ(trim(machine->ssh("systemctl --failed --no-legend | wc -l").value_or("?")), "0") << said(*machine, "systemctl --failed");
+        ASSERT_TRUE(machine->ssh("mount -o ro LABEL=updates /mnt"));
+        installs(*machine, "good");
+        restarts(*machine);
+    }
+    const auto machine = start(true);
+    ASSERT_TRUE(machine);
+    healthy(*machine, "up1");
+    const auto confirmed = lab::wait_until("the new version is confirmed", minutes(5), seconds(3), [&]() -> Result<bool> { return state(*machine, 1) == "running"; });
+    EXPECT_TRUE(confirmed) << said(*machine, "blanket update show");
+}
+
 }  // namespace
 }  // namespace blanket::boot_rig
