@@ -162,7 +162,7 @@ Fields uplink_bus_fields(const Json& reply) {
     Fields fields;
     if (text(reply, "provider_xen").empty()) return fields;
     fields.emplace_back("provider", text(reply, "provider_xen"));
-    for (const char* name : {"ports", "grants", "grant_frames", "upcalls", "forwarded", "dropped", "sends", "send_failures"})
+    for (const char* name : {"ports", "grants", "grant_frames", "granted_own", "granted_guests", "upcalls", "forwarded", "dropped", "sends", "send_failures"})
         fields.emplace_back(name, text(field(reply, "bus"), name));
     return fields;
 }
@@ -302,8 +302,11 @@ Fields vm_fields(const Json& vm) {
 }
 
 Fields site_fields(const Json& site) {
-    return {{"name", text(site, "name")},   {"index", text(site, "index")},     {"address", text(site, "address")}, {"wireguard key", text(site, "wireguard_key")},
-            {"role", text(site, "role")},   {"version", text(site, "version")}, {"state", text(site, "state")}};
+    Fields fields{{"name", text(site, "name")},   {"index", text(site, "index")},     {"address", text(site, "address")}, {"wireguard key", text(site, "wireguard_key")},
+                  {"role", text(site, "role")},   {"version", text(site, "version")}, {"state", text(site, "state")}};
+    if (const std::string provider = text(site, "provider"); !provider.empty()) fields.emplace_back("provider", provider);  // of the site that answers
+    for (const Json& one : field(site, "uplinks")) fields.emplace_back("uplink", text_of(one));
+    return fields;
 }
 
 Fields job_fields(const Json& job) {

@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::string_view kStyle =
     ":root{--bg:#fff;--fg:#1b1f24;--dim:#667085;--line:#d8dde3;--bad:#c62828;--source:#0b62c4;--target:#1a7f37;--both:#8250df;--rest:#c62828;"
-    "--zero:#b7bfc9;--same:#5aa469;--delta:#e0a030;--reference:#4c8bd6;--store:#7a6fd0;--raw:#c0504d;--plain:#c3cfdd;--wire:#0b62c4}"
+    "--zero:#b7bfc9;--same:#5aa469;--delta:#e0a030;--reference:#4c8bd6;--store:#7a6fd0;--store_delta:#b565a7;--raw:#c0504d;--plain:#c3cfdd;--wire:#0b62c4}"
     "@media(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e4e7eb;--dim:#98a2ad;--line:#333a42;--bad:#ff6b6b;--source:#62a8ff;--target:#4cc46a;--both:#b392f0;--rest:#ff6b6b;"
-    "--zero:#59616b;--same:#5fb573;--delta:#d9a441;--reference:#5b9bea;--store:#9a90ee;--raw:#d9706d;--plain:#4a5563;--wire:#62a8ff}}"
+    "--zero:#59616b;--same:#5fb573;--delta:#d9a441;--reference:#5b9bea;--store:#9a90ee;--store_delta:#d98bc9;--raw:#d9706d;--plain:#4a5563;--wire:#62a8ff}}"
     "body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;max-width:1160px;margin:2rem auto;padding:0 1rem}"
     "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse}.wide{width:100%}"
     "td,th{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left;vertical-align:top}th{font-weight:600;color:var(--dim)}"
@@ -25,18 +25,19 @@ constexpr std::string_view kStyle =
     ".key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}"
     ".source{fill:var(--source);background:var(--source)}.target{fill:var(--target);background:var(--target)}.both{fill:var(--both);background:var(--both)}"
     ".rest{fill:var(--rest);background:var(--rest)}.zero{fill:var(--zero);background:var(--zero)}.same{fill:var(--same);background:var(--same)}"
-    ".delta{fill:var(--delta);background:var(--delta)}.reference{fill:var(--reference);background:var(--reference)}.store{fill:var(--store);background:var(--store)}.raw{fill:var(--raw);background:var(--raw)}"
+    ".delta{fill:var(--delta);background:var(--delta)}.reference{fill:var(--reference);background:var(--reference)}.store{fill:var(--store);background:var(--store)}.store_delta{fill:var(--store_delta);background:var(--store_delta)}.raw{fill:var(--raw);background:var(--raw)}"
     ".plain{fill:var(--plain);background:var(--plain)}.wire{fill:var(--wire);background:var(--wire)}";
 
 struct PageClass {
     std::string_view name, meaning;
     std::uint64_t TraceClasses::* count;
 };
-constexpr std::array<PageClass, 6> kClasses{{{"zero", "zeros", &TraceClasses::zero},
+constexpr std::array<PageClass, 7> kClasses{{{"zero", "zeros", &TraceClasses::zero},
                                              {"same", "unchanged since they were sent", &TraceClasses::same},
                                              {"delta", "sent as a difference", &TraceClasses::delta},
                                              {"reference", "in a base image that the target has", &TraceClasses::reference},
                                              {"store", "in the target's content store", &TraceClasses::store},
+                                             {"store_delta", "sent as a difference from a page there", &TraceClasses::store_delta},
                                              {"raw", "sent whole", &TraceClasses::raw}}};
 
 std::string ms_text(std::int64_t ms) { return seconds_text(static_cast<double>(ms) / 1000); }

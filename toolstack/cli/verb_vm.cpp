@@ -154,7 +154,7 @@ std::vector<VerbSpec> vm_verbs() {
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
                          {.name = "patience", .value = "TIME", .help = "while the VM runs, wait so long for a lost link between the sites, instead of 90s; the move then goes on where it was"},
-                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, store, versions, compression, measuring, policy, throttle, with commas between"}},
+                         {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, store, store-deltas, versions, compression, measuring, policy, throttle, with commas between"}},
              .mutates = true,
              .job = true,
              .example = "blanket vm migrate web west",

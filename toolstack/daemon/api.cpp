@@ -75,7 +75,18 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
             return fail_hint(Kind::kDenied, std::format("this site, '{}', was revoked by '{}' at {}: the federation has cut it off, for good", app.site, cut->by, cut->since),
                              "its VMs belong to the others; reinstall the machine to join again, under another name");
         BLANKET_CHECK(app.world.refresh());
-        return Json{{"sites", list_of(app.world.snapshot().sites)}};
+        Json sites = list_of(app.world.snapshot().sites);
+        for (auto& site : sites) {  // of this one we know more than its record says
+            if (json_string_or(site, "name", "") != app.site) continue;
+            const Uplinks uplinks = gather_uplinks();
+            site["provider"] = provider_summary(uplinks.provider, uplinks.provider_xen);
+            site["uplinks"] = Json::array();
+            for (const auto& one : uplinks.list) {
+                const std::string better = better_way(one, uplinks);
+                site["uplinks"].push_back(better.empty() ? summary(one) : std::format("{} ({})", summary(one), better));
+            }
+        }
+        return Json{{"sites", std::move(sites)}};
     }));
     server.route("POST", "/1.0/sites/*/revoke", respond([&](const RestRequest& request) -> Result<Json> {
         const std::string& name = request.matches.at(0);

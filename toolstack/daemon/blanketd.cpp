@@ -34,6 +34,7 @@
 #include "toolstack/migrate/guard.hpp"
 #include "toolstack/migrate/guarded_domains.hpp"
 #include "toolstack/migrate/watched_registry.hpp"
+#include "toolstack/registry/snapshot_changes.hpp"
 #include "toolstack/storage/thin_moves.hpp"
 #include "toolstack/storage/thin_store.hpp"
 #include "toolstack/stream/indexed_store.hpp"
@@ -306,7 +307,9 @@ void Daemon::run(const std::atomic<bool>& stop) {
     });
     if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("start", "{}", refreshed.error().what);
     parts.reconciler->look("", Cause::kRestart);
-    parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts] { (void)parts.world->refresh(); });
+    parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts](std::span<const EtcdEvent> events) {
+        (void)parts.world->follow([&](Snapshot& snapshot) { return !events.empty() && take_events(snapshot, events); });
+    });
     parts.start_failover();
     parts.start_path_probe();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); });

@@ -71,7 +71,7 @@ Check check_openvswitch(const DoctorInputs& in) {
 constexpr const char* kInstall = "to keep anything, and to have VMs: start again and choose the installation in the menu (PXE: blanket.install=auto on Linux' command line)";
 
 Check check_storage(const DoctorInputs& in) {
-    if (!in.pool && !in.live.empty()) return warning("storage", "no pool: a live system takes no disk, so it can have no VMs", kInstall);
+    if (!in.pool && !in.live.empty()) return warning("storage", "no pool: a live system takes no disk, and dom0 has too little memory for one in it", kInstall);
     if (!in.pool) return failed("storage", std::format("no pool: {}", or_unknown(in.pool_error)), "systemctl status blanket-firstboot; lvs blanket");
     const PoolFacts& pool = *in.pool;
     const double percent = pool.size == 0 ? 100 : 100.0 * static_cast<double>(pool.used) / static_cast<double>(pool.size);
@@ -79,6 +79,7 @@ Check check_storage(const DoctorInputs& in) {
     const double worst = std::max(percent, pool.metadata_percent);
     constexpr std::string_view kHint = "delete VMs or images, or add a disk: vgextend blanket DEVICE; lvextend -l +95%FREE blanket/pool-data; systemctl restart blanketd";
     if (worst >= 95) return failed("storage", text, std::string(kHint));
+    if (!in.live.empty()) return warning("storage", text + "; it is in memory and gone at the next start, with its VMs", kInstall);
     if (worst >= 80) return warning("storage", text, std::string(kHint));
     return ok("storage", text);
 }
@@ -188,6 +189,20 @@ Check check_secure_boot(const DoctorInputs& in) {
     return ok("secure-boot", "the firmware does not tell; it is not enforced, as this image is not signed and has booted");
 }
 
+// All that the provider gave, and where it has something better.
+Check check_devices(const DoctorInputs& in) {
+    std::string text, why, next;
+    for (const auto& one : in.uplinks.list) {
+        text += (text.empty() ? "" : "; ") + summary(one);
+        if (const std::string better = better_way(one, in.uplinks); !better.empty() && next.empty()) {
+            why = std::format("{} is slow: each access to it is played by the provider", one.name);
+            next = better;
+        }
+    }
+    if (text.empty()) return ok("devices", "no disk or network card of the provider is known");
+    return next.empty() ? ok("devices", text) : warning("devices", std::format("{} ({})", text, why), next);
+}
+
 Check check_uplink(const DoctorInputs& in) {
     if (in.uplink.name.empty()) return failed("uplink", "no interface has a default route", "name it in /etc/blanket/blanket.toml: [site] uplink = \"...\"");
     const std::string text = std::format("{} ({}), {}, MTU {}", in.uplink.name, in.uplink.driver.empty() ? "driver unknown" : in.uplink.driver,
@@ -259,13 +274,12 @@ Json to_json(const std::vector<Check>& checks) {
 }
 
 std::vector<Check> run_doctor(const DoctorInputs& in) {
-    std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
-    if (!in.provider_xen.empty()) provider = std::format("{}; {} around this one, with paravirtual devices for dom0", provider, in.provider_xen);
+    const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     std::vector<Check> checks{
             check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
             check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
-            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider), check_metadata(in), check_update(in)};
+            ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider_summary(provider, in.provider_xen)), check_devices(in), check_metadata(in), check_update(in)};
     if (in.store) checks.push_back(check_content_store(*in.store));
     return checks;
 }

@@ -12,6 +12,7 @@
 #include "toolstack/base/json.hpp"
 #include "toolstack/base/process.hpp"
 #include "toolstack/core/ports.hpp"
+#include "toolstack/daemon/uplinks.hpp"
 #include "toolstack/update/status.hpp"
 
 namespace blanket {
@@ -96,6 +97,7 @@ struct DoctorInputs {
     std::map<std::string, ModuleFacts> modules;
     std::optional<bool> clock_synchronised;
     DeviceFacts uplink, root_disk;
+    Uplinks uplinks;             // all that the provider gave
     std::string uplink_address;  // IPv4
     unsigned uplink_mtu = 0;
     bool uefi = false;

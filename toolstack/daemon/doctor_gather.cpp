@@ -31,6 +31,7 @@ public:
         modules();
         in_.clock_synchronised = probe_.clock ? probe_.clock() : kernel_clock();
         uplink();
+        in_.uplinks = gather_uplinks(probe_.root);
         root_disk();
         firmware();
         xen_build();

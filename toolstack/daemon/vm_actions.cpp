@@ -39,7 +39,7 @@ Json rounds_json(const std::vector<SaveRound>& rounds) {
 
 // How many pages of each class, or the bytes that they cost.
 Json classes_json(const stream::PageCounts& pages, std::uint64_t stream::ClassCount::* which) {
-    return {{"zero", pages.zero.*which}, {"same", pages.same.*which}, {"delta", pages.delta.*which}, {"reference", pages.reference.*which}, {"store", pages.store.*which}, {"raw", pages.raw.*which}};
+    return {{"zero", pages.zero.*which}, {"same", pages.same.*which}, {"delta", pages.delta.*which}, {"reference", pages.reference.*which}, {"store", pages.store.*which}, {"store_delta", pages.store_delta.*which}, {"raw", pages.raw.*which}};
 }
 
 Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, const Site& target, const MoveLimits& limits, Job& job) {
@@ -136,12 +136,13 @@ Result<void> leave_out(const std::string& feature, MoveLimits& limits) {
     constexpr std::int64_t kLibxlRounds = 5;
     if (feature == "references") limits.features.references = false;
     else if (feature == "store") limits.features.store = false;
+    else if (feature == "store-deltas") limits.features.store_deltas = false;
     else if (feature == "versions") limits.features.versions = false;
     else if (feature == "compression") limits.features.compression = stream::CodingChoice::Rule::kNever;
     else if (feature == "measuring") limits.features.compression = stream::CodingChoice::Rule::kAlways;
     else if (feature == "policy") limits.save.rounds = kLibxlRounds;
     else if (feature == "throttle") limits.save.throttle = false;
-    else return fail_hint(Kind::kInvalid, std::format("a move cannot do without '{}'", feature.substr(0, 40)), "one of: references, store, versions, compression, measuring, policy, throttle");
+    else return fail_hint(Kind::kInvalid, std::format("a move cannot do without '{}'", feature.substr(0, 40)), "one of: references, store, store-deltas, versions, compression, measuring, policy, throttle");
     return {};
 }
 

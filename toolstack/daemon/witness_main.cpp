@@ -83,7 +83,7 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
     BLANKET_TRY(const auto revocations, Revocations::load(root + "/pki"));
     const auto client = std::make_shared<EtcdClient>(state.endpoints, etcd_tls(root), std::chrono::seconds(5));
     std::atomic<bool> cut = false;  // what etcd has open is to end
-    const Watcher watcher(client, [&] {
+    const Watcher watcher(client, [&](std::span<const EtcdEvent>) {
         const auto taken = take_revocations(*client, *revocations, root);
         if (!taken) log::warning("witness", "{}", taken.error().what);
         else if (*taken) cut = true;

@@ -36,6 +36,7 @@ DoctorInputs healthy() {
     in.uplink_address = "10.0.0.2";
     in.uplink_mtu = 1500;
     in.root_disk = {"vda", "virtio_blk"};
+    in.uplinks.list = {{.name = "vda", .kind = "disk", .driver = "virtio_blk", .device = {}, .state = {}, .path = UplinkPath::kParavirtual, .counters = {}}};
     in.wireguard = WireguardFacts{.present = true, .peers = 1, .alive = 1};
     in.dmi_vendor = "QEMU";
     in.uefi = true;
@@ -53,6 +54,18 @@ TEST(Doctor, AHealthyHostIsAllOk) {
         EXPECT_EQ(one.status, CheckStatus::kOk) << one.name << ": " << one.detail;
         EXPECT_TRUE(one.hint.empty()) << one.name;
     }
+}
+
+TEST(Doctor, SaysWhatDrivesEachUplinkAndWhatWouldBeBetter) {
+    DoctorInputs in = healthy();
+    EXPECT_EQ(check(run_doctor(in), "devices").detail, "vda by virtio_blk, paravirtual");
+    in.uplinks.list.push_back({.name = "eth0", .kind = "nic", .driver = "e1000", .device = {}, .state = {}, .path = UplinkPath::kEmulated, .counters = {}});
+    const auto checks = run_doctor(in);
+    EXPECT_EQ(check(checks, "devices").status, CheckStatus::kWarning);
+    EXPECT_TRUE(check(checks, "devices").detail.contains("eth0 by e1000, emulated")) << check(checks, "devices").detail;
+    EXPECT_TRUE(check(checks, "devices").hint.contains("virtio"));
+    in.uplinks.provider_xen = "xen 4.17";
+    EXPECT_TRUE(check(run_doctor(in), "devices").hint.contains("the provider's Xen gives none of this kind"));
 }
 
 TEST(Doctor, SaysWhatTheContentStoreIsWorth) {

@@ -1,105 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The real program against a fake daemon: golden texts, requests sent, exit codes, jobs, Ctrl-C. BLANKET_UPDATE_GOLDEN=1 writes the golden files anew.
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <array>
-#include <csignal>
-#include <cstdlib>
-#include <fcntl.h>
-#include <filesystem>
-#include <poll.h>
-
-#include "tests/unit/cli/fake_daemon.hpp"
-#include "toolstack/base/file.hpp"
-#include "toolstack/base/process.hpp"
-#include "toolstack/base/text.hpp"
-#include "toolstack/cli/spec.hpp"
+// The real program against a fake daemon (program_fixture.hpp): golden texts, requests sent, exit codes.
+#include "tests/unit/cli/program_fixture.hpp"
 
 namespace blanket::cli {
 namespace {
-
-void expect_golden(const std::string& name, const std::string& text) {
-    const std::string path = std::string(BLANKET_SOURCE_DIR "/tests/golden/cli/") + name;
-    if (std::getenv("BLANKET_UPDATE_GOLDEN") != nullptr) {
-        ASSERT_TRUE(write_file(path, text));
-        return;
-    }
-    const auto want = read_file(path);
-    ASSERT_TRUE(want) << want.error().what;
-    EXPECT_EQ(text, *want) << name;
-}
-
-class Program : public ::testing::Test {
-protected:
-    Output blanket(Argv words, std::string_view input = {}) {
-        words.insert(words.begin(), BLANKET_PROGRAM);
-        words.insert(words.end(), {"--socket", daemon.socket()});
-        auto output = run_any(words, {.deadline = std::chrono::seconds(30), .input = input});
-        EXPECT_TRUE(output) << output.error().what;
-        return output.value_or(Output{});
-    }
-    // stdout, stderr and status in one text, for the golden files.
-    std::string all(const Argv& words) {
-        const Output output = blanket(words);
-        std::string text = std::format("$ {}\n{}", to_string(words), output.out);
-        if (!output.err.empty()) text += "--- stderr\n" + output.err;
-        if (output.status != 0) text += std::format("--- exit {}\n", output.status);
-        return text + "\n";
-    }
-    FakeDaemon daemon;
-};
-
-constexpr const char* kVm = R"({"uuid":"6f1b2a3c-0000-4000-8000-000000000001","name":"web","owner":"east","epoch":3,"phase":"running","memory_mib":256,"vcpus":1,
-    "definition":"<domain type='xen'>\n  <name>web</name>\n</domain>\n","cpu_features":["aes","sse2"],"nics":[{"net":"lan","mac":"02:00:00:00:00:01","ip":"10.1.0.2"}],
-    "volumes":[{"id":"v1","image":"0123456789abcdef0123456789abcdef","size":2147483648,"target":"xvda"}],"policy":"keep-running-no-failover",
-    "seed":{"hostname":"web","sha256":"89abcdef89abcdef","size":1200,"ssh_keys":2},"created":"2026-01-02T03:04:05Z","state":"running","host_id":4})";
-
-void fill(FakeDaemon& daemon) {
-    daemon.on("GET /1.0", 200, R"({"api":"1.0","version":"0.1.0","site":"east","federation":"mycloud"})");
-    daemon.on("GET /1.0/vms", 200, std::format(R"({{"vms":[{},{{"uuid":"u2","name":"database","owner":"west","phase":"migrating","state":"running","memory_mib":1024,"vcpus":2,
-        "nics":[{{"net":"lan","ip":"10.1.0.3"}},{{"net":"dmz","ip":"10.2.0.3"}}]}}]}})", kVm));
-    daemon.on("GET /1.0/vms/web", 200, kVm);
-    daemon.on("GET /1.0/sites", 200, R"({"sites":[{"name":"east","index":1,"address":"192.0.2.1","wireguard_key":"k1","role":"voter","version":"0.1.0","member":1,"state":"joined"},
-        {"name":"west","index":2,"address":"198.51.100.7","wireguard_key":"k2","role":"voter","version":"0.1.0","member":2,"state":"joined"}]})");
-    daemon.on("GET /1.0/images", 200, R"({"images":[{"name":"debian","sha256":"0123456789abcdef0123456789abcdef","size":1073741824,"sites":["east","west"]}]})");
-    daemon.on("GET /1.0/nets", 200, R"({"nets":[{"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"groups":[
-        {"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress","proto":"any","ports":"","established":false,"remote":"","remote_group":""},
-        {"direction":"ingress","proto":"tcp","ports":"","established":true,"remote":"","remote_group":""},{"direction":"ingress","proto":"tcp","ports":"80-443","established":false,"remote":"","remote_group":"office"}]},
-        {"name":"office","everybody":true,"vms":[],"rules":[]}],
-        "anchors":[{"site":"east","ip":"10.1.0.254","ports":[{"vm":"6f1b2a3c-0000-4000-8000-000000000001","proto":"tcp","port":8080,"to":80},{"vm":"u2","proto":"udp","port":5353,"to":53}]}]}]})");
-    daemon.on("GET /1.0/nets/lan", 200, R"({"name":"lan","vni":1001,"cidr":"10.1.0.0/24","gateway":"10.1.0.1","mtu":1390,"state":"active","guest_mtu":{"mtu":1350,"why":"the path between east and west carries 1460, less 60 of WireGuard and 50 of VXLAN"},
-        "groups":[{"name":"web","everybody":false,"vms":["6f1b2a3c-0000-4000-8000-000000000001"],"rules":[{"direction":"egress"}]},{"name":"office","everybody":true,"vms":[],"rules":[]}],
-        "anchors":[{"site":"east","ip":"10.1.0.254","ports":[{"vm":"6f1b2a3c-0000-4000-8000-000000000001","proto":"tcp","port":8080,"to":80},{"vm":"u2","proto":"udp","port":5353,"to":53}]}],
-        "public":[{"site":"east","address":"192.0.2.1","proto":"tcp","port":8080,"vm":"web","to":80},{"site":"east","address":"192.0.2.1","proto":"udp","port":5353,"vm":"database","to":53}],
-        "vms":[{"name":"web","uuid":"6f1b2a3c-0000-4000-8000-000000000001","ip":"10.1.0.2","mac":"02:00:00:00:00:01","site":"east","state":"running"},
-        {"name":"database","uuid":"u2","ip":"10.1.0.3","mac":"02:00:00:00:00:02","site":"west","state":"migrating"}]})");
-    daemon.on("GET /1.0/nets/dmz", 200, R"({"name":"dmz","vni":1002,"cidr":"10.2.0.0/24","gateway":"10.2.0.1","mtu":1390,"state":"being deleted","vms":[]})");
-    daemon.on("GET /1.0/trace?from=web&to=10.1.0.3&proto=tcp&port=443", 200, R"x({"trace":{"net":"lan","from":"web","from_ip":"10.1.0.2","to_ip":"10.1.0.3","verdict":"dropped","answer":"",
-        "reason":"VM 'database' is stopped","next":"blanket vm start database","hops":[{"way":"there","site":"east","table":"classify","entry":"in_port=5 (priority 100)","verdict":"goes on to remote","installed":"yes"},
-        {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
-    daemon.on("GET /1.0/federation", 200, R"({"federation":{"name":"mycloud","id":"f00d","sites":["east","west"],"members":[{"name":"east","role":"voter","healthy":true},
-        {"name":"witness","role":"voter","healthy":false}]}})");
-    daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
-    daemon.on("GET /1.0/events", 200, R"({"events":[{"seq":7,"time":"2026-01-02T03:04:05Z","type":"vm","subject":"web","text":"moved to west"}],"last":7})");
-    daemon.on("GET /1.0/paths", 200, R"({"paths":[{"site":"west","endpoint":"203.0.113.7:51820","rtt_ms":52.5,"loss_percent":0.0,"mtu":1500,"handshake_s":42,"received":148210000,"sent":12000},
-        {"site":"south","endpoint":"","rtt_ms":null,"loss_percent":100.0,"mtu":null,"handshake_s":null,"received":0,"sent":0}]})");
-    daemon.on("GET /1.0/uplinks", 200, R"({"uplinks":[{"name":"xvda","kind":"disk","driver":"uplink-blk","device":"vbd-51712","state":"connected","path":"paravirtual","better":"",
-        "counters":{"reads":12,"read_bytes":65536,"writes":3,"written_bytes":1048576}},{"name":"eth0","kind":"nic","driver":"8139cp","device":"0000:00:04.0","state":"","path":"emulated",
-        "better":"the provider's Xen gives none of this kind: ask it for a paravirtual one","counters":{"reads":7,"read_bytes":900,"writes":8,"written_bytes":1000,"errors":1}}],
-        "provider_xen":"xen 4.17","bus":{"ports":4,"grants":779,"grant_frames":2,"upcalls":230,"forwarded":229,"dropped":1,"sends":537,"send_failures":0}})");
-    daemon.on("GET /1.0/doctor", 200, R"({"checks":[{"name":"xen","status":"ok","detail":"Xen 4.20.3-blanket","hint":""},
-        {"name":"clock","status":"warning","detail":"the clock is not synchronised","hint":"timedatectl set-ntp true"}]})");
-}
-
-constexpr const char* kDone = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","seq":9,"created":"2026-01-02T03:04:05Z","ended":"2026-01-02T03:04:36Z",
-    "progress":{"phase":"clean","percent":100},
-    "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":20000},{"name":"memory","start_ms":20000,"end_ms":31200}],
-    "messages":[{"ms":21000,"text":"memory round 1: 40.0 MiB sent"}],
-    "result":{"from":"east","to":"west","ok":true,"total_s":31.2,"downtime_ms":412,"memory_wire_bytes":66060288,
-    "memory_pages":{"zero":26214,"same":310,"delta":1207,"reference":16384,"raw":22101},"disk_wire_bytes":12582912,"rounds":5,"epoch":4},"error":null}})";
-constexpr const char* kRunning = R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"running","seq":2,"progress":{"phase":"disk","percent":40},
-    "phases":[{"name":"prepare","start_ms":0,"end_ms":800},{"name":"disk","start_ms":800,"end_ms":null}],"messages":[],"result":null,"error":null}})";
 
 TEST_F(Program, HelpOfEveryVerb) {
     std::string text = blanket({"--help"}).out;
@@ -172,53 +76,6 @@ TEST_F(Program, DaemonsThatDoNotAnswerProperly) {
     EXPECT_NE(none->err.find("systemctl status blanketd"), std::string::npos);
 }
 
-TEST_F(Program, MigrationIsWatchedToItsEnd) {
-    daemon.on("POST /1.0/vms/web/migrate", 202, kRunning);
-    daemon.on("GET /1.0/jobs/j1", 200, kRunning);
-    daemon.on("GET /1.0/jobs/j1", 200, kDone);
-    const Output output = blanket({"vm", "migrate", "web", "west"});
-    EXPECT_EQ(output.status, 0);
-    EXPECT_EQ(output.out, "web moved from east to west in 31.2 s: stopped for 412 ms, 5 rounds, 63.0 MiB of memory and 12.0 MiB of disk sent, epoch 4\n");
-    EXPECT_EQ(output.err,
-              "     0.0 s  prepare ...\n     0.8 s  prepare took 800 ms\n     0.8 s  disk ...\n    20.0 s  disk took 19.2 s\n    20.0 s  memory ...\n    31.2 s  memory took 11.2 s\n"
-              "    21.0 s  memory round 1: 40.0 MiB sent\n");
-    const auto asked = daemon.asked();
-    EXPECT_EQ(asked[0].body, (Json{{"target", "west"}}));
-    EXPECT_EQ(asked[1].path, "/1.0/jobs/j1");
-    EXPECT_TRUE(asked[2].path.starts_with("/1.0/jobs/j1?after=2&wait_s=")) << asked[2].path;
-    EXPECT_EQ(Json::parse(blanket({"vm", "migrate", "web", "west", "-q", "-o", "json"}).out), Json::parse(kDone));
-    EXPECT_EQ(blanket({"job", "watch", "j1", "-q"}).err, "");
-    EXPECT_EQ(blanket({"vm", "migrate", "web", "west", "--watch"}).out, output.out);
-    const std::size_t before = daemon.asked().size();
-    EXPECT_EQ(blanket({"vm", "migrate", "web", "west", "--watch", "--no-wait"}).status, 2);
-    EXPECT_EQ(daemon.asked().size(), before);
-}
-
-TEST_F(Program, AMigrationsReportIsOnePage) {
-    const std::string trace = read_file(BLANKET_SOURCE_DIR "/tests/golden/core/move_trace.json").value_or("");
-    daemon.on("GET /1.0/jobs/j1/trace", 200, "{\"trace\":" + trace + "}");
-    daemon.on("GET /1.0/jobs/j1", 200, kDone);
-    const std::string file = daemon.folder() + "/move.html";
-    const Output page = blanket({"report", "j1"});
-    EXPECT_EQ(page.status, 0) << page.err;
-    EXPECT_TRUE(page.out.starts_with("<!doctype html>") && page.out.ends_with("</html>\n")) << page.out.substr(0, 200);
-    EXPECT_NE(page.out.find("job j1, done"), std::string::npos);
-    EXPECT_EQ(blanket({"job", "report", "j1", "--out", file}).out, "");
-    EXPECT_EQ(read_file(file).value_or(""), page.out);
-    EXPECT_EQ(Json::parse(blanket({"report", "j1", "-o", "json"}).out)["trace"], Json::parse(trace));
-    EXPECT_EQ(blanket({"report", "j1", "--out", daemon.folder() + "/none/move.html"}).status, 3);
-    // What blanketd says is not believed blindly.
-    for (const char* bad : {R"({"trace":{"version":9}})", R"({"trace":[]})", "{}"}) {
-        FakeDaemon other;
-        other.on("GET /1.0/jobs/j1/trace", 200, bad);
-        other.on("GET /1.0/jobs/j1", 200, kDone);
-        const auto refused = run_any({BLANKET_PROGRAM, "report", "j1", "--socket", other.socket()}, {.deadline = std::chrono::seconds(30), .input = {}});
-        ASSERT_TRUE(refused);
-        EXPECT_EQ(refused->status, 2) << bad;
-        EXPECT_TRUE(refused->err.starts_with("blanket: cannot report on job j1: ")) << refused->err;
-    }
-}
-
 TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {
     const std::string reply = R"({"net":"lan","group":{"name":"web","everybody":false,"vms":[],"rules":[{"direction":"ingress","proto":"tcp","ports":"80"}]}})";
     daemon.on("POST /1.0/nets/lan/groups", 200, reply);
@@ -269,50 +126,6 @@ TEST_F(Program, PublicPortsAreOpenedAndClosedByOneRequestEach) {
     EXPECT_TRUE(traced.out.contains("outside (10.1.0.254) to 10.1.0.2 in lan: delivered, answer delivered")) << traced.out;
 }
 
-TEST_F(Program, NoWaitPrintsOnlyTheId) {
-    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j7","state":"running","seq":1}})");
-    const Output output = blanket({"vm", "start", "web", "--no-wait"});
-    EXPECT_EQ(output.out, "j7\n");
-    EXPECT_NE(output.err.find("blanket job watch j7"), std::string::npos);
-    EXPECT_EQ(daemon.asked().size(), 1u);
-}
-
-TEST_F(Program, FailedJobIsTheVerbsError) {
-    daemon.on("POST /1.0/vms/web/migrate", 202, R"({"job":{"id":"j1","verb":"migrate","state":"running","seq":1}})");
-    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","verb":"migrate","subject":"vm/web","state":"failed","seq":4,"error":{"kind":"timeout","what":"memory: west did not answer for 30 s","hint":"web runs on at east"}}})");
-    const Output output = blanket({"vm", "migrate", "web", "west"});
-    EXPECT_EQ(output.status, 6);
-    EXPECT_EQ(output.out, "");
-    EXPECT_EQ(output.err, "blanket: cannot migrate web to west: memory: west did not answer for 30 s\n  next: web runs on at east\n");
-    const Output watched = blanket({"job", "watch", "j1"});
-    EXPECT_EQ(watched.status, 6);
-    EXPECT_TRUE(watched.err.starts_with("blanket: cannot migrate web: memory")) << watched.err;
-}
-
-TEST_F(Program, TheDaemonMayRestartWhileAJobIsWatched) {
-    daemon.on("GET /1.0/jobs/j1", 200, kRunning);
-    daemon.on_raw("GET /1.0/jobs/j1", "");
-    daemon.on("GET /1.0/jobs/j1", 200, kDone);
-    const Output output = blanket({"job", "watch", "j1"});
-    EXPECT_EQ(output.status, 0) << output.err;
-    EXPECT_NE(output.err.find("blanketd does not answer"), std::string::npos);
-}
-
-TEST_F(Program, CtrlCLeavesAndSaysHowToComeBack) {
-    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j7","state":"running","seq":1}})");
-    daemon.hang("GET /1.0/jobs/j7");
-    const std::string errors = daemon.folder() + "/err";
-    const UniqueFd file(::open(errors.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    auto child = Child::spawn({BLANKET_PROGRAM, "vm", "start", "web", "--socket", daemon.socket()}, {.in = -1, .out = -1, .err = file.get(), .pass = {}});
-    ASSERT_TRUE(child);
-    for (int i = 0; i < 500 && daemon.asked().size() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    child->kill(SIGINT);
-    const auto status = child->wait(std::chrono::seconds(10));
-    ASSERT_TRUE(status) << status.error().what;
-    EXPECT_EQ(*status, 9);
-    EXPECT_EQ(read_file(errors).value_or(""), "blanket: cannot start web: no longer watching job j7, which goes on\n  next: blanket job watch j7, or to end it: blanket job cancel j7\n");
-}
-
 TEST_F(Program, DryRunShowsStepsAndChangesNothing) {
     const char* const steps = R"({"steps":["make a thin snapshot of debian","define web"]})";
     daemon.on("POST /1.0/vms?dry_run=1", 200, steps);
@@ -357,18 +170,6 @@ TEST_F(Program, CreateSendsTheSeedAndNamesWhatIsWrongWithIt) {
     EXPECT_FALSE(create("secret", {"--ssh-key", data}).err.contains("secret"));
     EXPECT_EQ(create("", {"--hostname", "not a name"}).status, 2);
     EXPECT_EQ(sent(), before);  // refused here
-}
-
-TEST_F(Program, CreateWithStartIsTwoJobs) {
-    daemon.on("POST /1.0/vms", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
-    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","state":"done","seq":2}})");
-    daemon.on("POST /1.0/vms/web/start", 202, R"({"job":{"id":"j2","state":"running","seq":1}})");
-    daemon.on("GET /1.0/jobs/j2", 200, R"({"job":{"id":"j2","verb":"start","subject":"vm/web","state":"done","seq":2}})");
-    const Argv words{"vm", "create", "web", "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan", "--start"};
-    const Output output = blanket(words);
-    EXPECT_EQ(output.status, 0) << output.err;
-    EXPECT_EQ(output.out, "done: start web\n");
-    EXPECT_EQ(output.err, "created web\n");
 }
 
 TEST_F(Program, TokenAloneOnStdout) {

@@ -33,9 +33,10 @@ TEST(MoveLimits, FeaturesCanBeLeftOut) {
     const auto some = parse_move_limits({{"without", {"references", "policy", "measuring"}}});
     ASSERT_TRUE(some);
     EXPECT_TRUE(!some->features.references && some->features.versions && some->features.compression == stream::CodingChoice::Rule::kAlways && some->save.rounds == 5);
-    const auto others = parse_move_limits({{"without", {"versions", "compression", "throttle", "store"}}});
+    const auto others = parse_move_limits({{"without", {"versions", "compression", "throttle", "store", "store-deltas"}}});
     ASSERT_TRUE(others);
     EXPECT_TRUE(all->features.store && some->features.store && !others->features.store);
+    EXPECT_TRUE(all->features.store_deltas && some->features.store_deltas && !others->features.store_deltas);
     EXPECT_TRUE(others->features.references && !others->features.versions && others->features.compression == stream::CodingChoice::Rule::kNever && !others->save.throttle);
 }
 
