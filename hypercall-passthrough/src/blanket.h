@@ -20,6 +20,8 @@ bool blanket_upcall(unsigned int port);
 void blanket_send(unsigned int local);
 void cf_check blanket_notified(struct vcpu *v, unsigned int port);
 
+bool blanket_set_callback(uint8_t vector); /* true: the provider raises this vector itself, at any vCPU */
+bool blanket_callback(void);         /* it does: there is no end of interrupt to write */
 bool blanket_wants_intx(void);       /* blanket=intx: as if the provider were an old one */
 int blanket_without_vector(int rc);  /* it is; 0: Xen goes on without */
 
@@ -29,6 +31,8 @@ unsigned int xen_evtchn_poll(void);
 #else
 
 static inline bool blanket_upcall(unsigned int port) { return false; }
+static inline bool blanket_set_callback(uint8_t vector) { return false; }
+static inline bool blanket_callback(void) { return false; }
 static inline bool blanket_wants_intx(void) { return false; }
 static inline int blanket_without_vector(int rc) { return rc; }
 

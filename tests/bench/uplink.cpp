@@ -2,9 +2,11 @@
 // bench-uplink: the provider's disk and network from the dom0 of a Xen inside that provider's Xen and from a guest of it, beside the same kernel as a plain guest of the provider with its
 // paravirtual and with its emulated devices; the processor's work in such guests; the exits of a disk request. One emulated processor does everything, so a rate is the work per byte; only
 // ratios mean anything. JSON of DESIGN.md section 6.
-//   bench-uplink --image FILE --device-model FILE [--rounds N] [--report FILE]   (--domu is accepted and not needed)
+//   bench-uplink --image FILE --device-model FILE [--rounds N] [--only PART,...] [--report FILE]   (--domu is accepted and not needed)
+// parts: plain, dom0, copied, emulated, exits, guest. A part by itself has nothing to be compared with: for who works on it.
 #include <map>
 #include <print>
+#include <set>
 
 #include "tests/bench/uplink_domu.hpp"
 #include "tests/lab/machine_facts.hpp"
@@ -86,6 +88,12 @@ void tell_times(const Kinds& all, Json& metrics) {
     }
 }
 
+// Of parts without a plain guest beside them.
+void tell_alone(const Kinds& all) {
+    for (const auto& [kind, values] : {std::pair("dom0", &all.dom0), {"dom0, copied", &all.copied}, {"ide", &all.ide}, {"ahci", &all.ahci}, {"guest", &all.domu}})
+        for (const auto& [name, value] : *values) std::println("{:<14} {:<14} {:>9.1f} {}", kind, name, value.best, value.unit);
+}
+
 std::string reason_name(std::uint32_t code) {
     static const std::map<std::uint32_t, const char*> names{{0x60, "interrupt"}, {0x64, "interrupt window"}, {0x72, "cpuid"}, {0x78, "hlt"}, {0x7b, "port"}, {0x7c, "msr"}, {0x81, "hypercall"}, {0x400, "nested page fault"}};
     const auto found = names.find(code);
@@ -112,45 +120,64 @@ void tell_exits(const std::string& kind, const std::vector<Stretch>& stretches, 
     }
 }
 
+Result<std::set<std::string>> parts_of(const std::string& only) {
+    std::set<std::string> parts;
+    for (const auto& part : split(only, ',')) {
+        if (!std::set<std::string>{"plain", "dom0", "copied", "emulated", "exits", "guest"}.contains(part))
+            return fail_hint(Kind::kInvalid, std::format("'{}' is no part of this bench", part), "give some of plain,dom0,copied,emulated,exits,guest");
+        parts.insert(part);
+    }
+    return parts;
+}
+
 Result<int> run_bench(const std::vector<std::string>& args, const std::string&) {
-    std::string device_model;
+    std::string device_model, only = "plain,dom0,copied,emulated,exits,guest";
     std::uint64_t rounds = 2;
     BLANKET_TRY(const lab::ToolOptions options,
-                lab::parse_tool(args, "bench-uplink", {{"--device-model", lab::take_text(device_model)}, {"--rounds", lab::take_number(rounds, 1, 20, "rounds")}}));
+                lab::parse_tool(args, "bench-uplink", {{"--device-model", lab::take_text(device_model)}, {"--rounds", lab::take_number(rounds, 1, 20, "rounds")}, {"--only", lab::take_text(only)}}));
+    BLANKET_TRY(const std::set<std::string> parts, parts_of(only));
     Kinds all;
     Result<std::vector<Stretch>> exits_plain, exits_dom0;
-    Json facts;
-    {
+    Json facts = Json::object();
+    if (parts.size() > 1 || !parts.contains("guest")) {
         BLANKET_TRY(const auto rig, Rig::create("bench-uplink", options.lab.image, device_model));
         facts = lab::machine_facts(rig->machine().accelerator());
         // Each way in turn: the machine is not as fast at every minute.
         for (std::uint64_t round = 0; round < rounds; ++round) {
-            BLANKET_TRY(const std::string plain, rig->run({.words = "bench=1", .blanket = false}));
-            BLANKET_CHECK(keep_best(all.plain, plain));
-            BLANKET_TRY(const std::string dom0, rig->run({.words = "bench=1 reloads=0"}));
-            BLANKET_CHECK(keep_best(all.dom0, dom0));
-            BLANKET_TRY(const std::string copied, rig->run({.words = "bench=1 only=disk reloads=0 persistent=1"}));
-            BLANKET_CHECK(keep_best(all.copied, copied));
-            for (const char* kind : {"ide", "ahci"}) {
-                if (device_model.empty()) break;
-                BLANKET_TRY(const std::string emulated, rig->run({.words = "bench=1 slow=1", .blanket = false, .emulated = kind}));
-                BLANKET_CHECK(keep_best(kind == std::string("ide") ? all.ide : all.ahci, emulated));
-            }
+            const auto measure = [&](const char* part, Values& into, const Inside& inside) -> Result<void> {
+                if (!parts.contains(part)) return {};
+                BLANKET_TRY(const std::string said, rig->run(inside));
+                return keep_best(into, said);
+            };
+            BLANKET_CHECK(measure("plain", all.plain, {.words = "bench=1", .blanket = false}));
+            BLANKET_CHECK(measure("dom0", all.dom0, {.words = "bench=1 reloads=0"}));
+            BLANKET_CHECK(measure("copied", all.copied, {.words = "bench=1 only=disk reloads=0 persistent=1"}));
+            if (device_model.empty()) continue;
+            BLANKET_CHECK(measure("emulated", all.ide, {.words = "bench=1 slow=1", .blanket = false, .emulated = "ide"}));
+            BLANKET_CHECK(measure("emulated", all.ahci, {.words = "bench=1 slow=1", .blanket = false, .emulated = "ahci"}));
         }
-        exits_plain = rig->run_exits({.words = "exits=1", .blanket = false});
-        exits_dom0 = rig->run_exits({.words = "exits=1 reloads=0"});
+        if (parts.contains("exits")) {
+            exits_plain = rig->run_exits({.words = "exits=1", .blanket = false});
+            exits_dom0 = rig->run_exits({.words = "exits=1 reloads=0"});
+        }
     }
-    const auto domu = run_in_domu(options.lab.image, std::format("bench={}", rounds));
-    const Result<void> kept = domu ? keep_best(all.domu, *domu) : std::unexpected(domu.error());
+    Result<void> kept;
+    if (parts.contains("guest")) {
+        const auto domu = run_in_domu(options.lab.image, std::format("bench={}", rounds));
+        kept = domu ? keep_best(all.domu, *domu) : std::unexpected(domu.error());
+    }
     Json metrics = Json::array();
-    tell_rates(all, metrics);
-    const double granted = of(all.domu, "granted_guests");
-    metrics.push_back(lab::metric("granted_guests", granted, "pages of the blanket's guest granted on as they are", "> 0", granted > 0, {}));
-    std::println("{:.0f} pages of the guest of the blanket were granted on to the provider as they are, without a copy", granted);
+    if (all.plain.empty()) tell_alone(all);
+    else tell_rates(all, metrics);
+    if (parts.contains("guest")) {
+        const double granted = of(all.domu, "granted_guests");
+        metrics.push_back(lab::metric("granted_guests", granted, "pages of the blanket's guest granted on as they are", "> 0", granted > 0, {}));
+        std::println("{:.0f} pages of the guest of the blanket were granted on to the provider as they are, without a copy", granted);
+    }
     tell_times(all, metrics);
     std::println("");
-    if (exits_plain) tell_exits("plain", *exits_plain, metrics);
-    if (exits_dom0) tell_exits("dom0", *exits_dom0, metrics);
+    if (exits_plain && !exits_plain->empty()) tell_exits("plain", *exits_plain, metrics);
+    if (exits_dom0 && !exits_dom0->empty()) tell_exits("dom0", *exits_dom0, metrics);
     const Json report{{"bench", "uplink"}, {"commit", lab::commit_of_tree()}, {"machine", facts}, {"metrics", metrics}};
     if (!options.report.empty()) BLANKET_CHECK(write_file(options.report, report.dump(2) + "\n"));
     for (const auto& missing : {kept, exits_plain.transform([](const auto&) {}), exits_dom0.transform([](const auto&) {})}) BLANKET_CHECK(missing);

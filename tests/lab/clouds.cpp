@@ -97,15 +97,15 @@ Result<void> federate(Clouds& clouds) {
 }
 
 Result<void> add_image(Clouds& clouds, const std::string& file) {
-    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh("east"));
-    BLANKET_TRY(BlanketCli east, clouds.at("east"));
+    BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(clouds.home));
+    BLANKET_TRY(BlanketCli home, clouds.at(clouds.home));
     const std::string remote = file.ends_with(".zst") ? "/var/tmp/debian.raw.zst" : "/var/tmp/debian.raw";
     BLANKET_CHECK(ssh->put_file(file, remote, minutes(10)));
     std::error_code error;
-    clouds.story.say("{} copied to east", format_bytes(std::filesystem::file_size(file, error)));
-    BLANKET_CHECK(east.run({"image", "add", "debian", remote}, minutes(10)));
+    clouds.story.say("{} copied to {}", format_bytes(std::filesystem::file_size(file, error)), clouds.home);
+    BLANKET_CHECK(home.run({"image", "add", "debian", remote}, minutes(10)));
     BLANKET_CHECK(ssh->run({"rm", "-f", remote}));
-    clouds.story.say("east: blanket image add debian {}", remote);
+    clouds.story.say("{}: blanket image add debian {}", clouds.home, remote);
     return {};
 }
 
@@ -114,7 +114,7 @@ namespace {
 Result<void> wait_guest(Clouds& clouds, const VmView& vm, const std::string& name, Json& facts) {
     std::string last;
     const auto up = wait_until(std::format("guest '{}' answers at {}", name, vm.ip), minutes(10), seconds(2), [&]() -> Result<bool> {
-        auto answer = clouds.guest("east", vm, "GET", "/facts");
+        auto answer = clouds.guest(clouds.home, vm, "GET", "/facts");
         if (!answer) {
             last = answer.error().what;
             return false;
@@ -127,39 +127,39 @@ Result<void> wait_guest(Clouds& clouds, const VmView& vm, const std::string& nam
     return {};
 }
 
-Result<void> create_vm(Clouds& clouds, BlanketCli& east, const std::string& name, VmView& vm, Json& facts, const Argv& more = {}) {
+Result<void> create_vm(Clouds& clouds, BlanketCli& home, const std::string& name, VmView& vm, Json& facts, const Argv& more = {}) {
     Argv words{"vm", "create", name, "--image", "debian", "--memory", "256M", "--disk", "2G", "--net", "lan"};
     std::ranges::copy(more, std::back_inserter(words));
-    BLANKET_CHECK(east.run(words, minutes(5)));
-    BLANKET_CHECK(east.run({"vm", "start", name}, minutes(5)));
-    clouds.story.say("east: blanket {}; blanket vm start {}", to_string(words), name);
-    BLANKET_TRY(vm, east.vm(name));
+    BLANKET_CHECK(home.run(words, minutes(5)));
+    BLANKET_CHECK(home.run({"vm", "start", name}, minutes(5)));
+    clouds.story.say("{}: blanket {}; blanket vm start {}", clouds.home, to_string(words), name);
+    BLANKET_TRY(vm, home.vm(name));
     return wait_guest(clouds, vm, name, facts);
 }
 
 }  // namespace
 
 Result<void> create_vms(Clouds& clouds, bool with_client, bool with_seed) {
-    BLANKET_TRY(BlanketCli east, clouds.at("east"));
-    BLANKET_CHECK(east.run({"net", "create", "lan", "--cidr", "10.42.0.0/24"}));
-    clouds.story.say("east: blanket net create lan --cidr 10.42.0.0/24");
+    BLANKET_TRY(BlanketCli home, clouds.at(clouds.home));
+    BLANKET_CHECK(home.run({"net", "create", "lan", "--cidr", "10.42.0.0/24"}));
+    clouds.story.say("{}: blanket net create lan --cidr 10.42.0.0/24", clouds.home);
     constexpr const char* kSeedFile = "/root/web.yaml";
     if (with_seed) {
-        BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh("east"));
+        BLANKET_TRY(Ssh* const ssh, clouds.lab.ssh(clouds.home));
         BLANKET_CHECK(ssh->script(std::format("cat >{} <<'END'\n{}END\n", kSeedFile, kUserData)));
     }
     // One after the other: an emulated processor forgets its translated addresses at each switch of domains, and two that boot at once take longer than two in turn.
-    BLANKET_CHECK(create_vm(clouds, east, "web", clouds.web, clouds.web_facts, with_seed ? Argv{"--user-data", kSeedFile} : Argv{}));
-    return with_client ? create_vm(clouds, east, "client", clouds.asker, clouds.asker_facts) : Result<void>{};
+    BLANKET_CHECK(create_vm(clouds, home, "web", clouds.web, clouds.web_facts, with_seed ? Argv{"--user-data", kSeedFile} : Argv{}));
+    return with_client ? create_vm(clouds, home, "client", clouds.asker, clouds.asker_facts) : Result<void>{};
 }
 
 Result<void> start_traffic(Clouds& clouds) {
     // 3 MiB/s are asked for, so that the measured rate stays above 2 when an emulated CPU is late. A Xen inside an emulated Xen does a tenth of the work: its dom0 was at its end with
     // the mirror's 50 flushed writes a second alone.
     const bool inside_xen = !clouds.lab.options().providers.empty();
-    BLANKET_CHECK(clouds.guest("east", clouds.web, "POST", inside_xen ? "/load?rate_mib=1&pause_ms=1000" : "/load?rate_mib=3&pause_ms=20"));
-    BLANKET_TRY(Ssh* const east, clouds.lab.ssh("east"));
-    BLANKET_CHECK(east->guest_http(clouds.asker.ip, kGuestPort, "POST", std::format("/probe?host={}&port=80", clouds.web.ip)));
+    BLANKET_CHECK(clouds.guest(clouds.home, clouds.web, "POST", inside_xen ? "/load?rate_mib=1&pause_ms=1000" : "/load?rate_mib=3&pause_ms=20"));
+    BLANKET_TRY(Ssh* const home, clouds.lab.ssh(clouds.home));
+    BLANKET_CHECK(home->guest_http(clouds.asker.ip, kGuestPort, "POST", std::format("/probe?host={}&port=80", clouds.web.ip)));
     return wait_until("the client gets answers", minutes(1), seconds(2), [&]() -> Result<bool> {
         BLANKET_CHECK(read_client_log(clouds));
         return clouds.client.size() >= 40 && clouds.client.highest_acked() > 0;
@@ -167,9 +167,9 @@ Result<void> start_traffic(Clouds& clouds) {
 }
 
 Result<void> read_client_log(Clouds& clouds) {
-    BLANKET_TRY(Ssh* const east, clouds.lab.ssh("east"));
+    BLANKET_TRY(Ssh* const home, clouds.lab.ssh(clouds.home));
     const double asked = clouds.story.now_s();
-    BLANKET_TRY(const std::string text, east->guest_http(clouds.asker.ip, kGuestPort, "GET", std::format("/probe/log?since={}", clouds.client.size()), seconds(60)));
+    BLANKET_TRY(const std::string text, home->guest_http(clouds.asker.ip, kGuestPort, "GET", std::format("/probe/log?since={}", clouds.client.size()), seconds(60)));
     return clouds.client.add(text, asked, clouds.story.now_s());
 }
 

@@ -20,6 +20,7 @@ struct Clouds {
     Story& story;
     ClientLog client{};
     VmView web{}, asker{};       // as created
+    std::string home = "east";   // where the image is added and the VMs begin; the client stays there
     Json web_facts{}, asker_facts{};
     std::uint64_t driver_acked = 0;  // the highest acknowledged record that the driver itself has seen
 
@@ -39,8 +40,8 @@ Result<void> wait_green(Clouds& clouds, const std::string& site);        // ssh,
 Result<void> send_canary(Clouds& clouds);                               // east -> west in clear; the search must find it
 Result<void> federate(Clouds& clouds);                                  // init at east, west joins, witness joins, three voters are healthy
 Result<void> join_site(Clouds& clouds, const std::string& site);
-Result<void> add_image(Clouds& clouds, const std::string& file);        // copied to east, added as "debian"
-// Net lan, VMs web and client at east, started, both answer. A seed is one disk more for web, so what is measured goes without.
+Result<void> add_image(Clouds& clouds, const std::string& file);        // copied to home, added there as "debian"
+// Net lan, VMs web and client at home, started, both answer. A seed is one disk more for web, so what is measured goes without.
 Result<void> create_vms(Clouds& clouds, bool with_client = true, bool with_seed = false);
 Result<void> start_traffic(Clouds& clouds);                             // load in web, probe in client, some seconds of quiet measure
 Result<void> read_client_log(Clouds& clouds);

@@ -43,7 +43,7 @@ void read_job(const Json& answer, MigrationResult& move) {
 // What the two ends of the client's connection had to send again: the difference between two of these explains a stall.
 std::string sent_again(Clouds& clouds, const std::string& owner) {
     std::string text;
-    for (const auto& [name, site, vm] : {std::tuple("client", std::string("east"), &clouds.asker), std::tuple("web", owner, &clouds.web)}) {
+    for (const auto& [name, site, vm] : {std::tuple("client", clouds.home, &clouds.asker), std::tuple("web", owner, &clouds.web)}) {
         const auto counts = clouds.guest(site, *vm, "GET", "/tcp");
         text += std::format("{} {}  ", name, counts ? counts->dump() : "?");
     }

@@ -39,7 +39,7 @@ struct CheckResult {
     std::string detail;
 };
 
-struct Refusal {  // the third move
+struct Refusal {  // the last move
     bool tried = false, refused = false;
     int exit_code = 0;
     std::string to, message;
@@ -60,6 +60,7 @@ struct DemoResult {
     Json machine = Json::object(), versions = Json::object();
     WanResult wan;
     double dirty_mib_per_s = 0;
+    std::size_t moves = 0;         // that the story has
     std::vector<MigrationResult> migrations;
     Refusal refusal;
     std::vector<CheckResult> checks;

@@ -34,6 +34,11 @@ Result<void> move_and_check(Clouds& clouds, DemoResult& result, const std::strin
     return {};
 }
 
+bool inside_xen(const Clouds& clouds, const std::string& site) {
+    const auto& providers = clouds.lab.options().providers;
+    return providers.contains(site);
+}
+
 Result<void> tell(Clouds& clouds, DemoResult& result, const DemoOptions& options) {
     Story& story = clouds.story;
     story.chapter("two clouds boot the same image on different virtual hardware");
@@ -46,12 +51,17 @@ Result<void> tell(Clouds& clouds, DemoResult& result, const DemoOptions& options
     story.chapter("they become one federation over a WAN of 50 ms and 100 Mbit/s");
     BLANKET_CHECK(federate(clouds));
 
-    story.chapter("a Debian VM starts at east, and a client beside it");
+    // Inside an emulated Xen a VM takes more than 20 minutes to boot; it boots in the other cloud then and first moves there.
+    const bool west_first = inside_xen(clouds, "east") && !inside_xen(clouds, "west");
+    if (west_first) clouds.home = "west";
+    story.chapter("a Debian VM starts at {}, and a client beside it", clouds.home);
     BLANKET_CHECK(add_image(clouds, options.domu));
     BLANKET_CHECK(create_vms(clouds));
     BLANKET_CHECK(start_traffic(clouds));
     std::this_thread::sleep_for(scaled(seconds(5)));
 
+    result.moves = west_first ? 3 : 2;
+    if (west_first) BLANKET_CHECK(move_and_check(clouds, result, "west", "east"));
     BLANKET_CHECK(move_and_check(clouds, result, "east", "west"));
     BLANKET_CHECK(move_and_check(clouds, result, "west", "east"));
 
@@ -84,7 +94,7 @@ Result<void> tell(Clouds& clouds, DemoResult& result, const DemoOptions& options
 }
 
 bool everything_holds(const DemoResult& result, bool south) {
-    bool good = result.failure.empty() && result.migrations.size() == 2 && !result.checks.empty() && (!south || result.refusal.refused);
+    bool good = result.failure.empty() && result.moves > 0 && result.migrations.size() == result.moves && !result.checks.empty() && (!south || result.refusal.refused);
     for (const auto& check : result.checks) good = good && check.ok;
     for (const auto& move : result.migrations) good = good && move.ok && move.tcp_reconnects == 0 && move.lost_writes == 0;
     return good;
