@@ -39,15 +39,22 @@ Result<WireGuardKey> identity(const std::string& path) {
         BLANKET_TRY(std::string pub, raw(key.get(), EVP_PKEY_get_raw_public_key));
         return WireGuardKey{secret, std::move(pub)};
     }
+    BLANKET_TRY(WireGuardKey made, make_identity());
+    const auto folder = std::filesystem::path(path).parent_path();
+    if (!folder.empty() && !std::filesystem::exists(folder)) BLANKET_CHECK(make_dirs(folder.string(), 0700));
+    BLANKET_CHECK(write_identity(path, made));
+    return made;
+}
+
+Result<WireGuardKey> make_identity() {
     Pkey key(EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519"), EVP_PKEY_free);
     WireGuardKey made;
     BLANKET_TRY(made.secret, raw(key.get(), EVP_PKEY_get_raw_private_key));
     BLANKET_TRY(made.pub, raw(key.get(), EVP_PKEY_get_raw_public_key));
-    const auto folder = std::filesystem::path(path).parent_path();
-    if (!folder.empty() && !std::filesystem::exists(folder)) BLANKET_CHECK(make_dirs(folder.string(), 0700));
-    BLANKET_CHECK(write_file(path, made.secret + "\n", 0600));
     return made;
 }
+
+Result<void> write_identity(const std::string& path, const WireGuardKey& key) { return write_file(path, key.secret + "\n", 0600); }
 
 std::string wireguard_config(const WireGuardKey& key, const Underlay& underlay) {
     std::string text = std::format("[Interface]\nPrivateKey = {}\nListenPort = {}\n", key.secret, kWireGuardPort);

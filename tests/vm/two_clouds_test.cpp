@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <memory>
+#include <ranges>
 #include <sched.h>
 #include <unistd.h>
 
@@ -170,6 +171,36 @@ TEST_F(TwoClouds, TheWorldOutsideReachesAPublicPort) {
 }
 
 TEST_F(TwoClouds, MovesToTheOtherCloud) { move("east", "west"); }
+// While the client asks web from the other site, through the tunnel whose keys change at both ends.
+TEST_F(TwoClouds, TunnelKeysAreReplaced) {
+    ASSERT_DONE(read_client_log(*clouds_));
+    const auto broken = [&] { return clouds_->client.reconnects() + clouds_->client.errors(); };
+    const auto before = broken();
+    const auto asked = clouds_->client.size();
+    for (const std::string site : {"east", "west"}) {
+        auto blanket = clouds_->at(site);
+        ASSERT_TRUE(blanket);
+        const auto key_of = [&]() -> std::string {
+            const auto shown = blanket->run({"site", "show", site});
+            return shown ? json_string_or(*shown, "wireguard_key", "") : "";
+        };
+        const std::string old = key_of();
+        const auto done = blanket->run({"site", "rotate-key"}, std::chrono::minutes(1));
+        ASSERT_TRUE(done) << done.error().what;
+        EXPECT_EQ((*done)["rotated"]["key"], key_of());
+        EXPECT_NE(key_of(), old);
+        const auto then = clouds_->client.size();
+        ASSERT_DONE(wait_until("answers through the new tunnel", std::chrono::minutes(1), std::chrono::seconds(1), [&]() -> Result<bool> {
+            BLANKET_CHECK(read_client_log(*clouds_));
+            return clouds_->client.size() >= then + 40;
+        }));
+    }
+    EXPECT_EQ(broken(), before) << "one connection, all along";
+    double longest = 0;
+    for (const auto& sample : clouds_->client.samples() | std::views::drop(asked)) longest = std::max(longest, sample.latency_ms);
+    EXPECT_LE(longest, 30000);
+    story_.say("WireGuard keys of both sites replaced: the client's longest wait {:.0f} ms, 0 reconnects", longest);
+}
 TEST_F(TwoClouds, MovesBack) { move("west", "east"); }
 
 TEST_F(TwoClouds, TheWorldOutsideSawNothing) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// blanket site token|join|list|show|revoke.
+// blanket site token|join|list|show|rotate-key|revoke.
 #include <algorithm>
 #include <array>
 #include <unistd.h>
@@ -72,6 +72,13 @@ Result<int> run_site_revoke(Context& context, const Invocation& call) {
     return mutate(context, {.request = {.method = "POST", .path = std::format("/1.0/sites/{}/revoke", percent_encode(call.arg(0))), .body = Json::object()}, .table = revoked_text});
 }
 
+Result<int> run_rotate_key(Context& context, const Invocation&) {
+    return mutate(context, {.request = {.method = "POST", .path = "/1.0/site/rotate-key", .body = Json::object()}, .table = [](const Json& reply) {
+                                const Json done = reply.value("rotated", Json::object());
+                                return std::format("site '{}' has a new WireGuard key: {}\n", printable(json_string_or(done, "site", "?")), printable(json_string_or(done, "key", "?")));
+                            }});
+}
+
 Result<int> run_site_list(Context& context, const Invocation&) {
     BLANKET_TRY(const Json reply, context.client.get("/1.0/sites"));
     show(context, reply, [&](const Json& value) { return format_table(site_table(value), context.terminal); });
@@ -136,6 +143,15 @@ std::vector<VerbSpec> site_verbs() {
              .args = {{"NAME", "the site", ArgKind::kSite, false}},
              .example = "blanket site show west",
              .run = run_site_show},
+            {.noun = "site",
+             .verb = "rotate-key",
+             .summary = "replace this site's WireGuard key",
+             .details = "Makes a new key for the tunnels to the other sites, which take it from this site's record. Connections go on: what this site sends waits until the others know "
+                        "the key, and what they send is read meanwhile. Needs the registry; without it the old key stays.",
+             .action = "replace this site's WireGuard key",
+             .mutates = true,
+             .example = "blanket site rotate-key",
+             .run = run_rotate_key},
             {.noun = "site",
              .verb = "revoke",
              .summary = "cut off a lost or stolen site, for good",

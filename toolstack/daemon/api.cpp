@@ -3,6 +3,8 @@
 #include "toolstack/daemon/api.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -97,6 +99,14 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         BLANKET_TRY(Json answer, federation.revoke(name, [&](const std::string& text) { app.events.add("site", name, text); }));
         (void)app.world.refresh();
         return answer;
+    }), Access::kLocal);
+    server.route("POST", "/1.0/site/rotate-key", respond([&app, hooks, one = std::make_shared<std::mutex>()](const RestRequest& request) -> Result<Json> {
+        if (is_dry_run(request)) return steps_json({"make a WireGuard key", "give it to this site's tunnel", "name it in this site's record, where the other sites find it"});
+        const std::scoped_lock lock(*one);
+        BLANKET_TRY(const Json answer, hooks.rotate_key());
+        app.events.add("site", app.site, "its WireGuard key was replaced");
+        (void)app.world.refresh();
+        return Json{{"rotated", {{"site", app.site}, {"key", answer.at("key")}}}};
     }), Access::kLocal);
     server.route("POST", "/1.0/peer/revoked", respond([&](const RestRequest& request) -> Result<Json> {
         BLANKET_TRY(const Json body, request.json());

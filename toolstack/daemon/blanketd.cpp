@@ -20,6 +20,7 @@
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/api.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
+#include "toolstack/daemon/key_rotation.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
 #include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
@@ -278,6 +279,10 @@ void Daemon::run(const std::atomic<bool>& stop) {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };
     hooks.federated = [&parts] { return parts.open_listeners(); };
+    hooks.rotate_key = [&parts] {
+        return rotate_wireguard_key({parts.settings.root + "/pki/wg.key", [&parts] { return parts.world->apply_again(); },
+                                     [&parts](const std::string& pub) { return parts.federation->publish_wireguard_key(pub); }});
+    };
     bind_routes(parts.server, *parts.app, *parts.federation, hooks);
     if (auto listening = parts.server.listen_unix(parts.settings.run + "/blanketd.sock"); !listening) {
         log::error("start", "{}", listening.error().what);
@@ -333,6 +338,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
             log::warning("registry", "{}", refreshed.error().what);
             parts.federation->ask_standing();
         }
+        if (auto published = parts.federation->publish_again(); !published) log::warning("registry", "this site's WireGuard key is not in its record yet: {}", published.error().what);
         const auto renewed = parts.federation->renew_if_due(parts.app->clock.unix_ms() / 1000);
         if (!renewed) log::warning("federation", "this site's certificate is not renewed yet: {}", renewed.error().what);
         reopen = reopen || (renewed && *renewed && parts.federation->federated());

@@ -22,7 +22,8 @@ Result<std::unique_ptr<Federation>> Federation::create(FederationOptions options
     return made;
 }
 
-Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), runner_(std::move(runner)) {
+Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), renewal_(options_.root, {options_.site, options_.address}, options_.rest_port), runner_(std::move(runner)) {
+    wireguard_key_ = options_.wireguard_key;
     etcd_ = std::make_shared<EtcdClient>(std::vector<std::string>{}, etcd_tls(options_.root));
     registry_ = std::make_shared<EtcdRegistry>(etcd_);
 }
@@ -37,7 +38,7 @@ Newcomer Federation::self() const {
     self.address = options_.address;
     self.role = "site";
     self.version = options_.version;
-    self.wireguard_key = options_.wireguard_key;
+    self.wireguard_key = wireguard_key();
     self.root = options_.root;
     self.listen = options_.listen;
     self.client_port = options_.client_port;
@@ -173,7 +174,7 @@ Result<void> Federation::write_site() {
             BLANKET_CHECK(etcd_->member_update(site.member, etcd_config(self(), state).peer_url()));
         site.address = options_.address;
         site.version = options_.version;
-        if (!options_.wireguard_key.empty()) site.wireguard_key = options_.wireguard_key;
+        if (const std::string key = wireguard_key(); !key.empty()) site.wireguard_key = key;
         if (now && site == before) return {};
         const auto done = registry_->put("sites/" + options_.site, to_json(site), now ? now->revision : 0);
         if (done && state.index != site.index) {
@@ -187,6 +188,28 @@ Result<void> Federation::write_site() {
         if (done.error().kind != Kind::kConflict) return std::unexpected(done.error());
     }
     return fail(Kind::kConflict, "the record of site '{}' changes too often", options_.site);
+}
+
+std::string Federation::wireguard_key() const {
+    const std::scoped_lock lock(state_mutex_);
+    return wireguard_key_;
+}
+
+Result<void> Federation::publish_wireguard_key(const std::string& pub) {
+    {
+        const std::scoped_lock lock(state_mutex_);
+        wireguard_key_ = pub;
+    }
+    key_unpublished_ = true;
+    return publish_again();
+}
+
+Result<void> Federation::publish_again() {
+    if (!key_unpublished_) return {};
+    const std::scoped_lock lock(change_);
+    BLANKET_CHECK(write_site());
+    key_unpublished_ = false;
+    return {};
 }
 
 Result<Json> Federation::init(const std::string& name) {

@@ -19,6 +19,7 @@
 
 #include "toolstack/core/ports.hpp"
 #include "toolstack/daemon/newcomer.hpp"
+#include "toolstack/daemon/renewal.hpp"
 #include "toolstack/peer/tls_context.hpp"
 #include "toolstack/registry/etcd_registry.hpp"
 
@@ -77,6 +78,10 @@ public:
     void mark(Snapshot& snapshot) const;  // only the last of these
     void on_revoked(std::function<void(const Revocation&)> listener) { on_revoked_ = std::move(listener); }  // before the first use; from any thread
 
+    // This site's record names that WireGuard key from now on. When the registry does not take it, it is tried again by publish_again(), which the daemon calls now and then.
+    Result<void> publish_wireguard_key(const std::string& pub);
+    Result<void> publish_again();
+
     // Lets this site's certificate be signed anew, with the same key, once half of its life is over: by ourselves or by the site that holds the CA's key (renewal.cpp).
     // True: it was, and listeners are to be opened again. `now`: Unix seconds. Asks once an hour at most.
     Result<bool> renew_if_due(std::int64_t now);
@@ -104,6 +109,7 @@ private:
     Result<Versioned<Token>> check_token(const std::string& id, const std::string& secret);
     void finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name);
     [[nodiscard]] Newcomer self() const;
+    [[nodiscard]] std::string wireguard_key() const;
     struct Cut;
     Result<Cut> plan_cut(const std::string& name);
     Result<void> accept(const Revocation& statement);
@@ -112,6 +118,7 @@ private:
     [[nodiscard]] std::string known_ca() const;
 
     FederationOptions options_;
+    Renewal renewal_;
     std::unique_ptr<EtcdRunner> runner_;
     std::shared_ptr<EtcdClient> etcd_;
     std::shared_ptr<Registry> registry_;
@@ -123,7 +130,8 @@ private:
     std::mutex change_;          // init, join, handle_join
     mutable std::mutex state_mutex_;
     LocalState state_;          // under state_mutex_
-    std::int64_t asked_renewal_ = 0;  // under state_mutex_
+    std::string wireguard_key_;  // under state_mutex_
+    std::atomic<bool> key_unpublished_ = false;
     std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;

@@ -154,7 +154,7 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
         if (cut.own_address) statement.address = cut.site.address;
         // A key that another site's record has too is not burned: the record may be a trap.
         if (!cut.site.wireguard_key.empty() && std::ranges::none_of(cut.others, [&](const Site& other) { return other.wireguard_key == cut.site.wireguard_key; }) &&
-            cut.site.wireguard_key != options_.wireguard_key)
+            cut.site.wireguard_key != wireguard_key())
             statement.wireguard_keys = {cut.site.wireguard_key};
         statement.since = rfc3339_now();
         BLANKET_TRY(statement, sign_revocation(PkiPaths::in(options_.root + "/pki"), std::move(statement)));

@@ -2,6 +2,7 @@
 // blanket-witness: the third vote of a federation on any Linux machine. Joins by a token, then runs etcd as its child until SIGTERM.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -11,6 +12,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/newcomer.hpp"
+#include "toolstack/daemon/renewal.hpp"
 #include "toolstack/registry/etcd_registry.hpp"
 
 namespace blanket {
@@ -21,6 +23,9 @@ constexpr std::string_view kUsage =
     "       blanket-witness run --dir DIR\n"
     "TOKEN is what `blanket site token --witness` prints; - reads it from standard input. Needs etcd 3.5 in PATH.\n"
     "Other members must reach IP on the peer port (and the client port).\n";
+
+constexpr auto kLook = std::chrono::minutes(1);  // how often the certificate is looked at
+constexpr std::uint16_t kSitesRest = 7443;
 
 struct Arguments {
     std::string verb, token;
@@ -74,6 +79,17 @@ Result<void> join(const Arguments& arguments, EtcdRunner& runner) {
     return {};
 }
 
+// As a site does, so that the witness needs nobody within its year; etcd reads the new certificate at its next handshake.
+Result<void> renew_if_due(Renewal& renewal, const std::shared_ptr<EtcdClient>& client, const std::shared_ptr<Revocations>& revocations, const std::string& root) {
+    BLANKET_TRY(const bool due, renewal.due(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count()));
+    if (!due) return {};
+    EtcdRegistry registry(client);
+    BLANKET_TRY(const TlsContext tls, TlsContext::load(PkiPaths::in(root + "/pki"), revocations));
+    BLANKET_CHECK(renewal.renew(registry, tls));
+    log::info("witness", "the certificate is renewed");
+    return {};
+}
+
 Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& signals) {
     BLANKET_TRY(const LocalState state, load_local_state(root));
     Newcomer self;
@@ -88,7 +104,13 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
         if (!taken) log::warning("witness", "{}", taken.error().what);
         else if (*taken) cut = true;
     });
+    Renewal renewal(root, {state.site, state.address}, kSitesRest);
+    auto look = std::chrono::steady_clock::now();
     for (timespec slice{0, 200'000'000};;) {
+        if (std::chrono::steady_clock::now() >= look) {
+            look = std::chrono::steady_clock::now() + kLook;
+            if (const auto renewed = renew_if_due(renewal, client, revocations, root); !renewed) log::warning("witness", "the certificate is not renewed yet: {}", renewed.error().what);
+        }
         if (cut.exchange(false)) {
             log::warning("witness", "a site was revoked: etcd starts again, so that it has to show its certificate anew");
             BLANKET_CHECK(runner.start(config));

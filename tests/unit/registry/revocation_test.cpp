@@ -266,6 +266,17 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     EXPECT_FALSE(*north.federation->renew_if_due(due + 3599));  // not asked again within the hour
     EXPECT_TRUE(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call("GET", "/1.0/peer/standing?site=north", nullptr, 3s));
     EXPECT_TRUE(*east.federation->renew_if_due(due));  // by itself
+    // The witness's, as its own program does it.
+    Renewal renewal(witness.root, {witness.name, witness.address}, 7443);
+    const std::string votes_by = read_file(witness.root + "/pki/site.crt").value();
+    EXPECT_FALSE(*renewal.due(now_s()));
+    EXPECT_TRUE(*renewal.due(due));
+    EXPECT_FALSE(*renewal.due(due + 3599));
+    EtcdRegistry through_witness(witness_client);
+    const auto third_renewed = renewal.renew(through_witness, TlsContext::load(PkiPaths::in(witness.root + "/pki"), witness_list).value());
+    ASSERT_TRUE(third_renewed) << third_renewed.error().what;
+    EXPECT_NE(read_file(witness.root + "/pki/site.crt").value(), votes_by);
+    EXPECT_TRUE(EtcdClient(voted->endpoints, etcd_tls(witness.root), 5s).get(std::string(kRegistryPrefix) + "federation"));
     EXPECT_EQ(east.federation->handle_renew("ghost", Json{{"csr", make_csr({"ghost", address_of(15)}).value().csr}}).error().kind, Kind::kDenied);
     east_server.reset();
     const auto away = north.federation->renew_if_due(due + 7200);
