@@ -119,16 +119,10 @@ Result<void> ensure_image(App& app, const Versioned<Image>& image, Job& job) {
         if (name == app.site) continue;
         const auto site = app.world.site(name);
         if (!site) continue;
-        auto link = app.neighbours.link(*site);
-        if (link) {
-            job.note(std::format("fetching image '{}' from '{}'", image.value.name, name));
-            BLANKET_CHECK(migrate::send_json(**link, migrate::Type::kFetchImage, {{"sha256", image.value.sha256}}));
-            auto received = migrate::receive_image(**link, app.blocks, image.value.sha256);
-            if (received) return list_here(app, image.value.name, {image.value.sha256, image.value.size});
-            tried += std::format("; '{}': {}", name, received.error().what);
-        } else {
-            tried += std::format("; '{}': {}", name, link.error().what);
-        }
+        job.note(std::format("fetching image '{}' from '{}'", image.value.name, name));
+        const auto fetched = migrate::fetch_image([&] { return app.neighbours.link(*site); }, app.blocks, image.value.sha256);
+        if (fetched) return list_here(app, image.value.name, {image.value.sha256, image.value.size});
+        tried += std::format("; '{}': {}", name, fetched.error().what);
     }
     return fail_hint(Kind::kUnavailable, std::format("image '{}' is at no site that answers{}", image.value.name, tried), "add it here: blanket image add");
 }

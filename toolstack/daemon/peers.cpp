@@ -40,10 +40,7 @@ private:
 
 Result<void> serve_image(App& app, PeerLink& link, const Message& request) {
     BLANKET_TRY(const Json body, migrate::payload_json(request));
-    BLANKET_TRY(const std::string sha256, json_string(body, "sha256"));
-    BLANKET_TRY(const bool present, app.blocks.has_image(sha256));
-    if (!present) return fail(Kind::kNotFound, "site '{}' has no image {}", app.site, sha256.substr(0, 12));
-    return migrate::send_image(link, app.blocks, sha256, [](double) { return true; });
+    return migrate::serve_image(link, app.blocks, body);
 }
 
 }  // namespace

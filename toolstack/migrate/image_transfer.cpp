@@ -3,7 +3,11 @@
 #include "toolstack/migrate/image_transfer.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <thread>
 #include <unistd.h>
+
+#include "toolstack/base/log.hpp"
 
 namespace blanket::migrate {
 namespace {
@@ -12,47 +16,118 @@ constexpr auto kImageSilence = std::chrono::seconds(60);
 constexpr auto kImport = std::chrono::minutes(15);  // the last flush and the check of the hash on a slow disk
 constexpr std::uint64_t kMaxImage = std::uint64_t{1} << 42;
 
+// The size that the peer names, in answer to what was asked for.
+Result<std::uint64_t> read_head(PeerLink& link, const std::string& sha256, std::chrono::milliseconds silence) {
+    BLANKET_TRY(const Json head, expect(link, Type::kImage, silence));
+    BLANKET_TRY(const std::string offered, json_string(head, "sha256"));
+    BLANKET_TRY(const std::uint64_t size, json_number(head, "size"));
+    if (offered != sha256 || size == 0 || size > kMaxImage)
+        return fail(Kind::kInvalid, "site '{}' sends image {} of {} bytes where {} was due", link.peer(), offered.substr(0, 12), size, sha256.substr(0, 12));
+    return size;
+}
+
 // What the peer sends, block by block.
 class LinkImage final : public ImageReader {
 public:
-    LinkImage(PeerLink& link, std::uint64_t size) : link_(link), size_(size) {}
+    LinkImage(PeerLink& link, std::uint64_t size, std::chrono::milliseconds silence = kImageSilence) : link_(&link), size_(size), silence_(silence) {}
+    void go_on(PeerLink& link) { link_ = &link; }
+    [[nodiscard]] std::uint64_t position() const { return position_; }  // all below it has come
+
     Result<std::optional<Piece>> next() override {
-        BLANKET_TRY(const Message message, link_.receive(kImageSilence));
-        const auto type = static_cast<Type>(message.type);
-        if (type == Type::kImageEnd) return std::optional<Piece>();
-        if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link_.peer());
-        BLANKET_TRY(const Block block, parse_block(message.payload));
-        if (block.offset > size_ || block.length > size_ - block.offset)
-            return fail(Kind::kInvalid, "an image block at {} of {} bytes is beyond {}", block.offset, block.length, size_);
-        BLANKET_TRY(plain_, decode(block.coding, block.data, block.length));
-        return Piece{block.offset, plain_};
+        for (;;) {
+            BLANKET_TRY(const Message message, link_->receive(silence_));
+            const auto type = static_cast<Type>(message.type);
+            if (type == Type::kImageEnd) return std::optional<Piece>();
+            if (type == Type::kError) {
+                BLANKET_TRY(const Json body, payload_json(message));
+                return std::unexpected(error_from_json(body));
+            }
+            if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link_->peer());
+            BLANKET_TRY(const Block block, parse_block(message.payload));
+            if (block.offset > size_ || block.length > size_ - block.offset)
+                return fail(Kind::kInvalid, "an image block at {} of {} bytes is beyond {}", block.offset, block.length, size_);
+            BLANKET_TRY(plain_, decode(block.coding, block.data, block.length));
+            const std::uint64_t end = block.offset + plain_.size();
+            if (end <= position_) continue;  // it came by a link that was lost
+            const std::uint64_t start = std::max(position_, block.offset);
+            position_ = end;
+            return Piece{start, std::span(plain_).subspan(start - block.offset)};
+        }
     }
 
 private:
-    PeerLink& link_;
-    std::uint64_t size_;
+    PeerLink* link_;
+    std::uint64_t size_, position_ = 0;
+    std::chrono::milliseconds silence_;
     std::vector<std::byte> plain_;
+};
+
+bool is_lost(const Error& error) { return error.kind == Kind::kIo || error.kind == Kind::kTimeout || error.kind == Kind::kUnavailable; }
+
+// The same over as many links as it takes.
+class FetchedImage final : public ImageReader {
+public:
+    using Clock = std::chrono::steady_clock;
+    FetchedImage(const std::function<Result<std::unique_ptr<PeerLink>>()>& reach, std::string sha256, const FetchLimits& limits) : reach_(reach), sha256_(std::move(sha256)), limits_(limits) {}
+
+    Result<std::uint64_t> ask() {
+        link_.reset();
+        BLANKET_TRY(auto link, reach_());
+        BLANKET_CHECK(send_json(*link, Type::kFetchImage, {{"sha256", sha256_}, {"from", content_ ? content_->position() : 0}}));
+        BLANKET_TRY(const std::uint64_t size, read_head(*link, sha256_, limits_.silence));
+        if (content_ && size != size_) return fail(Kind::kInvalid, "site '{}' names {} bytes of an image of {}", link->peer(), size, size_);
+        link_ = std::move(link);
+        size_ = size;
+        if (content_) content_->go_on(*link_);
+        else content_.emplace(*link_, size, limits_.silence);
+        return size;
+    }
+    Result<std::optional<Piece>> next() override {
+        for (const auto until = Clock::now() + limits_.patience;;) {
+            Result<void> asked;
+            if (!link_) asked = ask().transform([](std::uint64_t) {});
+            auto piece = asked ? content_->next() : Result<std::optional<Piece>>(std::unexpected(asked.error()));
+            if (piece || !is_lost(piece.error()) || Clock::now() >= until) return piece;
+            log::info("image", "image {}: {} bytes have come: {}", sha256_.substr(0, 12), content_->position(), piece.error().what);
+            link_.reset();
+            std::this_thread::sleep_for(limits_.pause);
+        }
+    }
+    // The other end may forget it: what matters is on the disk.
+    void acknowledge() {
+        if (link_) (void)send_json(*link_, Type::kAck, Json::object());
+    }
+
+private:
+    const std::function<Result<std::unique_ptr<PeerLink>>()>& reach_;
+    std::string sha256_;
+    FetchLimits limits_;
+    std::unique_ptr<PeerLink> link_;
+    std::uint64_t size_ = 0;
+    std::optional<LinkImage> content_;
 };
 
 }  // namespace
 
-Result<void> send_image(PeerLink& link, BlockStore& blocks, const std::string& sha256, const std::function<bool(double)>& progress) {
+Result<void> send_image(PeerLink& link, BlockStore& blocks, const std::string& sha256, const std::function<bool(double)>& progress, std::uint64_t from) {
     BLANKET_TRY(const auto extents, blocks.image_extents(sha256));
     BLANKET_TRY(const UniqueFd fd, blocks.open_image(sha256));
     const off_t size = ::lseek(fd.get(), 0, SEEK_END);
     if (size <= 0) return fail_errno("lseek", "base image " + sha256.substr(0, 12));
+    if (from > static_cast<std::uint64_t>(size)) return fail(Kind::kInvalid, "site '{}' has {} bytes of an image of {}", link.peer(), from, size);
     std::uint64_t total = 1, sent = 0;
     for (const auto& extent : extents) total += extent.zero ? 0 : extent.length;
-    BLANKET_CHECK(send_json(link, Type::kImage, {{"sha256", sha256}, {"size", static_cast<std::uint64_t>(size)}}));
+    BLANKET_CHECK(send_json(link, Type::kImage, {{"sha256", sha256}, {"size", static_cast<std::uint64_t>(size)}, {"from", from}}));
     for (const auto& extent : extents) {
         for (std::uint64_t at = 0; !extent.zero && at < extent.length; at += kMaxBlock) {
             if (!progress(100.0 * static_cast<double>(sent) / static_cast<double>(total))) return fail(Kind::kCancelled, "cancelled while sending a base image");
             std::vector<std::byte> plain(std::min<std::uint64_t>(kMaxBlock, extent.length - at));
+            sent += plain.size();
+            if (extent.offset + at + plain.size() <= from) continue;
             BLANKET_CHECK(pread_all(fd.get(), plain, extent.offset + at));
             Coded coded = encode(plain);
             const Block block{0, extent.offset + at, static_cast<std::uint32_t>(plain.size()), coded.coding, std::move(coded.data)};
             BLANKET_CHECK(link.send(static_cast<std::uint32_t>(Type::kBlock), pack_block(block)));
-            sent += plain.size();
         }
     }
     BLANKET_CHECK(send_json(link, Type::kImageEnd, Json::object()));
@@ -61,14 +136,26 @@ Result<void> send_image(PeerLink& link, BlockStore& blocks, const std::string& s
 }
 
 Result<void> receive_image(PeerLink& link, BlockStore& blocks, const std::string& sha256) {
-    BLANKET_TRY(const Json head, expect(link, Type::kImage, kImageSilence));
-    BLANKET_TRY(const std::string offered, json_string(head, "sha256"));
-    BLANKET_TRY(const std::uint64_t size, json_number(head, "size"));
-    if (offered != sha256 || size == 0 || size > kMaxImage)
-        return fail(Kind::kInvalid, "site '{}' sends image {} of {} bytes where {} was due", link.peer(), offered.substr(0, 12), size, sha256.substr(0, 12));
+    BLANKET_TRY(const std::uint64_t size, read_head(link, sha256, kImageSilence));
     LinkImage content(link, size);
     if (auto imported = blocks.import_image(sha256, size, content); !imported) return std::unexpected(std::move(imported).error().context("importing the base image"));
     return send_json(link, Type::kAck, Json::object());
+}
+
+Result<void> fetch_image(const std::function<Result<std::unique_ptr<PeerLink>>()>& reach, BlockStore& blocks, const std::string& sha256, const FetchLimits& limits) {
+    FetchedImage content(reach, sha256, limits);
+    BLANKET_TRY(const std::uint64_t size, content.ask());
+    if (auto imported = blocks.import_image(sha256, size, content); !imported) return std::unexpected(std::move(imported).error().context("importing the base image"));
+    content.acknowledge();
+    return {};
+}
+
+Result<void> serve_image(PeerLink& link, BlockStore& blocks, const Json& request) {
+    BLANKET_TRY(const std::string sha256, json_string(request, "sha256"));
+    BLANKET_TRY(const std::uint64_t from, request.contains("from") ? json_number(request, "from") : Result<std::uint64_t>(0));
+    BLANKET_TRY(const bool present, blocks.has_image(sha256));
+    if (!present) return fail(Kind::kNotFound, "there is no image {} here", sha256.substr(0, 12));
+    return send_image(link, blocks, sha256, [](double) { return true; }, from);
 }
 
 }  // namespace blanket::migrate
