@@ -16,6 +16,7 @@ namespace blanket::migrate {
 namespace {
 
 constexpr auto kControl = std::chrono::seconds(60);
+constexpr std::chrono::milliseconds kRecord{30'000}, kRecordRetry{500};  // the source waits 60 s for an answer
 
 class Stopwatch final {
 public:
@@ -127,11 +128,20 @@ Result<void> Target::prepare() {
     return send_json(link_, Type::kReady, {{"missing", missing}, {"cache_pages", cache_pages_}});
 }
 
+// The registry may be silent for a moment, as while its leader changes; nobody stands still yet.
+Result<std::optional<Versioned<VmRecord>>> Target::read_record() {
+    for (const std::int64_t until = ports_.clock.boottime_ms() + kRecord.count();; ports_.clock.sleep(kRecordRetry)) {
+        auto found = ports_.registry.vm(vm_.value.uuid);
+        if (found || found.error().kind != Kind::kUnavailable || give_up_() || ports_.clock.boottime_ms() >= until) return found;
+        log::info("migrate", "VM {}: its record is asked for again: {}", vm_.value.name, found.error().what);
+    }
+}
+
 Result<void> Target::begin() {
     BLANKET_TRY(const Json request, expect(link_, Type::kBegin, kControl));
     BLANKET_TRY(const std::uint64_t revision, json_number(request, "revision"));
     // The registry's word, not the peer's, is what we work from.
-    BLANKET_TRY(const auto found, ports_.registry.vm(vm_.value.uuid));
+    BLANKET_TRY(const auto found, read_record());
     if (!found) return fail(Kind::kNotFound, "the registry knows no VM '{}'", vm_.value.name);
     vm_ = *found;
     const auto& migration = vm_.value.migration;

@@ -33,6 +33,7 @@ private:
     Result<void> greet();
     Result<void> prepare();
     Result<void> begin();
+    Result<std::optional<Versioned<VmRecord>>> read_record();
     Result<void> receive_disks();
     Result<void> write_block(const Message& message);
     Result<void> attach_mirror(const Json& request);

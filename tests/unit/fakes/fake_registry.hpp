@@ -16,6 +16,7 @@ class FakeRegistry final : public Registry {
 public:
     std::atomic<bool> down = false;  // no quorum: nothing is read or written
     bool down_after_lost = false;    // with a lost answer the quorum goes
+    std::atomic<int> reads_put_off = 0;  // so many reads of a VM's record find no quorum
     int lose_answers = 0;        // so many updates succeed but answer kUnavailable
     std::vector<VmRecord> history;  // every accepted VM record, in order
 
@@ -36,6 +37,10 @@ public:
     Result<std::optional<Versioned<VmRecord>>> vm(const std::string& uuid) override {
         const std::lock_guard lock(mutex_);
         if (down) return fail(Kind::kUnavailable, "no quorum");
+        if (reads_put_off > 0) {
+            --reads_put_off;
+            return fail(Kind::kUnavailable, "no quorum");
+        }
         const auto it = vms_.find(uuid);
         return it == vms_.end() ? std::nullopt : std::optional(it->second);
     }

@@ -308,6 +308,24 @@ TEST(Migration, EveryFailingStepBeforeTheCommitLeavesItAtTheSource) {
     }
 }
 
+TEST(Migration, ARecordThatCannotBeReadIsAskedForAgain) {
+    MoveRig late;
+    late.gives_up = false;
+    late.wire->answer_fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) == Type::kReady) late.registry.reads_put_off = 3;
+    };
+    const auto moved = late.move();
+    ASSERT_TRUE(moved) << moved.error().what;
+    EXPECT_EQ(late.registry.reads_put_off, 0);
+    late.check("west");
+    MoveRig away;  // for longer than is waited for
+    away.gives_up = false;
+    away.wire->answer_fault = [&](Message& message, bool&) { away.registry.reads_put_off = static_cast<Type>(message.type) == Type::kReady ? 61 : 0; };
+    ASSERT_FALSE(away.move());
+    EXPECT_EQ(away.registry.reads_put_off, 0);
+    away.check("east");
+}
+
 // A restore that cannot begin, because the registry does not answer at that moment, is tried again; and the source may give up meanwhile.
 TEST(Migration, ARestoreThatCannotBeginIsTriedAgain) {
     MoveRig late;
