@@ -277,13 +277,20 @@ void OvsOverlay::await_last_words(const std::string& uuid) {
         for (const auto& vif : vifs) frames += hold_host_->sent(vif);
         return frames;
     };
+    if (options_.last_words <= std::chrono::milliseconds(0)) return;
+    // Silence is what two looks saw: a thread that did not get to look for as long has seen none.
     const auto deadline = Clock::now() + options_.last_words_deadline;
     auto silent_since = Clock::now();
-    for (auto frames = count(); Clock::now() < deadline && Clock::now() < silent_since + options_.last_words; std::this_thread::sleep_for(kLastWordsPoll))
+    for (auto frames = count(); Clock::now() < deadline;) {
+        std::this_thread::sleep_for(kLastWordsPoll);
+        const auto look = Clock::now();
         if (const auto now = count(); now != frames) {
             frames = now;
             silent_since = Clock::now();
+        } else if (look >= silent_since + options_.last_words) {
+            return;
         }
+    }
 }
 
 Result<void> OvsOverlay::redirect(const VmRecord& vm, const Site& site) { return send_away(vm, site, Handover::Way::kOut); }
