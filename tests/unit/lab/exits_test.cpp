@@ -23,6 +23,7 @@ void mark(std::string& trace, std::uint64_t cycles) { add(trace, 0x81103, {0x72,
 TEST(Exits, AreCountedBetweenMarksOnly) {
     std::string trace;
     add(trace, 0x81103, {0x60, 0, 0}, 5);  // before the first mark
+    add(trace, 0x8200d, {0x80b, 0});
     add(trace, 0x1f001, {7});              // lost, where nobody counts
     mark(trace, 100);
     add(trace, 0x81103, {0x7c, 0, 0}, 110);
@@ -41,7 +42,9 @@ TEST(Exits, AreCountedBetweenMarksOnly) {
     EXPECT_EQ((*all)[0].exits, 4U);
     EXPECT_EQ((*all)[0].cycles, 100U);
     EXPECT_EQ((*all)[0].reasons, (std::map<std::uint32_t, std::uint64_t>{{0x72, 1}, {0x7c, 2}, {0x81, 1}}));
+    EXPECT_EQ((*all)[0].writes, (std::map<std::uint32_t, std::uint64_t>{{0x838, 1}}));
     EXPECT_EQ((*all)[1].exits, 0U);
+    EXPECT_TRUE((*all)[1].writes.empty());
     EXPECT_EQ((*all)[1].cycles, 150U);
 }
 

@@ -9,7 +9,7 @@ namespace blanket::rig {
 namespace {
 
 // A record: a word with the event (28 bits), the number of further words (3 bits) and whether 64 bits of cycles come first (1 bit).
-constexpr std::uint32_t kLost = 0x1f001, kExit = 0x81002, kExit64 = 0x81103, kSvmCpuid = 0x72;
+constexpr std::uint32_t kLost = 0x1f001, kExit = 0x81002, kExit64 = 0x81103, kMsrWrite = 0x8200d, kSvmCpuid = 0x72;
 constexpr std::uint32_t kUserHalf = 0x8000;  // of the upper word of an instruction's address
 
 struct Record {
@@ -45,6 +45,7 @@ Result<std::vector<Stretch>> parse_exits(std::string_view trace) {
         if (!take(trace, record)) return fail(Kind::kInvalid, "the trace ends within a record");
         if (record.cycles != 0) cycles = record.cycles;
         if (record.event == kLost && next % 2 == 1) return fail(Kind::kInvalid, "records were lost in stretch {}", next / 2);
+        if (record.event == kMsrWrite) ++now.writes[record.words[0]];
         if (record.event != kExit && record.event != kExit64) continue;
         if (record.event == kExit || record.words[0] != kSvmCpuid || record.words[2] >= kUserHalf) {
             ++now.exits;

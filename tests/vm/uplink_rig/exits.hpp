@@ -15,6 +15,7 @@ namespace blanket::rig {
 struct Stretch {  // from mark 2n to mark 2n+1; the marks' own exits are not in it
     std::uint64_t exits = 0, cycles = 0;
     std::map<std::uint32_t, std::uint64_t> reasons;  // by SVM's exit code (AMD64 manual, volume 2, appendix C)
+    std::map<std::uint32_t, std::uint64_t> writes;   // of model-specific registers, by their number; reason 0x7c
 };
 
 // The complete stretches in their order. kInvalid: records were lost, a mark is missing, or it is no such trace. Formats: Xen's public/trace.h.
