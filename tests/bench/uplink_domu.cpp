@@ -29,7 +29,7 @@ chmod 755 /root/probe
 setsid /root/probe serve </dev/null >/dev/null 2>&1 &
 )sh";
 
-// In the blanket's dom0: both are handed on to a guest.
+// In the blanket's dom0: both are handed on to a guest. Services that take processor time are stopped where there are any: one that is missing is no failure.
 constexpr std::string_view kHandOn = R"sh(set -eu
 systemctl stop blanketd blanket-etcd libvirtd openvswitch-switch 2>/dev/null || true
 mkdir -p /root/bench/root/modules; cd /root/bench

@@ -25,6 +25,7 @@ S
 chmod 755 block vif
 )sh";
 
+// What an appliance runs and a provider does not need is stopped; one of it that is missing is no failure.
 constexpr std::string_view kPrepare = R"sh(set -eu
 systemctl stop blanketd blanket-etcd libvirtd openvswitch-switch systemd-networkd systemd-networkd.socket 2>/dev/null || true
 cd /root/rent

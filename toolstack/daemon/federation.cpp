@@ -196,17 +196,23 @@ std::string Federation::wireguard_key() const {
 }
 
 Result<void> Federation::publish_wireguard_key(const std::string& pub) {
+    const std::scoped_lock one(change_);  // or publish_again() might take the old key's success for this one's
     {
         const std::scoped_lock lock(state_mutex_);
         wireguard_key_ = pub;
     }
     key_unpublished_ = true;
-    return publish_again();
+    return write_key();
 }
 
 Result<void> Federation::publish_again() {
-    if (!key_unpublished_) return {};
+    if (!key_unpublished_) return {};  // without waiting for a change that is on
     const std::scoped_lock lock(change_);
+    return key_unpublished_ ? write_key() : Result<void>();
+}
+
+// Expects change_.
+Result<void> Federation::write_key() {
     BLANKET_CHECK(write_site());
     key_unpublished_ = false;
     return {};

@@ -105,6 +105,7 @@ private:
     Result<void> make_local(const Progress& progress);
     Result<void> move_address(const Progress& progress);
     Result<void> write_site();
+    Result<void> write_key();
     void use(const LocalState& state);
     Result<Versioned<Token>> check_token(const std::string& id, const std::string& secret);
     void finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name);
@@ -131,7 +132,7 @@ private:
     mutable std::mutex state_mutex_;
     LocalState state_;          // under state_mutex_
     std::string wireguard_key_;  // under state_mutex_
-    std::atomic<bool> key_unpublished_ = false;
+    std::atomic<bool> key_unpublished_ = false;  // set and cleared under change_
     std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;

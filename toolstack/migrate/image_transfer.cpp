@@ -30,7 +30,10 @@ Result<std::uint64_t> read_head(PeerLink& link, const std::string& sha256, std::
 class LinkImage final : public ImageReader {
 public:
     LinkImage(PeerLink& link, std::uint64_t size, std::chrono::milliseconds silence = kImageSilence) : link_(&link), size_(size), silence_(silence) {}
-    void go_on(PeerLink& link) { link_ = &link; }
+    void go_on(PeerLink& link) {
+        link_ = &link;
+        again_ = 0;
+    }
     [[nodiscard]] std::uint64_t position() const { return position_; }  // all below it has come
 
     Result<std::optional<Piece>> next() override {
@@ -44,11 +47,14 @@ public:
             }
             if (type != Type::kBlock) return fail(Kind::kInvalid, "'{}' from site '{}' within an image", to_string(type), link_->peer());
             BLANKET_TRY(const Block block, parse_block(message.payload));
-            if (block.offset > size_ || block.length > size_ - block.offset)
+            if (block.length == 0 || block.offset > size_ || block.length > size_ - block.offset)
                 return fail(Kind::kInvalid, "an image block at {} of {} bytes is beyond {}", block.offset, block.length, size_);
             BLANKET_TRY(plain_, decode(block.coding, block.data, block.length));
             const std::uint64_t end = block.offset + plain_.size();
-            if (end <= position_) continue;  // it came by a link that was lost
+            if (end <= position_) {  // it came by a link that was lost
+                if (again_ += plain_.size(); again_ > size_) return fail(Kind::kInvalid, "site '{}' sends the same blocks of an image again and again", link_->peer());
+                continue;
+            }
             const std::uint64_t start = std::max(position_, block.offset);
             position_ = end;
             return Piece{start, std::span(plain_).subspan(start - block.offset)};
@@ -57,7 +63,7 @@ public:
 
 private:
     PeerLink* link_;
-    std::uint64_t size_, position_ = 0;
+    std::uint64_t size_, position_ = 0, again_ = 0;  // again_: bytes of this link that had come before
     std::chrono::milliseconds silence_;
     std::vector<std::byte> plain_;
 };

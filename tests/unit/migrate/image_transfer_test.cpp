@@ -131,6 +131,22 @@ TEST(FetchImage, WhatIsDamagedOrNotThereIsNotRepeated) {
     EXPECT_EQ(gone.links, 1u);
 }
 
+TEST(FetchImage, ASiteThatRepeatsItselfIsRefused) {
+    Sites sites;
+    auto [asker, server] = FakeLink::pair("east", "west", std::make_shared<FakeLink::Wire>());
+    std::thread hostile([&] {
+        (void)send_json(*server, Type::kImage, {{"sha256", sites.sha256}, {"size", sites.content.size()}});
+        const std::vector<std::byte> same(kMaxBlock);
+        while (server->send(static_cast<std::uint32_t>(Type::kBlock), pack_block({0, 0, static_cast<std::uint32_t>(same.size()), Coding::kRaw, same}))) std::this_thread::sleep_for(1ms);
+    });
+    auto once = std::unique_ptr<PeerLink>(std::move(asker));
+    const auto fetched = fetch_image([&]() -> Result<std::unique_ptr<PeerLink>> { return std::move(once); }, sites.wants, sites.sha256, kQuick);
+    hostile.join();
+    ASSERT_FALSE(fetched);
+    EXPECT_EQ(fetched.error().kind, Kind::kInvalid) << fetched.error().what;
+    EXPECT_FALSE(sites.wants.images.contains(sites.sha256));
+}
+
 TEST(ServeImage, RefusesMoreThanThereIs) {
     Sites sites;
     auto [asker, server] = FakeLink::pair("east", "west", std::make_shared<FakeLink::Wire>());

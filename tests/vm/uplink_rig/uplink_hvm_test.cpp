@@ -69,6 +69,7 @@ protected:
 
     void expect_paravirtual() {
         EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/xvda")) << said("findmnt; lsblk");
+        // ls fails where there is none, as there should be.
         EXPECT_EQ(said("ls -d /sys/block/sd* /sys/block/sr* 2>/dev/null || true"), "") << "an emulated disk is there as well";
         EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "blanket") << "one card, and not the emulated one";
         EXPECT_TRUE(said("dmesg | grep -o 'emulated devices taken away: .*'").contains("disks network cards"));
