@@ -12,10 +12,12 @@ unsigned int xs_left(void)
 	struct list_head *at;
 	unsigned int count = 0;
 
+	spin_lock(&watch_lock); /* the module's threads take events away and free them */
 	for (at = watches.next; at != &watches; at = at->next)
 		count++;
 	for (at = events.next; at != &events; at = at->next)
 		count++;
+	spin_unlock(&watch_lock);
 	return count;
 }
 
