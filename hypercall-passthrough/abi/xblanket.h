@@ -11,7 +11,7 @@
  *     -EPERM    not the hardware domain
  *     -EINVAL   a field out of its bounds        -EBUSY / -ENOENT   the port or frame is / is not in use
  *     -EOPNOTSUPP  this provider cannot do it    else what the provider answered
- * Within a major version structures only gain meaning for fields that are zero now.
+ * Within a major version structures only gain meaning for fields that are zero now: a `reserved` input that is not zero is -EINVAL.
  */
 #ifndef XBLANKET_H
 #define XBLANKET_H
@@ -63,7 +63,7 @@ struct xblanket_query { /* out */
     uint32_t max_ports;
     uint32_t max_grant_frames;    /* that the provider allows: 512 grants of version 1 each */
     uint32_t mapped_grant_frames; /* so far */
-    uint32_t processors;          /* provider's virtual processors: bounds `processor` */
+    uint32_t processors;          /* bounds `processor`, as the local Xen numbers them; one that is offline is -EINVAL */
     uint32_t unplugged;           /* mask that UNPLUG has had so far */
     uint32_t reserved[6];
 };
@@ -84,7 +84,8 @@ struct xblanket_param {
 /*
  * Puts frames of the provider's grant table over pages of dom0. In `frame`, for an index that has none yet: the machine frame of one of dom0's own pages,
  * which is held for good from then on (it is the grant table: it can be neither freed, ballooned nor made a page table). Out: the machine frame of each
- * index, old or new. So a module that was loaded again finds the table where it was.
+ * index, old or new. So a module that was loaded again finds the table where it was. After an error of the provider's other than -EINVAL the first frame
+ * that is not done stays held, and is not to be used any more: the provider may have taken it away.
  */
 struct xblanket_gnttab_map {
     uint32_t first, count;                   /* in: grant frames, count 1..XBLANKET_GRANT_BATCH */
@@ -122,7 +123,7 @@ struct xblanket_evtchn_port {
 
 struct xblanket_unplug {
     uint32_t mask;     /* in */
-    uint32_t protocol; /* out: of the provider; 0: it has none, nothing was done and -EOPNOTSUPP returned */
+    uint32_t protocol; /* out: of the provider, 0 is the oldest. -EOPNOTSUPP: there is no such device, nothing was done; -EACCES: it refuses us, as well */
 };
 
 enum xblanket_shutdown_reason { XBLANKET_SHUTDOWN_POWEROFF = 0, XBLANKET_SHUTDOWN_REBOOT = 1, XBLANKET_SHUTDOWN_CRASH = 3 };

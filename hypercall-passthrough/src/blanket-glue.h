@@ -92,7 +92,12 @@ static inline uint32_t bl_provider_version(void)
 
 static inline uint32_t bl_processors(void)
 {
-    return num_online_cpus();
+    return nr_cpu_ids;
+}
+
+static inline bool bl_has_processor(uint32_t processor)
+{
+    return processor < nr_cpu_ids && cpu_online(processor); /* the area of one that is offline is gone */
 }
 
 static inline uint32_t bl_provider_vcpu(uint32_t processor)
@@ -141,7 +146,7 @@ static inline long bl_page_hold(uint64_t frame)
 {
     mfn_t mfn = _mfn(frame);
 
-    if ( !mfn_valid(mfn) || frame != mfn_x(mfn) )
+    if ( !mfn_valid(mfn) || frame != mfn_x(mfn) || is_special_page(mfn_to_page(mfn)) ) /* special: Xen's own, that dom0 shares */
         return -EINVAL;
     return get_page_and_type(mfn_to_page(mfn), hardware_domain, PGT_writable_page) ? 0 : -EINVAL;
 }

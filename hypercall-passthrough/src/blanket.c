@@ -79,7 +79,10 @@ static long bind_to_processor(uint32_t port, uint32_t processor)
     return bl_evtchn_op(EVTCHNOP_bind_vcpu, &bind);
 }
 
-/* The provider's end first: nothing may fire at a local port that is free. */
+/*
+ * The provider's end first: nothing may fire at a local port that is free. An upcall that has read the slot on another CPU just before may still do so, and
+ * dom0 see one event that is nobody's, as it may from any channel.
+ */
 static void release(uint32_t port)
 {
     struct slot *slot = &slots[port];
@@ -137,7 +140,9 @@ static long evtchn_bind(struct xblanket_evtchn_bind *bind)
     int local;
     long rc;
 
-    if ( bind->kind > XBLANKET_BIND_STORE || bind->remote >= DOMID_FIRST_RESERVED || (store && bind->remote) || bind->processor >= bl_processors() )
+    if ( bind->kind > XBLANKET_BIND_STORE || bind->remote >= DOMID_FIRST_RESERVED || (store && bind->remote) || !bl_has_processor(bind->processor) )
+        return -EINVAL;
+    if ( bind->reserved[0] || bind->reserved[1] || bind->reserved[2] )
         return -EINVAL;
     if ( bl_delivery() == XBLANKET_DELIVERY_NONE )
         return -EOPNOTSUPP;
@@ -201,7 +206,7 @@ static long evtchn_affinity(const struct xblanket_evtchn_port *arg)
 
     if ( rc )
         return rc;
-    return arg->processor < bl_processors() ? bind_to_processor(arg->port, arg->processor) : -EINVAL;
+    return bl_has_processor(arg->processor) ? bind_to_processor(arg->port, arg->processor) : -EINVAL;
 }
 
 /* ---------------------------------------------------------------- the provider's grant table */
@@ -241,7 +246,9 @@ static long map_frame(uint32_t index, uint64_t *frame)
     rc = bl_memory_op(XENMEM_add_to_physmap, &add);
     if ( rc )
     {
-        bl_page_release(*frame);
+        /* -EINVAL: before anything was done. Else the provider may have taken the page away already: nobody may have that hole as memory. */
+        if ( rc == -EINVAL )
+            bl_page_release(*frame);
         return rc;
     }
     grant_frames[index] = *frame;
@@ -256,7 +263,7 @@ static long gnttab_map(struct xblanket_gnttab_map *map)
     map->done = 0;
     if ( rc )
         return rc;
-    if ( !map->count || map->count > XBLANKET_GRANT_BATCH || map->first >= max_grant_frames || map->count > max_grant_frames - map->first )
+    if ( map->reserved || !map->count || map->count > XBLANKET_GRANT_BATCH || map->first >= max_grant_frames || map->count > max_grant_frames - map->first )
         return -EINVAL;
     for ( ; map->done < map->count; map->done++ )
     {
@@ -299,7 +306,7 @@ static long get_param(struct xblanket_param *param)
         [XBLANKET_PARAM_CONSOLE_PORT] = HVM_PARAM_CONSOLE_EVTCHN,
     };
 
-    if ( param->index >= sizeof(known) / sizeof(known[0]) )
+    if ( param->reserved || param->index >= sizeof(known) / sizeof(known[0]) )
         return -EINVAL;
     if ( param->index >= XBLANKET_PARAM_CONSOLE_PFN && bl_owns_console() )
         return -EBUSY;
@@ -331,6 +338,8 @@ static long unplug(struct xblanket_unplug *arg)
 
 static long shut_down(const struct xblanket_shutdown *arg)
 {
+    if ( arg->reserved )
+        return -EINVAL;
     switch ( arg->reason )
     {
     case XBLANKET_SHUTDOWN_POWEROFF:
@@ -356,7 +365,7 @@ static long intx(const struct xblanket_intx *arg)
 {
     if ( bl_delivery() != XBLANKET_DELIVERY_INTX )
         return -EOPNOTSUPP;
-    if ( arg->bus > 255 || arg->devfn > 255 || arg->pin > 3 )
+    if ( arg->reserved || arg->bus > 255 || arg->devfn > 255 || arg->pin > 3 )
         return -EINVAL;
     return bl_set_param(HVM_PARAM_CALLBACK_IRQ,
                         ((uint64_t)HVM_PARAM_CALLBACK_TYPE_PCI_INTX << 56) | ((uint64_t)arg->bus << 16) | (arg->devfn << 8) | arg->pin);

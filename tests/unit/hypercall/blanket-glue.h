@@ -41,6 +41,7 @@ long bl_set_param(uint32_t index, uint64_t value);
 long bl_shutdown(unsigned int reason);
 uint32_t bl_provider_version(void);
 uint32_t bl_processors(void);
+bool bl_has_processor(uint32_t processor);
 uint32_t bl_provider_vcpu(uint32_t processor);
 uint32_t bl_delivery(void);
 long bl_scan(void);

@@ -124,7 +124,7 @@ long bl_gnttab_op(unsigned int cmd, void* arg) {
 }
 
 long bl_memory_op(unsigned int cmd, void* arg) {
-    if (fails()) return -ENOMEM;
+    if (fails()) return provider->fails_clean ? -EINVAL : -ENOMEM;
     const auto* add = static_cast<xen_add_to_physmap*>(arg);
     if (cmd != XENMEM_add_to_physmap || add->space != XENMAPSPACE_grant_table || add->domid != DOMID_SELF) wrong("an unknown memory operation");
     if (!provider->held.contains(add->gpfn)) wrong("a frame that is not held was given away");
@@ -151,8 +151,9 @@ long bl_shutdown(unsigned int reason) {
 }
 uint32_t bl_provider_version(void) { return (4u << 16) | 17; }
 uint32_t bl_processors(void) { return provider->processors; }
+bool bl_has_processor(uint32_t processor) { return processor < provider->processors && processor != provider->offline; }
 uint32_t bl_provider_vcpu(uint32_t processor) {
-    if (processor >= provider->processors) wrong("a processor that is not there");
+    if (!bl_has_processor(processor)) wrong("a processor that is not there");
     return processor * 2;
 }
 uint32_t bl_delivery(void) { return provider->delivery; }

@@ -17,6 +17,7 @@ struct FakeProvider {
     bool hardware_domain = true, enabled = true, owns_console = false;
     std::uint32_t delivery = XBLANKET_DELIVERY_VECTOR, processors = 2, max_grant_frames = 64;
     std::uint32_t store_port = 3;
+    std::uint32_t offline = ~0u;                  // that processor is
 
     struct Port {
         bool masked = true;
@@ -35,6 +36,7 @@ struct FakeProvider {
     unsigned locked = 0;
     std::vector<std::string> wrongs;
     int fail_in = -1;                             // the n-th call to the provider from now on fails
+    bool fails_clean = true;                      // ... that puts a grant frame somewhere: before it has done anything
     long shut_down_for = -1;
     // The platform device.
     std::uint16_t magic = 0x49d2;
