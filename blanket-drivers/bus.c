@@ -464,7 +464,7 @@ static void look_for(const char *type, const char *id)
 	if (!nodename)
 		return;
 	known = bus_find_device(&uplink_bus, NULL, nodename, same_node);
-	if (!known)
+	if (!known && !uplink_left_alone(type, nodename))
 		add_device(type, nodename);
 	put_device(known);
 	kfree(nodename);

@@ -83,19 +83,58 @@ static void leave_line(void)
 
 /* ---------------------------------------------------------------- emulated devices */
 
-/* A driver already drives one of this class: to take it away now could take the root file system away. */
-static bool driven(unsigned int class, unsigned int mask)
+/* What the store lists is there a second time, as an emulated device, until that is unplugged. */
+struct kind {
+	const char *type, *name;
+	unsigned int class, unplug;
+};
+
+static const struct kind kinds[] = {
+	{ "vbd", "disks", PCI_BASE_CLASS_STORAGE, XBLANKET_UNPLUG_DISKS },
+	{ "vif", "network cards", PCI_BASE_CLASS_NETWORK, XBLANKET_UNPLUG_NICS },
+};
+static unsigned int stays;  /* XBLANKET_UNPLUG_*: kinds whose emulated devices are still there */
+static bool emulates;       /* there is, or was, something to unplug */
+
+/* NVMe is not what UNPLUG_DISKS takes, nor what a vbd is twice; 0x5853: the platform device itself. */
+static bool is_of(const struct pci_dev *dev, const struct kind *kind)
+{
+	return dev->class >> 16 == kind->class && dev->class != PCI_CLASS_STORAGE_EXPRESS && dev->vendor != 0x5853;
+}
+
+/* The emulated devices of a kind must stay: one of them has a driver (to take it away now could take the root file system away), or the user says so. */
+static bool must_stay(const struct kind *kind)
 {
 	struct pci_dev *dev = NULL;
 
 	for_each_pci_dev(dev) {
-		if ((dev->class & mask) != class || !dev->driver || dev->vendor == 0x5853)
+		if (!is_of(dev, kind) || (unplug && !dev->driver))
 			continue;
-		pr_warn(UPLINK_LOG "%s is driven by %s already: the emulated devices of its kind stay\n", pci_name(dev), dev->driver->name);
+		pr_warn(UPLINK_LOG "emulated %s stay (%s %s%s): the provider's PV %s are left alone\n", kind->name, pci_name(dev),
+			dev->driver ? "is driven by " : "is to stay: unplug=0", dev->driver ? dev->driver->name : "", kind->name);
 		pci_dev_put(dev);
 		return true;
 	}
 	return false;
+}
+
+bool uplink_left_alone(const char *type, const char *nodename)
+{
+	unsigned int i;
+	bool cdrom;
+	char *what;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(type, kinds[i].type) && (stays & kinds[i].unplug))
+			return true;
+	if (!emulates || strcmp(type, "vbd"))
+		return false;
+	what = uplink_xs_read(XBT_NIL, nodename, "device-type", NULL); /* the CD drive is not unplugged with the disks */
+	if (IS_ERR(what))
+		return false;
+	cdrom = !strcmp(what, "cdrom");
+	kfree(what);
+	return cdrom;
 }
 
 static bool has_devices(const char *type)
@@ -143,22 +182,32 @@ static void forget_unplugged(void)
 static void unplug_emulated(void)
 {
 	struct xblanket_unplug *arg = kzalloc(sizeof(*arg), GFP_KERNEL);
+	unsigned int i;
 	long rc;
 
 	if (!arg)
 		return;
-	if (has_devices("vbd") && !driven(PCI_BASE_CLASS_STORAGE << 16, 0xff0000))
-		arg->mask |= XBLANKET_UNPLUG_DISKS;
-	if (has_devices("vif") && !driven(PCI_BASE_CLASS_NETWORK << 16, 0xff0000))
-		arg->mask |= XBLANKET_UNPLUG_NICS;
-	arg->mask &= ~uplink_provider.unplugged;
-	if (arg->mask && unplug) {
+	emulates = uplink_provider.unplugged;
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if ((uplink_provider.unplugged & kinds[i].unplug) || !has_devices(kinds[i].type))
+			continue;
+		if (must_stay(&kinds[i]))
+			stays |= kinds[i].unplug;
+		else if (unplug)
+			arg->mask |= kinds[i].unplug;
+	}
+	emulates |= stays;
+	if (arg->mask) {
 		rc = uplink_op(XBLANKET_UNPLUG, arg);
 		if (!rc) {
 			pr_info(UPLINK_LOG "emulated devices taken away: %s%s\n", arg->mask & XBLANKET_UNPLUG_DISKS ? "disks " : "", arg->mask & XBLANKET_UNPLUG_NICS ? "network cards" : "");
+			emulates = true;
 			forget_unplugged();
-		} else if (rc != -EOPNOTSUPP) /* that is a machine that never had any */
-			pr_warn(UPLINK_LOG "the provider keeps its emulated devices: %ld\n", rc);
+		} else if (rc != -EOPNOTSUPP) { /* that is a machine that never had any */
+			pr_warn(UPLINK_LOG "the provider keeps its emulated devices, and their PV twins are left alone: %ld\n", rc);
+			emulates = true;
+			stays |= arg->mask;
+		}
 	}
 	kfree(arg);
 }
@@ -236,6 +285,8 @@ static int __init uplink_init(void)
 	if (rc)
 		goto store;
 	watching = !uplink_xs_watch(&shutdown_watch);
+	if (!watching)
+		pr_warn(UPLINK_LOG "the provider's wish to shut down will not be heard\n");
 	power_off = register_sys_off_handler(SYS_OFF_MODE_POWER_OFF, SYS_OFF_PRIO_LOW, power_off_now, &shutdown_arg);
 	pr_info(UPLINK_LOG "inside Xen %u.%u\n", uplink_provider.provider_version >> 16, uplink_provider.provider_version & 0xffff);
 	return 0;

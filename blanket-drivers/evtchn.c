@@ -14,6 +14,8 @@
 
 #include "uplink.h"
 
+#define ECHO_SECONDS 30 /* it takes microseconds where this machine's processors run */
+
 struct port {
 	evtchn_port_t provider, local; /* local: what the hypervisor holds */
 	irq_handler_t handler;
@@ -73,7 +75,7 @@ int uplink_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port)
 }
 EXPORT_SYMBOL_GPL(uplink_alloc_evtchn);
 
-static int free_port(evtchn_port_t provider)
+int uplink_free_port(evtchn_port_t provider)
 {
 	struct xblanket_evtchn_port arg = { .port = provider };
 	struct port *port;
@@ -89,7 +91,7 @@ static int free_port(evtchn_port_t provider)
 
 int uplink_free_evtchn(struct xenbus_device *dev, evtchn_port_t port)
 {
-	int rc = free_port(port);
+	int rc = uplink_free_port(port);
 
 	if (rc)
 		uplink_dev_error(dev, rc, "freeing event channel %u", port);
@@ -145,7 +147,14 @@ int uplink_bind_evtchn(evtchn_port_t provider, irq_handler_t handler, unsigned l
 		unbind_from_irqhandler(irq, port); /* closes the near end */
 		return rc;
 	}
-	wait_for_completion_timeout(&port->echo, HZ);
+	if (!wait_for_completion_timeout(&port->echo, ECHO_SECONDS * HZ)) {
+		/* It could not be told from a real one any more, if it came later. */
+		mutex_lock(&lock);
+		xa_erase(&by_irq, irq);
+		mutex_unlock(&lock);
+		unbind_from_irqhandler(irq, port);
+		return -ETIMEDOUT;
+	}
 	smp_store_release(&port->ready, true);
 	return irq;
 }
@@ -161,6 +170,6 @@ void uplink_unbind_irq(unsigned int irq, void *data)
 	if (WARN_ON(!port || port->data != data))
 		return;
 	unbind_from_irqhandler(irq, port);
-	free_port(port->provider);
+	uplink_free_port(port->provider);
 }
 EXPORT_SYMBOL_GPL(uplink_unbind_irq);

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
 
 #include <asm/xen/page.h>
 #include <xen/interface/grant_table.h>
@@ -35,6 +36,10 @@ static grant_ref_t free_head = LIST_END;
 static struct gnttab_free_callback *callbacks;
 static LIST_HEAD(deferred);
 static DEFINE_MUTEX(growing);
+
+static void run_callbacks(void);
+static void grow_for_callbacks(struct work_struct *work);
+static DECLARE_WORK(growth, grow_for_callbacks);
 
 static struct grant_entry_v1 *entry_of(grant_ref_t ref)
 {
@@ -63,8 +68,11 @@ static int grow(void)
 	map->count = 1;
 	map->frame[0] = pfn_to_mfn(page_to_pfn(page));
 	rc = uplink_op(XBLANKET_GNTTAB_MAP, map);
-	if (rc)
+	if (rc) {
+		if (rc != -EINVAL) /* the hypervisor may keep the page */
+			page = NULL;
 		goto out;
+	}
 	if (map->frame[0] == pfn_to_mfn(page_to_pfn(page)))
 		frames[index] = page_address(page);
 	else { /* it has been there since an earlier load */
@@ -83,6 +91,7 @@ static int grow(void)
 		free_head = ref;
 		free_count++;
 	}
+	run_callbacks();
 	spin_unlock_irqrestore(&lock, flags);
 out:
 	mutex_unlock(&growing);
@@ -114,6 +123,24 @@ static void run_callbacks(void)
 		callback->next = NULL;
 		callback->fn(callback->arg);
 	}
+}
+
+static bool somebody_waits(void)
+{
+	unsigned long flags;
+	bool waits;
+
+	spin_lock_irqsave(&lock, flags);
+	waits = callbacks;
+	spin_unlock_irqrestore(&lock, flags);
+	return waits;
+}
+
+/* Who asked where nobody may sleep gets what the table could still give, and does not wait for others' grants only. */
+static void grow_for_callbacks(struct work_struct *work)
+{
+	while (somebody_waits() && !grow())
+		;
 }
 
 int uplink_gnttab_alloc_grant_references(u16 count, grant_ref_t *head)
@@ -313,6 +340,8 @@ void uplink_gnttab_request_free_callback(struct gnttab_free_callback *callback, 
 	callback->next = callbacks;
 	callbacks = callback;
 	run_callbacks();
+	if (callbacks && mapped < limit)
+		schedule_work(&growth);
 out:
 	spin_unlock_irqrestore(&lock, flags);
 }
@@ -363,6 +392,7 @@ void uplink_gnttab_exit(void)
 {
 	struct deferred *item, *after;
 
+	cancel_work_sync(&growth);
 	timer_delete_sync(&retry_timer);
 	list_for_each_entry_safe(item, after, &deferred, link) /* their pages stay lost: a backend may still write there */
 		kfree(item);

@@ -104,7 +104,9 @@ static void uplink_del_gendisk(struct gendisk *disk)
 {
 	struct blkfront_info *info = disk->private_data;
 
-	if (info->connected == BLKIF_STATE_ERROR || uplink_read_driver_state(info->xbdev->otherend) != XenbusStateConnected)
+	/* The second: the provider has removed the disk without asking, whatever the backend's folder still says. */
+	if (info->connected == BLKIF_STATE_ERROR || uplink_read_driver_state(info->xbdev->nodename) == XenbusStateUnknown ||
+	    uplink_read_driver_state(info->xbdev->otherend) != XenbusStateConnected)
 		give_up(info);
 	del_gendisk(disk);
 }

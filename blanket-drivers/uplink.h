@@ -23,12 +23,14 @@
 /* core.c */
 long uplink_op(unsigned int cmd, void *arg); /* the hypercall; arg in the kernel's linear map or on a mapped stack */
 extern struct xblanket_query uplink_provider;
+bool uplink_left_alone(const char *type, const char *nodename); /* it is there as an emulated device: two drivers for one disk would ruin it */
 
 /* evtchn.c */
 int uplink_evtchn_init(void);
 int uplink_bind_store(evtchn_port_t *port);
 int uplink_alloc_evtchn(struct xenbus_device *dev, evtchn_port_t *port);
 int uplink_free_evtchn(struct xenbus_device *dev, evtchn_port_t port);
+int uplink_free_port(evtchn_port_t port); /* one that no interrupt was bound to */
 int uplink_bind_evtchn(evtchn_port_t port, irq_handler_t handler, unsigned long flags, const char *name, void *data);
 void uplink_unbind_irq(unsigned int irq, void *data);
 

@@ -562,8 +562,10 @@ int uplink_xs_init(void)
 	if (rc)
 		goto out;
 	store_irq = rc = uplink_bind_evtchn(port, fired, 0, "uplink-store", NULL);
-	if (rc < 0)
+	if (rc < 0) {
+		uplink_free_port(port);
 		goto out;
+	}
 	/* What came for somebody before us (a module of before, the firmware) is read by nobody: whole messages only lie there when it was quiet. */
 	req_prod = READ_ONCE(store->req_prod);
 	rsp_cons = READ_ONCE(store->rsp_prod);

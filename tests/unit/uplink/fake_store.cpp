@@ -203,6 +203,7 @@ int uplink_bind_evtchn(evtchn_port_t, irq_handler_t handler, unsigned long, cons
     return 1;
 }
 void uplink_unbind_irq(unsigned int, void*) { own->handler = nullptr; }
+int uplink_free_port(evtchn_port_t) { return 0; }
 void notify_remote_via_irq(int) {}
 void* memremap(uint64_t at, size_t, unsigned long) { return reinterpret_cast<void*>(at); }
 }

@@ -136,6 +136,31 @@ TEST_F(Grants, CallbacksRunWhenThereIsRoomAgain) {
     EXPECT_EQ(called, 1);
 }
 
+// A disk asks with its ring's lock held: the table cannot grow there, but it does for who left word.
+TEST_F(Grants, WhoMayNotSleepGetsWhatTheTableCanStillGive) {
+    const auto first = take(512 - 8);
+    int called = 0;
+    const auto count = [](void* arg) { ++*static_cast<int*>(arg); };
+    gnttab_free_callback some{}, more{}, most{};
+    grant_ref_t head = 0;
+    sim_atomic = true;
+    EXPECT_EQ(uplink_gnttab_alloc_grant_references(1, &head), -ENOSPC);
+    uplink_gnttab_request_free_callback(&some, count, &called, 1);
+    uplink_gnttab_request_free_callback(&more, count, &called, 600);
+    sim_atomic = false;
+    EXPECT_EQ(called, 0);
+    EXPECT_TRUE(sim_run_work());
+    EXPECT_EQ(called, 2);
+    EXPECT_EQ(gnttab_free(), 2u * 512);  // two frames more, not all
+    uplink_gnttab_request_free_callback(&most, count, &called, 2000);
+    EXPECT_TRUE(sim_run_work());  // more than there can be: it ends, and the word stays
+    EXPECT_EQ(called, 2);
+    EXPECT_EQ(gnttab_free(), 3u * 512);
+    for (const auto ref : first) uplink_gnttab_free_grant_reference(ref);
+    EXPECT_EQ(called, 3);
+    EXPECT_FALSE(sim_run_work());
+}
+
 // The table is the provider's memory: it can say anything in there. What the module knows, it knows from its own lists.
 TEST_F(Grants, ATableFullOfNonsense) {
     std::mt19937 random(3);

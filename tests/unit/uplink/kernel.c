@@ -17,6 +17,8 @@ static pthread_mutex_t doze_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t doze_end = PTHREAD_COND_INITIALIZER;
 static __thread struct task_struct *own;
 static struct timer_list *timer_set;
+static struct work_struct *work_set;
+bool sim_atomic;
 
 unsigned long sim_now(void)
 {
@@ -171,6 +173,27 @@ void timer_delete_sync(struct timer_list *timer)
 {
 	if (timer_set == timer)
 		timer_set = NULL;
+}
+
+void schedule_work(struct work_struct *work)
+{
+	work_set = work;
+}
+
+void cancel_work_sync(struct work_struct *work)
+{
+	if (work_set == work)
+		work_set = NULL;
+}
+
+bool sim_run_work(void)
+{
+	struct work_struct *work = work_set;
+
+	work_set = NULL;
+	if (work)
+		work->fn(work);
+	return work != NULL;
 }
 
 bool sim_run_timer(void)

@@ -109,7 +109,7 @@ typedef pthread_mutex_t spinlock_t;
 #define spin_unlock mutex_unlock
 #define spin_lock_irqsave(l, flags) ((flags) = 0, mutex_lock(l))
 #define spin_unlock_irqrestore(l, flags) ((void)(flags), mutex_unlock(l))
-#define preemptible() true
+#define preemptible() (!sim_atomic)
 
 /* ---- threads and waiting */
 struct task_struct;
@@ -136,6 +136,10 @@ struct timer_list { void (*fn)(struct timer_list *); unsigned long at; };
 #define DEFINE_TIMER(name, work) struct timer_list name = { .fn = work }
 void mod_timer(struct timer_list *timer, unsigned long at); /* the test runs it: sim_run_timer() */
 void timer_delete_sync(struct timer_list *timer);
+struct work_struct { void (*fn)(struct work_struct *); };
+#define DECLARE_WORK(name, work) struct work_struct name = { .fn = work }
+void schedule_work(struct work_struct *work); /* the test runs it: sim_run_work() */
+void cancel_work_sync(struct work_struct *work);
 
 /* ---- lists */
 #define LIST_HEAD(name) struct list_head name = { &name, &name }

@@ -78,6 +78,8 @@ unsigned int gnttab_free(void);
 extern unsigned long sim_hz; /* milliseconds that a second of the kernel's lasts: 1000; less where a timeout is part of the test */
 unsigned long sim_now(void); /* ms */
 bool sim_run_timer(void);    /* false: none is set */
+bool sim_run_work(void);     /* the same */
+extern bool sim_atomic;      /* the caller is where nobody may sleep */
 void sim_wake(void);
 struct page *alloc_page(unsigned int flags);
 
@@ -87,6 +89,7 @@ long uplink_op(unsigned int cmd, void *arg);
 int uplink_bind_store(evtchn_port_t *port);
 int uplink_bind_evtchn(evtchn_port_t port, irq_handler_t handler, unsigned long flags, const char *name, void *data);
 void uplink_unbind_irq(unsigned int irq, void *data);
+int uplink_free_port(evtchn_port_t port);
 void notify_remote_via_irq(int irq);
 void *memremap(uint64_t at, size_t size, unsigned long flags);
 
