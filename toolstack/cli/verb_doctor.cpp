@@ -24,7 +24,7 @@ Result<int> run_doctor(Context& context, const Invocation&) {
     auto answer = context.client.get("/1.0/doctor");
     if (!answer && answer.error().kind == Kind::kUnavailable) {
         Json waits = while_it_waits();
-        if (!waits["checks"].empty()) answer = std::move(waits);
+        if (!waits["checks"].empty()) answer = Result<Json>(std::in_place, std::move(waits));
     }
     BLANKET_TRY(const Json reply, std::move(answer));
     const auto checks = reply.find("checks");

@@ -71,7 +71,7 @@ TEST_F(Sizes, EightProcessorsAndSixteenGibibytes) {
     std::ifstream memory("/proc/meminfo");
     for (std::string word; memory >> word;)
         if (word == "MemAvailable:") memory >> free_kib;
-    if (free_kib < 17ull << 20) GTEST_SKIP() << "this machine has " << (free_kib >> 10) << " MiB of memory to give, and Xen touches all 16 GiB of its own";
+    if (free_kib < (17ull << 20)) GTEST_SKIP() << "this machine has " << (free_kib >> 10) << " MiB of memory to give, and Xen touches all 16 GiB of its own";
     const auto machine = start({.chipset = "q35", .uefi = true, .disk = Disk::kNvme, .cpus = 8, .memory_mib = 16384});
     ASSERT_TRUE(machine);
     healthy(*machine, "s1");
