@@ -7,7 +7,7 @@ ldconfig
 systemd-hwdb update
 journalctl --update-catalog
 enable=(systemd-networkd systemd-resolved systemd-timesyncd ssh xen libvirtd openvswitch-switch
-        blanket-firstboot blanket-sshkey blanket-join blanket-confirm blanket-trial blanket-rescue blanketd cloud-init-main cloud-init-local cloud-init-network cloud-config cloud-final)
+        blanket-firstboot blanket-sshkey blanket-join blanket-confirm blanket-trial blanket-rescue blanket-userdata blanketd cloud-init-main cloud-init-local cloud-init-network cloud-config cloud-final)
 for unit in "${enable[@]}"; do
     [ -e "/usr/lib/systemd/system/$unit.service" ] || { echo "no unit $unit.service: a package changed" >&2; exit 1; }
     systemctl --quiet enable "$unit.service"

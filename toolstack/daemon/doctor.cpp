@@ -216,9 +216,18 @@ Check check_uplink(const DoctorInputs& in) {
 Check check_disk(const DoctorInputs& in) {
     if (!in.live.empty()) return warning("disk", std::format("live, started from {}: what is written stays in memory and is gone at the next start", in.live), kInstall);
     if (in.root_disk.name.empty()) return warning("disk", "the root file system's disk is not known", "lsblk");
+    std::string text = std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver);
+    const SpaceFacts& space = in.root_space;
+    if (space.total != 0) text += std::format(", {} of {} free", format_bytes(space.free), format_bytes(space.total));
+    constexpr std::uint64_t kFull = 64u << 20;  // what an update leaves free
+    constexpr const char* kRoom = "make room: du -xh --max-depth=2 /var /root /boot; journalctl --vacuum-size=16M; or enlarge the disk and restart";
+    if (space.total != 0 && space.free < kFull) return failed("disk", text + ": the root file system is full", kRoom);
     if (!in.twin.empty())
-        return warning("disk", std::format("{}; {} is the same image: which of the two is started is chance", in.root_disk.name, in.twin), "take one of the two disks out of the machine, or wipe the copy: wipefs -a on its partitions and on the disk");
-    return ok("disk", std::format("{} ({})", in.root_disk.name, in.root_disk.driver.empty() ? "driver unknown" : in.root_disk.driver));
+        return warning("disk", std::format("{}; {} is the same image: which of the two is started is chance", text, in.twin), "take one of the two disks out of the machine, or wipe the copy: wipefs -a on its partitions and on the disk");
+    if (in.root_disk_lacks != 0)
+        return warning("disk", std::format("{}; its partition table ends {} beyond the disk: the image was written to a disk that is smaller than it", text, format_bytes(in.root_disk_lacks)), "write the image to a larger disk, or enlarge this one and restart");
+    if (space.free < space.total / 10) return warning("disk", text + ": the root file system is nearly full", kRoom);
+    return ok("disk", text);
 }
 
 Check check_update(const DoctorInputs& in) {

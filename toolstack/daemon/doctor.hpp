@@ -39,6 +39,11 @@ struct DeviceFacts {
     std::string driver;  // "virtio_net"; empty = not found
 };
 
+// Of the root file system, which holds both slots, /boot and /var; total 0 = not known.
+struct SpaceFacts {
+    std::uint64_t free = 0, total = 0;  // bytes
+};
+
 struct WireguardFacts {
     bool present = false;       // the interface exists
     unsigned peers = 0, alive = 0;  // alive: a handshake in the last three minutes
@@ -97,6 +102,8 @@ struct DoctorInputs {
     std::map<std::string, ModuleFacts> modules;
     std::optional<bool> clock_synchronised;
     DeviceFacts uplink, root_disk;
+    SpaceFacts root_space;
+    std::uint64_t root_disk_lacks = 0;  // bytes by which its partition table ends beyond the disk
     Uplinks uplinks;             // all that the provider gave
     std::string uplink_address;  // IPv4
     unsigned uplink_mtu = 0;

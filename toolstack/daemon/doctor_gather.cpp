@@ -4,8 +4,11 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <limits>
+#include <sys/statvfs.h>
 #include <sys/timex.h>
 
 #include "toolstack/base/text.hpp"
@@ -33,6 +36,7 @@ public:
         uplink();
         in_.uplinks = gather_uplinks(probe_.root);
         root_disk();
+        root_space();
         firmware();
         xen_build();
         if (const auto bits = parse_number(line("/proc/sys/kernel/random/entropy_avail"), 0, 4096, "entropy")) in_.entropy = static_cast<unsigned>(*bits);
@@ -200,6 +204,28 @@ private:
         if (fs::exists(at / "partition", code)) at = at.parent_path();
         in_.root_disk.name = at.filename();
         in_.root_disk.driver = sysfs::driver_of(probe_.root, "/sys/dev/block/" + number);
+        in_.root_disk_lacks = table_beyond(in_.root_disk.name);
+    }
+
+    // The table's copy stands in the disk's last block (UEFI 2.10, 5.3.2): a header that says it is farther away is of a larger disk.
+    [[nodiscard]] std::uint64_t table_beyond(const std::string& disk) const {
+        constexpr std::uint64_t kMost = 1ull << 62;
+        const std::uint64_t sectors = parse_number(line("/sys/class/block/" + disk + "/size"), 0, kMost / 512, "sectors").value_or(0);
+        const std::uint64_t block = parse_number(line("/sys/class/block/" + disk + "/queue/logical_block_size"), 512, 65536, "block size").value_or(512);
+        std::array<char, 40> header{};
+        std::ifstream file(probe_.root + "/dev/" + disk, std::ios::binary);
+        file.seekg(static_cast<std::streamoff>(block));
+        if (sectors == 0 || !file.read(header.data(), static_cast<std::streamsize>(header.size())) || !std::string_view(header.data(), 8).starts_with("EFI PART")) return 0;
+        std::uint64_t last = 0;
+        std::memcpy(&last, header.data() + 32, sizeof last);
+        if (last >= kMost / block) return 0;  // nonsense
+        return (last + 1) * block > sectors * 512 ? (last + 1) * block - sectors * 512 : 0;
+    }
+
+    void root_space() {
+        struct statvfs info{};
+        if (::statvfs((probe_.root + "/").c_str(), &info) != 0) return;
+        in_.root_space = {.free = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize, .total = static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize};
     }
 
     void wireguard() {

@@ -59,7 +59,7 @@ public:
     Result<void> clear() {
         // Not bootable before it is incomplete: GRUB and the other commands go by this file. Then nothing may point at it.
         BLANKET_CHECK(remove_file(slot_ + "/boot/args.cfg"));
-        BLANKET_CHECK(write_boot_env(place_.root + std::string(kEnvFile), {.slot = status_.env.slot, .tries = status_.env.tries}));
+        BLANKET_CHECK(remember({.slot = status_.env.slot}));
         BLANKET_CHECK(sync_disk(disk_));
         BLANKET_CHECK(run({"rm", "-rf", "--one-file-system", slot_}, {.deadline = kLong}));
         return make_dirs(slot_, 0755);
@@ -121,9 +121,17 @@ public:
         return sync_disk(disk_);
     }
 
-    Result<void> arm() { return write_boot_env(place_.root + std::string(kEnvFile), {.slot = status_.env.slot, .tries = status_.env.tries, .trial = plan_.slot, .armed = true}); }
+    Result<void> arm() { return remember({.slot = status_.env.slot, .trial = plan_.slot, .armed = true}); }
 
 private:
+    // The tries are as they are now: while the slot was filled, for minutes, this start may have been confirmed.
+    Result<void> remember(BootEnv env) {
+        const std::string file = place_.root + std::string(kEnvFile);
+        BLANKET_TRY(const std::string now, read_file(file, kBootEnvSize));
+        env.tries = parse_boot_env(now).tries;
+        return write_boot_env(file, env);
+    }
+
     Result<void> complete() {
         for (const char* const name : kMustHave) {
             std::error_code code;

@@ -36,6 +36,7 @@ DoctorInputs healthy() {
     in.uplink_address = "10.0.0.2";
     in.uplink_mtu = 1500;
     in.root_disk = {"vda", "virtio_blk"};
+    in.root_space = {.free = 3ull << 30, .total = 5ull << 30};
     in.uplinks.list = {{.name = "vda", .kind = "disk", .driver = "virtio_blk", .device = {}, .state = {}, .path = UplinkPath::kParavirtual, .counters = {}}};
     in.wireguard = WireguardFacts{.present = true, .peers = 1, .alive = 1};
     in.dmi_vendor = "QEMU";
@@ -112,6 +113,10 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"openvswitch", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["openvswitch"].loaded = false; }, "not loaded"},
         {"storage", CheckStatus::kFail, [](DoctorInputs& in) { in.pool.reset(), in.pool_error = "no such LV"; }, "no such LV"},
         {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.twin = "/dev/vdb3"; }, "/dev/vdb3 is the same image"},
+        {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.root_space.free = 500u << 20; }, "500.0 MiB of 5.0 GiB free: the root file system is nearly full"},
+        {"disk", CheckStatus::kFail, [](DoctorInputs& in) { in.root_space.free = 63u << 20; }, "is full"},
+        {"disk", CheckStatus::kFail, [](DoctorInputs& in) { in.root_space = {.free = 60u << 20, .total = 200u << 20}; in.twin = "/dev/vdb3"; }, "is full"},
+        {"disk", CheckStatus::kWarning, [](DoctorInputs& in) { in.root_disk_lacks = 16u << 10; }, "ends 16.0 KiB beyond the disk"},
         {"metadata", CheckStatus::kWarning, [](DoctorInputs& in) { in.metadata.used.clear(); }, "found nothing yet"},
         {"content-store", CheckStatus::kWarning, [](DoctorInputs& in) { in.store = ContentStoreFacts{1u << 30, 1u << 20, 200, 50, 40, "no room is left"}; }, "no room is left"},
         {"storage", CheckStatus::kWarning, [](DoctorInputs& in) { in.pool->used = in.pool->size * 85 / 100; }, "85 %"},
@@ -202,6 +207,8 @@ TEST(Doctor, GathersAVirtioCloud) {
     root.file("/sys/devices/pci0/0000:00:04.0/virtio2/block/vda/vda1/partition", "1\n");
     root.link("/sys/devices/pci0/0000:00:04.0/virtio2/driver", "../../../../bus/virtio/drivers/virtio_blk");
     root.link("/sys/dev/block/252:1", "../../devices/pci0/0000:00:04.0/virtio2/block/vda/vda1");
+    root.file("/sys/class/block/vda/size", "200\n");  // sectors
+    root.file("/dev/vda", std::string(512, '\0') + "EFI PART" + std::string(24, '\0') + std::string("\xe7\0\0\0\0\0\0\0", 8));  // the last block is 231
     root.file("/sys/class/dmi/id/sys_vendor", "QEMU\n");
     root.file("/proc/sys/kernel/random/entropy_avail", "256\n");
     root.file("/sys/class/misc/hw_random/rng_current", "virtio_rng.0\n");
@@ -241,6 +248,8 @@ TEST(Doctor, GathersAVirtioCloud) {
     EXPECT_EQ(in.uplink_mtu, 1500u);
     EXPECT_EQ(in.root_disk.name, "vda");
     EXPECT_EQ(in.root_disk.driver, "virtio_blk");
+    EXPECT_EQ(in.root_disk_lacks, 32u * 512);
+    EXPECT_GT(in.root_space.total, 0u);
     EXPECT_FALSE(in.uefi);
     EXPECT_EQ(in.metadata.chosen, "Ec2");
     EXPECT_EQ(in.metadata.used, "DataSourceEc2Local");
@@ -274,6 +283,9 @@ TEST(Doctor, GathersAnNvmeCloudWithoutADefaultRoute) {
     root.file("/sys/devices/pci0/0000:00:05.0/nvme/nvme0/nvme0n1/nvme0n1p2/partition", "2\n");
     root.link("/sys/devices/pci0/0000:00:05.0/driver", "../../../bus/pci/drivers/nvme");
     root.link("/sys/dev/block/259:2", "../../devices/pci0/0000:00:05.0/nvme/nvme0/nvme0n1/nvme0n1p2");
+    root.file("/sys/class/block/nvme0n1/size", "2000\n");
+    root.file("/sys/class/block/nvme0n1/queue/logical_block_size", "4096\n");
+    root.file("/dev/nvme0n1", std::string(4096, '\0') + "EFI PART" + std::string(24, '\0') + std::string("\xf9\0\0\0\0\0\0\0", 8));  // 249: as it should be
     const DoctorProbe probe{.root = root.path(), .run = [](const Argv&) -> Result<Output> { return Output{1, "garbage", ""}; }, .clock = [] { return std::optional<bool>(); }, .uplink = ""};
     const DoctorInputs in = gather_doctor(probe);
     EXPECT_EQ(in.uplink.name, "enp0s2");
@@ -282,6 +294,7 @@ TEST(Doctor, GathersAnNvmeCloudWithoutADefaultRoute) {
     EXPECT_EQ(in.uplink_address, "");
     EXPECT_EQ(in.root_disk.name, "nvme0n1");
     EXPECT_EQ(in.root_disk.driver, "nvme");
+    EXPECT_EQ(in.root_disk_lacks, 0u);
     EXPECT_TRUE(in.uefi);
     EXPECT_EQ(in.secure_boot, SecureBoot::kOn);
     EXPECT_FALSE(in.xen_build || in.entropy);

@@ -99,6 +99,29 @@ TEST_F(Install, FillsTheOtherSlotAndStartsItOnce) {
     EXPECT_EQ(text("/disk/slots/b/boot/args.cfg"), "set xen_args=\"\"");
 }
 
+// The start that is confirmed while the other slot is filled stays confirmed.
+TEST_F(Install, TriesAreThoseOfTheMoment) {
+    const std::string file = update(), env = path("/boot/grub/grubenv");
+    ASSERT_TRUE(write_boot_env(env, {.tries = 2}));
+    const auto done = install(file, {}, place(), [&](const std::string& step) {
+        if (step.starts_with("unpack")) {
+            EXPECT_EQ(read_status(root_.path()).env.tries, 2u) << "emptying the slot leaves them";
+            EXPECT_TRUE(write_boot_env(env, {.tries = 0}));
+        }
+    });
+    ASSERT_TRUE(done) << done.error().what;
+    const Status status = read_status(root_.path());
+    EXPECT_EQ(status.env.tries, 0u);
+    EXPECT_TRUE(status.env.armed);
+    // And the other way round: one that was started meanwhile is not forgotten.
+    ASSERT_TRUE(write_boot_env(env, {.tries = 0}));
+    const auto again = install(update("0.3.0"), {}, place(), [&](const std::string& step) {
+        if (step.starts_with("unpack")) EXPECT_TRUE(write_boot_env(env, {.tries = 1}));
+    });
+    ASSERT_TRUE(again) << again.error().what;
+    EXPECT_EQ(read_status(root_.path()).env.tries, 1u);
+}
+
 TEST_F(Install, AnotherOneTakesThePlaceOfTheFirst) {
     ASSERT_TRUE(go(update()));
     sh("echo stray >disk/slots/b/stray");

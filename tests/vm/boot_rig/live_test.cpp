@@ -47,7 +47,7 @@ protected:
     std::string iso_;
 };
 
-// In GRUB's menu, Ctrl-N goes one entry down.
+// Each waits for words that only its own way prints: what was typed may have been lost, and the menu's default goes its way then. In GRUB's menu, Ctrl-N goes one entry down.
 constexpr const char* kInstallAuto = "\x0e\r";
 std::string install_to(const std::string& what) { return "cset linux_extra=blanket.install=" + what + "\r\x1b\x0e\x0e\r"; }
 
@@ -90,7 +90,7 @@ TEST_F(Iso, InstallsToTheOnlyEmptyDiskAndRefusesAFullOne) {
         EXPECT_TRUE(machine->console().contains("/dev/nvme0n1 is not empty (gpt")) << tail(machine->console());
     }
     {
-        const auto machine = install(kind, install_to("/dev/nvme0n1"), "/dev/nvme0n1 is not empty", true);
+        const auto machine = install(kind, install_to("/dev/nvme0n1"), "To overwrite it: blanket.install=/dev/nvme0n1,erase", true);
         ASSERT_TRUE(machine);
         EXPECT_FALSE(machine->console().contains("writing"));
     }
@@ -100,8 +100,35 @@ TEST_F(Iso, InstallsToTheOnlyEmptyDiskAndRefusesAFullOne) {
 }
 
 TEST_F(Iso, RefusesDisksThatAreTooSmallOrThatTheBiosCannotStart) {
-    EXPECT_TRUE(install({.disk_bytes = 512u << 20, .media_first = true}, kInstallAuto, "/dev/vda has 512 MiB, and the image", false));
-    EXPECT_TRUE(install({.disk_options = "logical_block_size=4096,physical_block_size=4096", .media_first = true}, install_to("/dev/vda,erase"), "/dev/vda has sectors of 4096 bytes, and no BIOS", false));
+    EXPECT_TRUE(install({.disk_bytes = 512u << 20, .media_first = true}, kInstallAuto, "MiB; /dev/vda has 512 MiB, and the image", false));
+    EXPECT_TRUE(install({.disk_options = "logical_block_size=4096,physical_block_size=4096", .media_first = true}, install_to("/dev/vda,erase"), "switch this machine to UEFI. Nothing was written", false));
+}
+
+// A byte of the squashfs' head is another one: the medium says so, and what to do.
+TEST_F(Iso, SaysThatItsImageIsDamaged) {
+    const std::string path = std::string(kDir) + "/damaged.iso";
+    const auto made = run({"python3", "-c", R"py(
+import shutil, sys
+shutil.copyfile(sys.argv[1], sys.argv[2])
+with open(sys.argv[2], "r+b") as iso:
+    at = 0
+    while True:  # a file begins with a sector
+        iso.seek(at)
+        sector = iso.read(2048)
+        assert sector, "there is no squashfs in the ISO"
+        if sector[:4] == b"hsqs":
+            break
+        at += 2048
+    iso.seek(at + 1)
+    iso.write(bytes([sector[1] ^ 0xFF]))
+)py", iso_, path}, {.deadline = minutes(3)});
+    ASSERT_TRUE(made) << made.error().what;
+    auto machine = Machine::start({.media_first = true}, {.cd = path}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    const auto told = (*machine)->wait_console("the image on sr0 is damaged: write it anew, and check it with SHA256SUMS", minutes(6));
+    EXPECT_TRUE(told) << told.error().what << "\n" << tail((*machine)->console());
+    (*machine)->kill();
+    ASSERT_TRUE(remove_file(path));
 }
 
 // The set of files on a TFTP server, booted by the iPXE of the network card and by UEFI.

@@ -32,6 +32,14 @@ Result<std::uint16_t> free_port() {
     return ntohs(address.sin_port);
 }
 
+// QEMU's name of what a file is: a guess would boot a VHD as a raw disk, whose only fault is its end.
+Result<std::string> format_of(const std::string& image) {
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kFormats{{{".qcow2", "qcow2"}, {".raw", "raw"}, {".vhd", "vpc"}, {".vmdk", "vmdk"}}};
+    for (const auto& [ending, name] : kFormats)
+        if (image.ends_with(ending)) return std::string(name);
+    return fail(Kind::kInvalid, "{} is no image of a known kind: .qcow2, .raw, .vhd or .vmdk", image);
+}
+
 std::string keys_of(const std::string& dir) { return fs::path(dir).parent_path().string(); }
 
 Argv disk_arguments(const MachineKind& kind, const std::string& drive, int order) {
@@ -41,6 +49,7 @@ Argv disk_arguments(const MachineKind& kind, const std::string& drive, int order
         case Disk::kSata: return {"-device", "ich9-ahci,id=sata", "-device", std::format("ide-hd,drive={},bus=sata.0{}", drive, boot)};
         case Disk::kVirtio: return {"-device", std::format("virtio-blk-pci,drive={}{}", drive, boot)};
         case Disk::kScsi: return {"-device", "virtio-scsi-pci,id=scsi", "-device", std::format("scsi-hd,drive={},bus=scsi.0{}", drive, boot)};
+        case Disk::kPvscsi: return {"-device", "pvscsi,id=scsi", "-device", std::format("scsi-hd,drive={},bus=scsi.0{}", drive, boot)};
         case Disk::kNvme: return {"-device", std::format("nvme,drive={},serial=boot{}", drive, boot)};
         case Disk::kUsb: return {"-device", std::format("usb-storage,drive={},bus=usb.0{}", drive, boot)};
     }
@@ -59,7 +68,7 @@ std::string metadata_network(const std::string& service) {
 }  // namespace
 
 std::string describe(const MachineKind& kind) {
-    static constexpr std::array<std::string_view, 6> kDisks{"IDE", "SATA", "virtio-blk", "virtio-scsi", "NVMe", "USB"};
+    static constexpr std::array<std::string_view, 7> kDisks{"IDE", "SATA", "virtio-blk", "virtio-scsi", "PVSCSI", "NVMe", "USB"};
     return std::format("{} {}, disk {}{}, nic {}, {} x {} MiB", kind.chipset, kind.uefi ? "UEFI" : "BIOS", kDisks[static_cast<std::size_t>(kind.disk)], kind.disk_options.empty() ? "" : " (" + kind.disk_options + ")", kind.nic,
                        kind.cpus, kind.memory_mib);
 }
@@ -78,8 +87,12 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineKind& kind, const M
     BLANKET_CHECK(public_key(dir));
     if (!keep_disk) {
         Argv create{"qemu-img", "create", "-q", "-f", "qcow2"};
-        if (!media.image.empty()) create.insert(create.end(), {"-b", media.image, "-F", media.image.ends_with(".qcow2") ? "qcow2" : "raw"});
-        create.insert(create.end(), {machine->disk(), std::format("{}", kind.disk_bytes)});
+        if (!media.image.empty()) {
+            BLANKET_TRY(const std::string format, format_of(media.image));
+            create.insert(create.end(), {"-b", media.image, "-F", format});
+        }
+        create.push_back(machine->disk());
+        if (kind.disk_bytes != 0) create.push_back(std::format("{}", kind.disk_bytes));
         BLANKET_CHECK(run(create));
         if (kind.uefi) fs::copy_file(lab::kOvmfVars, dir + "/vars.fd", error);
     }
@@ -131,7 +144,8 @@ Result<void> Machine::type(const std::string& keys) {
     if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return fail_errno("connect", path);
     for (const char key : keys) {  // at the pace of a person: a UART keeps 16 characters
         if (::send(fd.get(), &key, 1, MSG_NOSIGNAL) != 1) return fail_errno("send", path);
-        std::this_thread::sleep_for(lab::scaled(std::chrono::milliseconds(60)));
+        // GRUB reads on after an escape, for 100 ms of its own time, should it be the beginning of an arrow key.
+        std::this_thread::sleep_for(lab::scaled(std::chrono::milliseconds(key == '\x1b' ? 1500 : 60)));
     }
     return {};
 }

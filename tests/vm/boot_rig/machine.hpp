@@ -11,14 +11,14 @@
 
 namespace blanket::boot_rig {
 
-enum class Disk : std::uint8_t { kIde, kSata, kVirtio, kScsi, kNvme, kUsb };
+enum class Disk : std::uint8_t { kIde, kSata, kVirtio, kScsi, kPvscsi, kNvme, kUsb };
 
 struct MachineKind {
     std::string chipset = "pc";
     bool uefi = false;
     Disk disk = Disk::kVirtio;
     std::string nic = "virtio-net-pci";
-    std::uint64_t disk_bytes = 6ull << 30;
+    std::uint64_t disk_bytes = 6ull << 30;  // 0: as large as the image
     std::string disk_options = {};  // of QEMU's device, such as "logical_block_size=4096"
     bool media_first = false;       // boots the CD, the stick or the network, not the disk
     unsigned cpus = 2, memory_mib = 2048;
@@ -29,7 +29,7 @@ struct MachineKind {
 std::string describe(const MachineKind& kind);
 
 struct Media {
-    std::string image;  // qcow2 or raw below an overlay; empty: an empty disk
+    std::string image;  // below an overlay: a .qcow2, .raw, .vhd or .vmdk; empty: an empty disk
     std::string cd = {};        // an ISO
     std::string stick = {};     // an ISO, written to a USB stick
     std::string seed = {};      // a small disk image

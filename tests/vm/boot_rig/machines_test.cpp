@@ -37,11 +37,11 @@ TEST_F(Boot, WithoutASerialPortAndWithAWrongClock) {
     healthy(**machine, "m4");
 }
 
-// A disk that was copied to a second one of the same machine: it boots, twice, takes one of them, says so, and leaves the other alone.
+// A disk that was copied to a second one of the same machine: it boots, twice, from the first one, says so, and does not write a byte to the copy.
 TEST_F(Boot, TwoDisksWithTheSameImage) {
     const std::string copy = std::string(kDir) + "/copy.qcow2", cidata = seed("#cloud-config\n", "m5");
     ASSERT_TRUE(run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", image_, "-F", "qcow2", copy, "6G"}));
-    const MachineKind kind{.more = {"-drive", "if=none,id=copy,format=qcow2,file=" + copy, "-device", "virtio-blk-pci,drive=copy"}};
+    const MachineKind kind{.disk_options = "serial=first", .more = {"-drive", "if=none,id=copy,format=qcow2,file=" + copy, "-device", "virtio-blk-pci,drive=copy,serial=copy"}};
     for (const bool again : {false, true}) {
         auto machine = Machine::start(kind, {.image = image_, .seed = cidata}, machine_dir(), again);
         ASSERT_TRUE(machine) << machine.error().what;
@@ -49,8 +49,15 @@ TEST_F(Boot, TwoDisksWithTheSameImage) {
         const auto findings = green_findings(**machine);
         ASSERT_TRUE(findings.contains("disk"));
         EXPECT_TRUE(findings.at("disk").contains("same image")) << findings.at("disk");
-        EXPECT_EQ(trim((*machine)->ssh("lsblk -nro MOUNTPOINTS /dev/vdb | grep -c /").value_or("0")), "0");
+        const auto ask = [&](const std::string& command) { return std::string(trim((*machine)->ssh(command).value_or("?"))); };
+        const std::string disks = ask("lsblk -dno NAME,SERIAL");
+        EXPECT_EQ(ask("lsblk -dno SERIAL /dev/$(lsblk -no PKNAME $(findmnt -vno SOURCE /) | head -n 1)"), "first") << disks;
+        EXPECT_EQ(ask("lsblk -dno SERIAL /dev/$(lsblk -no PKNAME $(pvs --noheadings -o pv_name -S vg_name=blanket) | head -n 1)"), "first") << disks;
+        EXPECT_EQ(ask("lsblk -nro MOUNTPOINTS /dev/disk/by-id/virtio-copy | grep -c /; true"), "0") << disks;
         ASSERT_TRUE((*machine)->ssh("sync"));
+        (*machine)->kill();
+        const auto same = run_any({"qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", image_, copy}, {.deadline = lab::scaled(minutes(5))});
+        EXPECT_TRUE(same && same->status == 0) << (same ? same->out + same->err : same.error().what);
     }
     ASSERT_TRUE(remove_file(copy));
 }
@@ -59,6 +66,8 @@ TEST_F(Boot, TwoDisksWithTheSameImage) {
 TEST_F(Boot, BadUserDataIsToldAndCostsNothingElse) {
     auto machine = Machine::start({}, {.image = image_, .seed = seed("#cloud-config\nwrite_files: [\n  - {path: /x\n", "m2")}, machine_dir());
     ASSERT_TRUE(machine) << machine.error().what;
+    const auto told = (*machine)->wait_console("blanket-userdata: cloud-init complains: ", minutes(6));
+    EXPECT_TRUE(told) << told.error().what << "\n" << tail((*machine)->console());
     healthy(**machine, "m2");
     const auto doctor = (*machine)->ssh("blanket doctor");
     EXPECT_TRUE(doctor && doctor->contains("cloud-init complains")) << (doctor ? *doctor : doctor.error().what);

@@ -60,8 +60,14 @@ Answers gce_metadata(std::string hostname, std::string key, std::string user_dat
     };
 }
 
-Answers openstack_metadata(std::string meta_data_json, std::string user_data) {
+Answers openstack_metadata(std::string meta_data_json, std::string user_data, std::map<std::string, std::string> ec2) {
     return [=](const Request& request) -> Answer {
+        // Nova answers as EC2 does, too, and without tokens; cloud-init asks for that besides.
+        if (const std::string latest = "/latest/"; request.path.starts_with(latest)) {
+            const std::string path = request.path.substr(latest.size());
+            if (const auto at = ec2.find(path); at != ec2.end()) return {.body = at->second};
+            return folder(ec2, path);
+        }
         if (request.path == "/openstack" || request.path == "/openstack/") return {.body = "2015-10-15\n2018-08-27\nlatest"};
         if (!request.path.starts_with("/openstack/2018-08-27/") && !request.path.starts_with("/openstack/latest/")) return {.status = 404};
         const std::string file = request.path.substr(request.path.rfind('/') + 1);

@@ -43,7 +43,8 @@ private:
 // `entries`: "meta-data/instance-id" -> text; folders follow from them.
 Answers ec2_metadata(std::map<std::string, std::string> entries);
 Answers gce_metadata(std::string hostname, std::string key, std::string user_data);
-Answers openstack_metadata(std::string meta_data_json, std::string user_data);
+// `ec2`: as for ec2_metadata; Nova's second way of saying the same.
+Answers openstack_metadata(std::string meta_data_json, std::string user_data, std::map<std::string, std::string> ec2);
 // The instance's metadata and the wireserver; `ready` is set when the machine has reported that it is.
 Answers azure_metadata(std::string instance_json, std::shared_ptr<std::atomic<bool>> ready);
 Answers broken_metadata();  // 500, whatever is asked

@@ -91,7 +91,9 @@ TEST_F(Metadata, GoogleComputeEngine) {
 }
 
 TEST_F(Metadata, OpenStackService) {
-    const MetadataService service(openstack_metadata(openstack_meta_data("nova1"), kFederation));
+    const MetadataService service(openstack_metadata(openstack_meta_data("nova1"), kFederation,
+                                                     {{"meta-data/instance-id", "i-00000001"}, {"meta-data/hostname", "nova1.novalocal"}, {"meta-data/local-hostname", "nova1.novalocal"}, {"meta-data/local-ipv4", "172.16.0.20"},
+                                                      {"meta-data/placement/availability-zone", "nova"}, {"meta-data/public-keys/0/openssh-key", key_}}));
     auto machine = Machine::start(kind(false, Disk::kVirtio, "manufacturer=OpenStack Foundation,product=OpenStack Nova,uuid=83679162-1378-4288-a2d4-70e13ec132aa"), {.image = image_, .metadata = service.address()}, machine_dir());
     ASSERT_TRUE(machine) << machine.error().what;
     provisioned(**machine, "nova1", "DataSourceOpenStack");
