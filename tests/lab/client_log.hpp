@@ -26,6 +26,7 @@ public:
 
     [[nodiscard]] std::size_t size() const { return raw_.size(); }
     [[nodiscard]] std::vector<ClientSample> samples() const;  // in lab time
+    [[nodiscard]] double newest_s() const { return raw_.empty() ? -1e9 : static_cast<double>(raw_.back().t_ms) / 1000 + offset_s_; }  // when the last one of them was asked
     [[nodiscard]] std::uint64_t reconnects() const { return reconnects_; }
     [[nodiscard]] std::uint64_t errors() const { return errors_; }
     [[nodiscard]] std::uint64_t highest_acked() const;
