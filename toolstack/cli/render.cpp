@@ -95,13 +95,14 @@ Table vm_table(const Json& reply) {
 }
 
 Table site_table(const Json& reply) {
-    static constexpr std::array<Column, 6> kColumns{{
+    static constexpr std::array<Column, 7> kColumns{{
         {"NAME", [](const Json& site) { return text(site, "name"); }},
         {">INDEX", [](const Json& site) { return text(site, "index"); }},
         {"ADDRESS", [](const Json& site) { return text(site, "address"); }},
         {"ROLE", [](const Json& site) { return text(site, "role"); }},
         {"VERSION", [](const Json& site) { return text(site, "version"); }},
         {"STATE", [](const Json& site) { return text(site, "state"); }},
+        {"PROVIDER", [](const Json& site) { return text(site, "provider"); }},
     }};
     return make_table(reply, "sites", kColumns);
 }
@@ -304,8 +305,8 @@ Fields vm_fields(const Json& vm) {
 Fields site_fields(const Json& site) {
     Fields fields{{"name", text(site, "name")},   {"index", text(site, "index")},     {"address", text(site, "address")}, {"wireguard key", text(site, "wireguard_key")},
                   {"role", text(site, "role")},   {"version", text(site, "version")}, {"state", text(site, "state")}};
-    if (const std::string provider = text(site, "provider"); !provider.empty()) fields.emplace_back("provider", provider);  // of the site that answers
-    for (const Json& one : field(site, "uplinks")) fields.emplace_back("uplink", text_of(one));
+    if (const std::string provider = text(site, "provider"); !provider.empty()) fields.emplace_back("provider", provider);
+    for (const Json& one : field(site, "uplinks")) fields.emplace_back("uplink", text_of(one));  // of the site that answers
     return fields;
 }
 

@@ -114,6 +114,7 @@ struct Site {
     std::string version;         // of blanketd
     std::uint64_t member = 0;    // etcd member id, 0 for a client
     std::string state = "joined";
+    std::string provider = {};   // what it runs on, in its own words; for people
     std::map<std::string, std::uint32_t> path_mtu;  // by the other site's name: the largest IPv4 packet that passes to it outside of the tunnel, as this site found
     bool operator==(const Site&) const = default;
 };

@@ -168,11 +168,14 @@ Gone gone_of(const VmRecord& vm, const std::string& now) {
 Json to_json(const Site& site) {
     Json value{{"name", site.name}, {"index", site.index}, {"address", site.address}, {"wireguard_key", site.wireguard_key},
                {"role", site.role}, {"version", site.version}, {"member", std::to_string(site.member)}, {"state", site.state}};
+    if (!site.provider.empty()) value["provider"] = site.provider;
     if (!site.path_mtu.empty()) value["path_mtu"] = site.path_mtu;
     return value;
 }
 
 namespace {
+
+constexpr std::size_t kLongestProvider = 120;  // bytes
 
 // A measurement that makes no sense is none: the site does without it, rather than without its tunnels.
 std::map<std::string, std::uint32_t> path_mtu_of(const Json& value) {
@@ -202,6 +205,8 @@ Result<Site> parse_site(const Json& value) {
     site.version = json_string_or(value, "version", "");
     BLANKET_TRY(site.member, parse_number(json_string_or(value, "member", "0"), 0, std::numeric_limits<std::uint64_t>::max(), "member id"));
     site.state = json_string_or(value, "state", "joined");
+    site.provider = json_string_or(value, "provider", "");
+    if (site.provider.size() > kLongestProvider) site.provider.clear();  // as with a measurement that makes no sense
     site.path_mtu = path_mtu_of(value);
     return site;
 }

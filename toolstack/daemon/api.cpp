@@ -81,7 +81,6 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         for (auto& site : sites) {  // of this one we know more than its record says
             if (json_string_or(site, "name", "") != app.site) continue;
             const Uplinks uplinks = gather_uplinks();
-            site["provider"] = provider_summary(uplinks.provider, uplinks.provider_xen);
             site["uplinks"] = Json::array();
             for (const auto& one : uplinks.list) {
                 const std::string better = better_way(one, uplinks);

@@ -27,6 +27,7 @@
 #include "toolstack/daemon/path_probe.hpp"
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
+#include "toolstack/daemon/uplinks.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
@@ -223,6 +224,8 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     options.site = set.site;
     options.address = set.address;
     options.version = kVersion;
+    const Uplinks uplinks = gather_uplinks();
+    options.provider = provider_summary(uplinks.provider, uplinks.provider_xen);
     options.wireguard_key = key.pub;
     options.root = set.root;
     BLANKET_TRY(parts->federation, Federation::create(options, make_unit_runner()));

@@ -174,6 +174,7 @@ Result<void> Federation::write_site() {
             BLANKET_CHECK(etcd_->member_update(site.member, etcd_config(self(), state).peer_url()));
         site.address = options_.address;
         site.version = options_.version;
+        site.provider = options_.provider;
         if (const std::string key = wireguard_key(); !key.empty()) site.wireguard_key = key;
         if (now && site == before) return {};
         const auto done = registry_->put("sites/" + options_.site, to_json(site), now ? now->revision : 0);

@@ -29,6 +29,7 @@ struct FederationOptions {
     std::string site;           // name
     std::string address;        // uplink IPv4
     std::string version;        // of blanketd, "0.1.0"
+    std::string provider = {};  // what this site runs on, for people (provider_summary)
     std::string wireguard_key;  // public, base64; empty = not known yet (see ensure_local)
     std::string root = "/var/lib/blanket";
     std::string listen;         // address for etcd to bind, empty = address

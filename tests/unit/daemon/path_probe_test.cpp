@@ -190,5 +190,18 @@ TEST(PathProbe, MeasurementsFromTheStoreAreBounded) {
     EXPECT_EQ(parse_site(json)->path_mtu.size(), 254u);
 }
 
+TEST(PathProbe, ASitesWordsAboutItsProviderAreBounded) {
+    Site site = probe_site("east", 1);
+    EXPECT_FALSE(to_json(site).contains("provider"));
+    site.provider = "QEMU or KVM";
+    Json json = to_json(site);
+    EXPECT_EQ(parse_site(json).value(), site);
+    for (const Json& bad : {Json(3), Json::array(), Json(std::string(121, 'x'))}) {
+        json["provider"] = bad;
+        ASSERT_TRUE(parse_site(json)) << bad.dump();
+        EXPECT_EQ(parse_site(json)->provider, "") << bad.dump();
+    }
+}
+
 }  // namespace
 }  // namespace blanket
