@@ -20,7 +20,7 @@ bool is_rate(const std::string& unit) { return unit.ends_with("/s"); }
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 double emulated(const Kinds& all, const std::string& name) { return std::max(of(all.ide, name), of(all.ahci, name)); }
 
-const std::map<std::string, const Values*> kinds_of(const Kinds& all) {
+std::map<std::string, const Values*> kinds_of(const Kinds& all) {
     return {{"plain", &all.plain}, {"ide", &all.ide}, {"ahci", &all.ahci}, {"dom0", &all.dom0}, {"dom0_copied", &all.copied}, {"guest", &all.domu}};
 }
 

@@ -28,8 +28,9 @@ int main() {
     for (;;) {
         const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
         if (fd < 0) continue;
-        std::array<xc_domaininfo_t, 64> all{};
-        const int count = xc_domain_getinfolist(xc, 0, all.size(), all.data());
+        constexpr unsigned kMost = 64;
+        std::array<xc_domaininfo_t, kMost> all{};
+        const int count = xc_domain_getinfolist(xc, 0, kMost, all.data());
         std::string text;
         for (int i = 0; i < count; ++i) {
             const auto& one = all[static_cast<std::size_t>(i)];
