@@ -73,6 +73,29 @@ TEST_F(Boot, BadUserDataIsToldAndCostsNothingElse) {
     EXPECT_TRUE(doctor && doctor->contains("cloud-init complains")) << (doctor ? *doctor : doctor.error().what);
 }
 
+// A root file system without room, at a start too: the machine is reachable, and console and doctor say what is wrong.
+TEST_F(Boot, AFullRootFileSystemIsToldAndCostsNothingElse) {
+    const std::string cidata = seed("#cloud-config\n", "m6");
+    const auto full = [](Machine& machine) { return machine.ssh("blanket doctor; true").value_or("?").contains("the root file system is full"); };
+    auto machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    healthy(**machine, "m6");
+    ASSERT_TRUE((*machine)->ssh("fallocate -l $(($(stat -f -c '%a * %S' /) - (20 << 20))) /var/tmp/full && sync"));
+    EXPECT_TRUE(full(**machine)) << (*machine)->ssh("blanket doctor; df /; true").value_or("?");
+    (void)(*machine)->ssh("systemctl reboot");  // the connection may end before its answer
+    EXPECT_TRUE((*machine)->wait_end(minutes(4)));
+
+    machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir(), true);
+    ASSERT_TRUE(machine) << machine.error().what;
+    const auto up = (*machine)->wait_ssh(minutes(6));
+    ASSERT_TRUE(up) << up.error().what << "\n" << tail((*machine)->console());
+    EXPECT_TRUE((*machine)->console().contains("the root file system is full: ")) << tail((*machine)->console());
+    const auto told = lab::wait_until("doctor says so", minutes(3), seconds(3), [&]() -> Result<bool> { return full(**machine); });
+    EXPECT_TRUE(told) << (*machine)->ssh("blanket doctor; df /; true").value_or("?");
+    ASSERT_TRUE((*machine)->ssh("rm /var/tmp/full && sync"));
+    (void)green_findings(**machine);
+}
+
 // Three starts of Xen that nobody confirms: the fourth is Linux without it, with sshd, and a word about it.
 TEST_F(Boot, AXenThatNeverComesUpGivesWayToLinux) {
     const std::string cidata = seed("#cloud-config\n", "m3");
