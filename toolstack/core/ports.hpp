@@ -108,10 +108,11 @@ using ByteSource = std::function<Result<std::size_t>(std::span<std::byte>)>;
 class MigrationEnds {
 public:
     virtual ~MigrationEnds() = default;
-    // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on.
-    // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled).
+    // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on,
+    // or, once `on_progress` was told that it is to stop, may stand still: then resume_source() is to be called.
+    // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled), and it is told on.
     virtual Result<void> save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
-    virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on
+    virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on; fine when it runs
     virtual Result<void> destroy_source(const std::string& uuid) = 0;  // after the commit: the suspended copy goes, and its definition
     // Target. Makes a new domain of a libxl stream; it stays paused. Needs `xml` (the definition). `source` may be called from a helper thread, and never
     // after the return; not everything may have been read then. On error nothing is left.

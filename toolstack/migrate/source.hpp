@@ -57,7 +57,8 @@ private:
     // After the commit, and before it.
     Result<void> clean_up();
     void hear_target();
-    void roll_back();
+    bool roll_back();  // whether all is in place here again
+    Result<void> resume_after_failed_save();
     Result<void> check_cancelled() const;
     Error reason_of(Error error);  // what the target said before it closed, where it said something
 
@@ -78,7 +79,7 @@ private:
     std::vector<std::unique_ptr<DiskMove>> moves_;
     std::int64_t suspended_at_ = 0, resumed_at_ = 0;  // CLOCK_BOOTTIME, ms
     bool marked_ = false;      // the record says kMigrating by our hand
-    bool suspended_ = false;  // the guest does not run
+    bool suspended_ = false;  // the guest does not run; after a save that failed it may be so all the same, see stopping_
     Pacer pacer_;
     std::atomic<bool> stopping_ = false;  // the guest is asked to stop: read where the save's bytes come
     std::uint64_t mirrors_seen_ = 0;      // the link's cuts that the mirrors are known to have got over

@@ -103,7 +103,7 @@ Result<void> Source::move_memory() {
         return suspended_ || !observer_.cancelled();
     };
     const auto saved = ports_.ends.save_live(plan_.vm.value.uuid, plan_.limits, [&](std::span<const std::byte> plain) { return send_memory(plain, digest); }, on_progress);
-    suspended_ = saved.has_value();  // a failed save has let the guest run on
+    suspended_ = saved.has_value();  // a failed save has let the guest run on, or at least tried to: the way back sees to it
     stats_.memory_bytes = memory_bytes_;
     stats_.memory_wire_bytes = link_.bytes_sent() - wire_before;
     stats_.pages = encoder_->counts();

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <sys/mman.h>
@@ -34,6 +35,8 @@ public:
     std::set<std::string> images, fail_at;      // fail_at: names of steps
     std::map<std::string, std::string> image_content;  // of those that can be opened
     int restores_put_off = 0;                   // so many cannot begin: what they need does not answer
+    std::optional<DomainState> after_failed_save;  // a save fails after its last pages, and the guest is left so
+    int resumes_failing = 0;                    // so many of resume_source()
     std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
     std::vector<SaveRound> rounds;              // that a save tells, of a memory that is a stream of such rounds and of what is sent after them
     std::int64_t forecast_ms = 0;               // with them
@@ -104,13 +107,17 @@ public:
         guest_writes();
         domains[uuid].state = DomainState::kSuspended;
         on_progress({.round = 2, .bytes = half, .stopping = true, .suspended = true, .ended = rounds, .why = "enough", .forecast_ms = forecast_ms});
-        if (auto rest = sink(as_bytes(image).subspan(half)); !rest) {
-            domains[uuid].state = DomainState::kRunning;
-            return rest;
-        }
+        auto rest = sink(as_bytes(image).subspan(half));
+        if (rest && after_failed_save) rest = fail(Kind::kIo, "blanket-save ended with status 137");
+        if (!rest) domains[uuid].state = after_failed_save.value_or(DomainState::kRunning);
+        return rest;
+    }
+    Result<void> resume_source(const std::string& uuid) override {
+        if (resumes_failing > 0 && resumes_failing-- > 0) return fail(Kind::kIo, "libxl_domain_resume failed");
+        if (domains.at(uuid).state == DomainState::kShutoff) return fail(Kind::kConflict, "'{}' does not run here", uuid);
+        domains.at(uuid).state = DomainState::kRunning;
         return {};
     }
-    Result<void> resume_source(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
     Result<void> destroy_source(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
     Result<void> restore_paused(const std::string& uuid, const std::string&, const ByteSource& source) override {
         if (restores_put_off > 0 && restores_put_off-- > 0) return fail(Kind::kUnavailable, "the registry does not answer");

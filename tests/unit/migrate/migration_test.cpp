@@ -420,6 +420,38 @@ TEST(Migration, AnUndecidedCommitTakesNothingAway) {
     rig.check("west");
 }
 
+// blanket-save was killed, or could not wake the guest: the source does it, and where that fails the record says that something is to be done.
+TEST(Migration, AFailedSaveLeavesNoGuestSuspended) {
+    for (const int failing : {0, 1}) {
+        SCOPED_TRACE(failing);
+        MoveRig rig;
+        rig.east.after_failed_save = DomainState::kSuspended;
+        rig.east.resumes_failing = failing;
+        const auto stats = rig.move();
+        ASSERT_FALSE(stats);
+        EXPECT_NE(stats.error().what.find("status 137"), std::string::npos) << stats.error().what;
+        EXPECT_EQ(rig.east.resumes_failing, 0);
+        EXPECT_EQ(rig.east.runs(kUuid), failing == 0);
+        EXPECT_EQ((*rig.registry.vm(kUuid))->value.phase, failing == 0 ? Phase::kRunning : Phase::kSettling);
+        NoHost host;
+        Recovery recovery({rig.registry, rig.east, rig.east, rig.east, rig.east, rig.east_net, rig.clock}, "east", host);
+        const auto looked = recovery.look(kUuid, Cause::kRecord);
+        ASSERT_TRUE(looked) << looked.error().what;
+        EXPECT_EQ(*looked, failing == 0 ? Action::kNone : Action::kSettle);
+        rig.check("east");
+    }
+}
+
+// The guest was powered off instead: off is off, nobody is to start it again.
+TEST(Migration, AGuestThatEndsDuringItsSaveIsNotResumed) {
+    MoveRig rig;
+    rig.east.after_failed_save = DomainState::kShutoff;
+    ASSERT_FALSE(rig.move());
+    const VmRecord record = rig.registry.vm(kUuid)->value().value;
+    EXPECT_EQ(record.phase, Phase::kRunning);
+    EXPECT_EQ(decide(claim_of(record, "east"), Seen::kOff, Cause::kEvent), Action::kMarkStopped);
+}
+
 TEST(Migration, ALostAnswerToTheMarkIsTakenBack) {
     MoveRig rig;
     rig.registry.lose_answers = 1;
