@@ -183,6 +183,9 @@ public:
     // Source: takes the next thin snapshot and returns what changed since the last one (first call: since the base image).
     virtual Result<std::vector<Extent>> next_round() = 0;
     virtual Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) = 0;  // from the last round's snapshot
+    // Either end, before its mirror: takes the first of these ports that no other mirror here has, until this object goes, and gives back the one that it took
+    // before. kConflict: there is none.
+    virtual Result<std::uint16_t> take_port(std::span<const std::uint16_t> ports) = 0;
     // Source, before last_round(): DRBD is set up and connected beside the running top, so that it costs nothing while top is suspended.
     virtual Result<void> prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) = 0;
     // Source: suspends top, returns the rest; the caller ships it and then calls attach_mirror at both ends, or abort.

@@ -20,7 +20,7 @@ struct SourcePlan {
     std::string job;
     Versioned<VmRecord> vm;
     Site here, target;
-    std::uint16_t mirror_port = 7800;  // first port for DRBD; one per volume
+    std::uint16_t mirror_port = 7800;  // first of a hundred for DRBD; each volume takes one that is free at both sites
     SaveLimits limits = {};
     std::uint64_t bandwidth = 0;       // bytes per second while the guest runs; 0: what the link takes
     const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: memory does not refer to them
@@ -45,7 +45,7 @@ private:
     Result<void> move_disks();
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);
-    Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
+    Result<std::uint16_t> prepare_mirror(std::uint32_t index, DiskMove& move);
     Result<void> await_mirrors();
     void load_indexes();
     Result<std::optional<stream::KnownPages>> ask_for_pages();

@@ -14,6 +14,7 @@ constexpr std::uint64_t kSmallRest = 4u << 20;             // bytes that may be 
 constexpr std::uint32_t kMaxDiskRounds = 6;                // a disk that is written faster than the link stops shrinking; take the rest then
 constexpr auto kMirrorsAgain = std::chrono::seconds(120);  // to connect again, and for what was written meanwhile: at 10 MiB/s (storage/drbd_plan.cpp)
 constexpr auto kMirrorsLook = std::chrono::seconds(3);
+constexpr int kMirrorPorts = 100;
 
 std::uint64_t data_bytes(const std::vector<Extent>& extents) {
     std::uint64_t sum = 0;
@@ -59,12 +60,24 @@ Result<void> Source::end_round(std::uint32_t index) {
     return {};
 }
 
-Result<void> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
-    const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
+// By a port that is free at both ends: other moves may be on at either. What is taken here is ours until the move ends, so two moves never agree on the same one.
+Result<std::uint16_t> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
     const std::string here = wireguard_address(plan_.here.index), there = wireguard_address(plan_.target.index);
-    BLANKET_CHECK(send_json(link_, Type::kMirror, {{"volume", index}, {"port", port}, {"source_ip", here}, {"target_ip", there}}));
-    BLANKET_CHECK(expect(link_, Type::kAck, kRoundAnswer));
-    return move.prepare_mirror(here, there, port);
+    std::vector<std::uint16_t> ports(kMirrorPorts);
+    std::ranges::generate(ports, [next = plan_.mirror_port]() mutable { return next++; });
+    for (;;) {
+        const auto port = move.take_port(ports);
+        if (!port)
+            return fail_hint(Kind::kConflict, std::format("no TCP port of {}..{} is free for a mirror at both '{}' and '{}'", plan_.mirror_port, plan_.mirror_port + kMirrorPorts - 1, plan_.here.name, plan_.target.name),
+                             "wait until another migration has ended: blanket job list");
+        BLANKET_CHECK(send_json(link_, Type::kMirror, {{"volume", index}, {"port", *port}, {"source_ip", here}, {"target_ip", there}, {"another", true}}));
+        BLANKET_TRY(const Json answer, expect(link_, Type::kAck, kRoundAnswer));
+        if (const auto taken = answer.find("taken"); taken == answer.end() || *taken != true) {
+            BLANKET_CHECK(move.prepare_mirror(here, there, *port));
+            return *port;
+        }
+        ports.erase(ports.begin(), std::ranges::find(ports, *port) + 1);  // those before it are taken here
+    }
 }
 
 Result<void> Source::move_disks() {
@@ -84,14 +97,13 @@ Result<void> Source::move_disks() {
             ++stats_.disk_rounds;
             if (bytes <= kSmallRest) break;
         }
-        BLANKET_CHECK(prepare_mirror(index, mover));
+        BLANKET_TRY(const std::uint16_t port, prepare_mirror(index, mover));
         const auto before = ports_.clock.boottime_ms();
         link_.urgent(true);  // its writes wait
         BLANKET_TRY(const auto rest, mover.last_round());
         BLANKET_CHECK(ship(index, mover, rest));
         BLANKET_CHECK(end_round(index));
         ++stats_.disk_rounds;
-        const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
         BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
         link_.urgent(false);
         const auto held = ports_.clock.boottime_ms() - before;

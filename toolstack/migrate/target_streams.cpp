@@ -32,7 +32,8 @@ Result<void> Target::write_block(const Message& message) {
     return moves_[block.volume]->write({block.offset, block.length, false}, plain);
 }
 
-Result<void> Target::attach_mirror(const Json& request) {
+// False: another mirror here has that port, and the source has others to offer.
+Result<bool> Target::attach_mirror(const Json& request) {
     BLANKET_TRY(const std::uint64_t index, json_number(request, "volume"));
     BLANKET_TRY(const std::uint64_t port, json_number(request, "port"));
     BLANKET_TRY(const std::string source_ip, json_string(request, "source_ip"));
@@ -40,7 +41,13 @@ Result<void> Target::attach_mirror(const Json& request) {
     BLANKET_CHECK(parse_ipv4(source_ip));
     BLANKET_CHECK(parse_ipv4(target_ip));
     if (index >= moves_.size() || port < 1024 || port > 65535) return fail(Kind::kInvalid, "a mirror for volume {} on port {}", index, port);
-    return moves_[index]->attach_mirror(target_ip, source_ip, static_cast<std::uint16_t>(port), false);
+    const std::uint16_t wanted[] = {static_cast<std::uint16_t>(port)};
+    if (const auto taken = moves_[index]->take_port(wanted); !taken) {
+        if (const auto another = request.find("another"); taken.error().kind == Kind::kConflict && another != request.end() && *another == true) return false;
+        return std::unexpected(Error(taken.error()).context(std::format("a mirror on TCP port {} at '{}'", port, here_)));
+    }
+    BLANKET_CHECK(moves_[index]->attach_mirror(target_ip, source_ip, wanted[0], false));
+    return true;
 }
 
 Result<void> Target::receive_disks() {
@@ -51,8 +58,8 @@ Result<void> Target::receive_disks() {
             case Type::kRoundEnd: BLANKET_CHECK(send_json(link_, Type::kAck, Json::object())); break;
             case Type::kMirror: {
                 BLANKET_TRY(const Json request, payload_json(message));
-                BLANKET_CHECK(attach_mirror(request));
-                BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
+                BLANKET_TRY(const bool attached, attach_mirror(request));
+                BLANKET_CHECK(send_json(link_, Type::kAck, attached ? Json::object() : Json{{"taken", true}}));
                 break;
             }
             case Type::kAskPages: BLANKET_CHECK(tell_pages()); break;

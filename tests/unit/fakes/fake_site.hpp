@@ -204,6 +204,8 @@ public:
     // DiskMoves; `other` is where a mirror writes to.
     FakeSite* other = nullptr;
     std::atomic<int> mirror_waits = 0;  // wait_connected() of any of its moves
+    std::set<std::uint16_t> ports_of_others;  // that other mirrors have here
+    std::uint16_t mirror_port = 0;            // the last mirror's
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
     Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
 
@@ -237,9 +239,19 @@ private:
             if (extent.offset == 0) disk().data = text;
             return {};
         }
-        Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t) override { return site_.step("mirror"); }
-        Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t, bool source) override {
+        Result<std::uint16_t> take_port(std::span<const std::uint16_t> ports) override {
+            for (const std::uint16_t port : ports)
+                if (!site_.ports_of_others.contains(port)) return port;
+            return fail(Kind::kConflict, "no port");
+        }
+        Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t port) override {
+            site_.mirror_port = port;
+            return site_.step("mirror");
+        }
+        Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t port, bool source) override {
             BLANKET_CHECK(site_.step("mirror"));
+            if (site_.ports_of_others.contains(port)) return fail(Kind::kConflict, "another mirror has port {}", port);
+            site_.mirror_port = port;
             if (!source) return {};
             if (disk().data != site_.other->disks.at(id_).data) return fail(Kind::kInternal, "the two sides differ when the mirror begins");
             const std::lock_guard lock(mirrors_);

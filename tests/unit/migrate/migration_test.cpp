@@ -308,6 +308,45 @@ TEST(Migration, EveryFailingStepBeforeTheCommitLeavesItAtTheSource) {
     }
 }
 
+// Other moves are on at either site.
+TEST(Migration, TheMirrorTakesAPortThatIsFreeAtBothEnds) {
+    MoveRig rig;
+    rig.east.ports_of_others = {7800, 7802};
+    rig.west.ports_of_others = {7801, 7803};
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+    EXPECT_EQ(rig.east.mirror_port, 7804);
+    EXPECT_EQ(rig.west.mirror_port, 7804);
+    MoveRig full;
+    for (std::uint16_t port = 7800; port < 7900; ++port) (port % 2 == 0 ? full.east : full.west).ports_of_others.insert(port);
+    const auto refused = full.move();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kConflict);
+    EXPECT_NE(refused.error().what.find("7800..7899"), std::string::npos) << refused.error().what;
+    full.check("east");
+}
+
+// A source that knows nothing of it says one port, and a target that knows nothing of it takes any.
+TEST(Migration, AMirrorWithAnOlderPeer) {
+    for (const bool taken : {false, true}) {
+        SCOPED_TRACE(taken);
+        MoveRig rig;
+        if (taken) rig.west.ports_of_others = {7800};
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) != Type::kMirror) return;
+            Json body = *payload_json(message);
+            body.erase("another");
+            const std::string text = body.dump();
+            message.payload.assign(as_bytes(text).begin(), as_bytes(text).end());
+        };
+        const auto stats = rig.move();
+        EXPECT_EQ(stats.has_value(), !taken);
+        if (!stats) EXPECT_NE(stats.error().what.find("TCP port 7800"), std::string::npos) << stats.error().what;
+        rig.check(taken ? "east" : "west");
+    }
+}
+
 TEST(Migration, ARecordThatCannotBeReadIsAskedForAgain) {
     MoveRig late;
     late.gives_up = false;

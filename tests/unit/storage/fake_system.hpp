@@ -22,6 +22,7 @@ public:
     };
     struct Drbd {
         std::string resource, connection = "StandAlone", role = "Secondary", disk = "Diskless", peer_disk = "DUnknown", lower;
+        std::string local, peer;  // addresses of its connection, "ipv4:10.213.1.1:7800"
         char protocol = 'A';
         bool peer_knows = false;  // that both ends are equal; what this end shows of it is peer_disk
         std::uint64_t out_of_sync_kib = 0;

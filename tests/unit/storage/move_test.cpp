@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ThinMove between two fake hosts: the order of things, the content, the ways back.
+#include <array>
+
 #include "tests/unit/storage/site_fixture.hpp"
 
 namespace blanket::storage {
@@ -259,6 +261,39 @@ TEST_F(Move, AVolumeIsNotOpenedWhileItsMoveIsOn) {
     round(0);
     mirror();
     EXPECT_EQ(here.store->open_volume("web", 1).error().kind, Kind::kConflict);
+}
+
+// DRBD knows a connection by its addresses, so two mirrors at one site need two ports.
+TEST_F(Move, TwoMovesAtOnceHaveTwoPorts) {
+    constexpr std::array<std::uint16_t, 3> kPorts{7800, 7801, 7802};
+    begin();
+    const auto other = FakeHost::volume("db");
+    ASSERT_TRUE(here.store->create_volume(other) && here.store->open_volume("db", 1));
+    auto second = ThinMove::source(*here.store, other);
+    ASSERT_TRUE(second);
+    ASSERT_TRUE((*second)->next_round());
+    round(0);
+    EXPECT_EQ(source->take_port(kPorts), 7800);
+    EXPECT_EQ((*second)->take_port(kPorts), 7801);
+    EXPECT_EQ((*second)->take_port(std::span(kPorts).first(1)).error().kind, Kind::kConflict);
+    EXPECT_EQ((*second)->take_port(std::span(kPorts).subspan(1)), 7801);  // what it had before was given back
+    mirror();
+    EXPECT_EQ((*second)->prepare_mirror("10.213.1.1", "10.213.3.1", 7800).error().kind, Kind::kConflict);
+    EXPECT_EQ(Mirror(here.store->thin(), "db").present(), false);
+    ASSERT_TRUE((*second)->prepare_mirror("10.213.1.1", "10.213.3.1", 7801));
+    ASSERT_TRUE((*second)->last_round());
+    const auto attached = (*second)->attach_mirror("10.213.1.1", "10.213.3.1", 7801, true);
+    ASSERT_TRUE(attached) << attached.error().what;
+    ASSERT_TRUE((*second)->drain());
+    EXPECT_EQ(here.system->drbd.at(0).protocol, 'A');
+    ASSERT_TRUE((*second)->finish(true, 1));
+    EXPECT_EQ(here.system->drbd.at(0).connection, "Connected");
+    source.reset();  // blanketd's object goes, its mirror stays: the table knows the port
+    EXPECT_EQ((*second)->take_port(kPorts), 7801);
+    source = std::move(*ThinMove::source(*here.store, volume));
+    ASSERT_TRUE(source->finish(true, 1));
+    second->reset();
+    EXPECT_EQ(source->take_port(kPorts), 7800);
 }
 
 TEST_F(Move, MinorsOfOthersAreLeftAlone) {
