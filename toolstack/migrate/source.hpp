@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/migrate/disk_pace.hpp"
 #include "toolstack/migrate/move_recorder.hpp"
 #include "toolstack/migrate/pacer.hpp"
 #include "toolstack/migrate/protocol.hpp"
@@ -43,6 +44,8 @@ private:
     Result<void> prepare();
     Result<void> begin();
     Result<void> move_disks();
+    Result<DiskPace> ship_rounds(std::uint32_t index, DiskMove& mover);
+    Error written_too_fast(const std::string& disk, const DiskPace& pace, std::int64_t wait_ms) const;
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);
     Result<std::uint16_t> prepare_mirror(std::uint32_t index, DiskMove& move);

@@ -204,6 +204,8 @@ public:
     // DiskMoves; `other` is where a mirror writes to.
     FakeSite* other = nullptr;
     std::atomic<int> mirror_waits = 0;  // wait_connected() of any of its moves
+    std::size_t round_blocks = 1, last_round_blocks = 1;  // that each of a disk's rounds ships: the same one, so often
+    int last_rounds = 0;
     std::set<std::uint16_t> ports_of_others;  // that other mirrors have here
     std::uint16_t mirror_port = 0;            // the last mirror's
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
@@ -219,7 +221,7 @@ private:
         Result<std::vector<Extent>> next_round() override {
             site_.guest_writes();
             snapshot_ = disk().data;
-            return std::vector<Extent>{{0, kBlockSize, false}};
+            return std::vector<Extent>(site_.round_blocks, {0, kBlockSize, false});
         }
         Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) override {
             out.assign(extent.length, std::byte{0});
@@ -229,8 +231,9 @@ private:
         Result<std::vector<Extent>> last_round() override {
             site_.guest_writes();
             disk().open = false;
+            ++site_.last_rounds;
             snapshot_ = disk().data;
-            return std::vector<Extent>{{0, kBlockSize, false}};
+            return std::vector<Extent>(site_.last_round_blocks, {0, kBlockSize, false});
         }
         Result<void> write(const Extent& extent, std::span<const std::byte> data) override {
             if (disk().open) return fail(Kind::kInternal, "a write from outside into an open volume");

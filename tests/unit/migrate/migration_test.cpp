@@ -308,6 +308,62 @@ TEST(Migration, EveryFailingStepBeforeTheCommitLeavesItAtTheSource) {
     }
 }
 
+// A block takes 100 ms: 15 s of each round's, and another 15 s of what is written meanwhile.
+TEST(Migration, ADiskThatIsWrittenFasterThanTheLinkIsNotSuspended) {
+    for (const std::int64_t max_downtime_ms : {0, 60'000}) {
+        SCOPED_TRACE(max_downtime_ms);
+        MoveRig rig;
+        rig.limits.max_downtime_ms = max_downtime_ms;
+        rig.east.round_blocks = 150;
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+        };
+        const auto stats = rig.move();
+        EXPECT_EQ(rig.east.last_rounds, max_downtime_ms == 0 ? 0 : 1);
+        if (max_downtime_ms != 0) {
+            ASSERT_TRUE(stats) << stats.error().what;
+            EXPECT_EQ(stats->disk_rounds, 7u);
+            rig.check("west");
+            continue;
+        }
+        ASSERT_FALSE(stats);
+        EXPECT_EQ(stats.error().kind, Kind::kPrecondition);
+        EXPECT_NE(stats.error().what.find("KiB/s to disk xvda, and the link to 'west' took 6"), std::string::npos) << stats.error().what;
+        EXPECT_NE(stats.error().hint.find("--max-downtime"), std::string::npos);
+        rig.check("east");
+    }
+}
+
+TEST(Migration, ARestThatIsMuchLargerThanForeseenIsGivenUp) {
+    MoveRig rig;
+    rig.east.last_round_blocks = 250;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+    };
+    const auto stats = rig.move();
+    ASSERT_FALSE(stats);
+    EXPECT_EQ(stats.error().kind, Kind::kPrecondition);
+    EXPECT_EQ(rig.east.last_rounds, 1);
+    rig.check("east");
+}
+
+TEST(Migration, TheBandwidthIsLiftedWhileWritesWait) {
+    MoveRig rig;
+    rig.bandwidth = 1000;
+    std::int64_t mirror = -1, shipped = -1;
+    rig.wire->fault = [&](Message& message, bool&) {
+        const auto type = static_cast<Type>(message.type);
+        if (type == Type::kMirror) mirror = rig.clock.slept_ms;
+        if (type == Type::kRoundEnd && mirror >= 0) shipped = rig.clock.slept_ms;
+    };
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+    EXPECT_GE(mirror, 0);
+    EXPECT_EQ(shipped, mirror);
+    EXPECT_GT(rig.clock.slept_ms, shipped);  // memory is held to it again
+}
+
 // Other moves are on at either site.
 TEST(Migration, TheMirrorTakesAPortThatIsFreeAtBothEnds) {
     MoveRig rig;
