@@ -53,7 +53,7 @@ private:
         : store_(store), thin_(store.thin()), id_(volume.id), size_(volume.size), base_(volume.image), source_(source), mirror_(thin_, volume.id) {}
     static Result<std::unique_ptr<ThinMove>> create(ThinStore& store, const Volume& volume, bool source);
     Result<void> check_extent(const Extent& extent) const;
-    Result<std::vector<Extent>> changes(std::optional<std::uint32_t> from, std::uint32_t to);
+    Result<std::vector<Extent>> changes(std::optional<std::uint32_t> from, std::uint32_t to, const Argv& first = {});
     Result<void> remove_snapshots(std::optional<std::string> except);
     Result<void> put_top_back(bool open);
     Result<void> finish_source(bool keep, std::uint64_t epoch);

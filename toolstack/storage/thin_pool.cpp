@@ -100,8 +100,9 @@ Result<std::string> ThinPool::lower_of(const std::string& device) {
     return target.params.substr(0, target.params.find(' '));
 }
 
-Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader) {
+Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader, const Argv& first) {
     const std::lock_guard one_at_a_time(metadata_snapshot_);
+    if (!first.empty()) BLANKET_CHECK(system_->run(first));
     if (auto reserved = system_->run(pool_message(name_, "reserve_metadata_snap")); !reserved) {
         if (reserved.error().kind != Kind::kConflict) return reserved;
         BLANKET_CHECK(apply(*system_, {pool_message(name_, "release_metadata_snap"), pool_message(name_, "reserve_metadata_snap")}));  // one that a failed release left

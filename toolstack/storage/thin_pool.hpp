@@ -48,8 +48,9 @@ public:
     // What lies below a dm-linear device: "253:7".
     Result<std::string> lower_of(const std::string& device);
 
-    // Runs `reader` while the pool holds a metadata snapshot for thin_delta and thin_dump; one at a time.
-    Result<std::string> with_metadata_snapshot(const Argv& reader);
+    // Runs `reader` while the pool holds a metadata snapshot for thin_delta and thin_dump; one at a time. `first`, where there is one, is run once it is our turn,
+    // and before that snapshot: another volume's reader may take minutes, and nobody's writes are to wait for it.
+    Result<std::string> with_metadata_snapshot(const Argv& reader, const Argv& first = {});
     // The first of these TCP ports that no other volume's mirror has and nobody has taken; taken until it is given back. kConflict: there is none.
     // In memory only: once a mirror uses it, the table says so.
     Result<std::uint16_t> take_port(const std::string& key, std::span<const std::uint16_t> ports);

@@ -49,6 +49,7 @@ FakeSystem::~FakeSystem() {
 }
 
 Result<std::string> FakeSystem::run(const Argv& argv, std::chrono::milliseconds) {
+    if (on_command) on_command(argv);
     const bool question = argv.size() > 1 && (argv[1] == "info" || argv[1] == "table" || argv[1] == "status");
     if (!question) {
         commands.push_back(to_string(argv));

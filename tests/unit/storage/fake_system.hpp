@@ -3,6 +3,7 @@
 // at a chosen one. Contents are memory files, so what is written through one device is read through another.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -52,6 +53,7 @@ public:
     int late_states = 0;                 // looks at DRBD after both were declared equal that show a state which the peer sent before
 
     std::vector<std::string> commands;   // every command that ran or failed, info/table/status left out
+    std::function<void(const Argv&)> on_command;  // before each, in its thread
     int fail_at = -1;                    // index into `commands` of the one that fails (before it does anything)
 
     ~FakeSystem() override;

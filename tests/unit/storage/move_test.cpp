@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ThinMove between two fake hosts: the order of things, the content, the ways back.
 #include <array>
+#include <atomic>
+#include <future>
+#include <thread>
 
 #include "tests/unit/storage/site_fixture.hpp"
 
@@ -261,6 +264,36 @@ TEST_F(Move, AVolumeIsNotOpenedWhileItsMoveIsOn) {
     round(0);
     mirror();
     EXPECT_EQ(here.store->open_volume("web", 1).error().kind, Kind::kConflict);
+}
+
+// Another VM's delta may take minutes.
+TEST_F(Move, WritesDoNotWaitForTheDeltaOfAnotherVm) {
+    begin();
+    const auto other = FakeHost::volume("db");
+    ASSERT_TRUE(here.store->create_volume(other) && here.store->open_volume("db", 1));
+    auto second = ThinMove::source(*here.store, other);
+    ASSERT_TRUE(second);
+    round(0);
+    std::atomic<bool> suspended = false;
+    std::promise<void> entered, leave;
+    here.system->on_command = [&](const Argv& argv) {
+        if (argv == suspend("bs-web-top")) suspended = true;
+        if (argv[0] != "thin_delta" || suspended) return;
+        entered.set_value();
+        leave.get_future().wait();
+    };
+    std::jthread theirs([&] { EXPECT_TRUE((*second)->next_round()); });
+    entered.get_future().wait();
+    std::jthread ours([&] { EXPECT_TRUE(source->last_round()); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_FALSE(suspended);
+    leave.set_value();
+    theirs.join();
+    ours.join();
+    EXPECT_TRUE(suspended);
+    here.system->on_command = {};
+    ASSERT_TRUE(source->finish(true, 1));
+    ASSERT_TRUE((*second)->finish(true, 1));
 }
 
 // DRBD knows a connection by its addresses, so two mirrors at one site need two ports.
