@@ -88,7 +88,8 @@ Result<Stats> Source::carry_out() {
                 committed_ = true;
             } else if (!outcome) {
                 log::error("migrate", "VM {}: {}", plan_.vm.value.name, outcome.error().what);
-                if (outcome.error().kind == Kind::kNotFound) return std::unexpected(outcome.error());
+                // Whose it is, nobody can say, or the record says otherwise than any program of ours: what is here is left as it is.
+                if (outcome.error().kind == Kind::kNotFound || outcome.error().kind == Kind::kConflict) return std::unexpected(outcome.error());
             }
         }
         if (!committed_) {

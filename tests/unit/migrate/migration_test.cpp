@@ -483,6 +483,24 @@ TEST(Migration, ALostAnswerToTheCommitIsACommit) {
     rig.check("west");
 }
 
+// It names another owner under the same epoch, which no program of ours writes: nobody resumes or removes anything.
+TEST(Migration, ARecordThatIsEditedDuringAMoveTakesNothingAway) {
+    MoveRig rig;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) != Type::kDrained) return;
+        VmRecord edited = rig.registry.vm(kUuid)->value().value;
+        edited.owner = "north";
+        rig.registry.edit(edited);
+    };
+    const auto stats = rig.move();
+    ASSERT_FALSE(stats);
+    EXPECT_EQ(stats.error().kind, Kind::kConflict);
+    EXPECT_NE(stats.error().what.find("it names 'north'"), std::string::npos) << stats.error().what;
+    EXPECT_EQ(rig.east.domains.at(kUuid).state, DomainState::kSuspended);
+    EXPECT_TRUE(rig.east.disks.contains("web-1"));
+    EXPECT_FALSE(rig.west.domains.contains(kUuid));
+}
+
 class NoHost final : public RecoveryHost {
 public:
     std::unique_ptr<Claimed> claim(const std::string&) override { return std::make_unique<Claimed>(); }
