@@ -97,7 +97,7 @@ Result<void> Source::move_memory() {
             if (auto diverted = ports_.overlay.divert(plan_.vm.value, plan_.target); !diverted)
                 log::warning("migrate", "VM {}: frames to it are lost while it moves: {}", plan_.vm.value.name, diverted.error().what);
         } else if (!progress.suspended) {
-            observer_.progress(100.0 * static_cast<double>(memory_bytes_) / static_cast<double>(plan_.vm.value.memory_mib << 20));
+            if (const auto percent = round_percent(progress)) observer_.progress(*percent);
             observer_.memory(progress, memory_wire_);
         }
         return suspended_ || !observer_.cancelled();
