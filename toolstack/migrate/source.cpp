@@ -160,6 +160,7 @@ Result<void> Source::begin() {
         observer_.note(std::format("'{}' lacks the base image {}: sending it", plan_.target.name, sha256.substr(0, 12)));
         const auto progress = [&](double percent) {
             observer_.progress(percent);
+            pacer_.pace(link_.bytes_sent());
             return !observer_.cancelled();
         };
         BLANKET_CHECK(send_image(link_, ports_.blocks, sha256, progress));
