@@ -92,6 +92,10 @@ Error Source::written_too_fast(const std::string& disk, const DiskPace& pace, st
 Result<DiskPace> Source::ship_rounds(std::uint32_t index, DiskMove& mover) {
     const std::string& disk = plan_.vm.value.volumes[index].target;
     const std::int64_t wanted = plan_.limits.max_downtime_ms;
+    const auto lost_ms = [&] {  // without a connection: says nothing of the link's rate
+        const auto health = link_.health();
+        return health ? health->lost_ms : 0;
+    };
     DiskPace pace(wanted > 0 ? std::max(wanted, kLeastWait) : kLongestWait);
     for (std::uint32_t round = 0;; ++round) {
         switch (const auto now = ports_.clock.boottime_ms(); pace.next(now)) {
@@ -104,11 +108,11 @@ Result<DiskPace> Source::ship_rounds(std::uint32_t index, DiskMove& mover) {
         BLANKET_TRY(const auto extents, mover.next_round());
         const std::uint64_t bytes = data_bytes(extents);
         observer_.note(std::format("disk {} round {}: {}", disk, round, format_bytes(bytes)));
-        const std::int64_t begun = ports_.clock.boottime_ms();
+        const std::int64_t begun = ports_.clock.boottime_ms() - lost_ms();
         BLANKET_CHECK(ship(index, mover, extents));
         BLANKET_CHECK(end_round(index));
         ++stats_.disk_rounds;
-        pace.round(at, bytes, ports_.clock.boottime_ms() - begun);
+        pace.round(at, bytes, ports_.clock.boottime_ms() - lost_ms() - begun);
     }
 }
 
