@@ -35,6 +35,7 @@ public:
         for (std::uint64_t at = 0; at < extent.length; at += kBlock) std::memcpy(out.data() + at, &snapshot_.at((extent.offset + at) / kBlock), sizeof(std::uint32_t));
         return {};
     }
+    Result<std::uint16_t> take_port(std::span<const std::uint16_t> ports) override { return ports[0]; }
     Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t) override {
         BLANKET_CHECK(world_.enter(site_, "join the mirror", 20 * kMs, 200 * kMs));
         BLANKET_CHECK(find());

@@ -238,7 +238,7 @@ Result<void> SimHypervisor::save_live(const std::string& uuid, const SaveLimits&
     } at_exit{ended, world_, wake};
     const auto give_up = [&](Error error) -> Result<void> {
         ended = true;
-        wake();
+        if (!world_.time.chance(30)) wake();  // it may have been killed, or not able to
         return std::unexpected(std::move(error));
     };
     for (; progress.round < 3; ++progress.round) {

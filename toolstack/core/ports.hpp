@@ -108,10 +108,11 @@ using ByteSource = std::function<Result<std::size_t>(std::span<std::byte>)>;
 class MigrationEnds {
 public:
     virtual ~MigrationEnds() = default;
-    // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on.
-    // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled).
+    // Source. Live-saves the domain (a libxl stream). Returns when `sink` has taken the whole state and the guest is suspended; on any error the guest runs on,
+    // or, once `on_progress` was told that it is to stop, may stand still: then resume_source() is to be called.
+    // `sink` may be called from a helper thread, `on_progress` from the calling one; when that returns false the save is given up (kCancelled), and it is told on.
     virtual Result<void> save_live(const std::string& uuid, const SaveLimits& limits, const ByteSink& sink, const std::function<bool(const SaveProgress&)>& on_progress) = 0;
-    virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on
+    virtual Result<void> resume_source(const std::string& uuid) = 0;   // after save_live: abort, the suspended guest runs on; fine when it runs
     virtual Result<void> destroy_source(const std::string& uuid) = 0;  // after the commit: the suspended copy goes, and its definition
     // Target. Makes a new domain of a libxl stream; it stays paused. Needs `xml` (the definition). `source` may be called from a helper thread, and never
     // after the return; not everything may have been read then. On error nothing is left.
@@ -182,6 +183,9 @@ public:
     // Source: takes the next thin snapshot and returns what changed since the last one (first call: since the base image).
     virtual Result<std::vector<Extent>> next_round() = 0;
     virtual Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) = 0;  // from the last round's snapshot
+    // Either end, before its mirror: takes the first of these ports that no other mirror here has, until this object goes, and gives back the one that it took
+    // before. kConflict: there is none.
+    virtual Result<std::uint16_t> take_port(std::span<const std::uint16_t> ports) = 0;
     // Source, before last_round(): DRBD is set up and connected beside the running top, so that it costs nothing while top is suspended.
     virtual Result<void> prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) = 0;
     // Source: suspends top, returns the rest; the caller ships it and then calls attach_mirror at both ends, or abort.

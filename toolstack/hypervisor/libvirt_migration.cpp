@@ -30,7 +30,7 @@ struct SaveWatch {
     std::string error, hint;
 
     void tell() {
-        if (cancelled || !on_progress || on_progress(progress)) return;
+        if (!on_progress || on_progress(progress) || cancelled) return;  // who has given up is told on: the guest may be stopping all the same
         cancelled = true;
         ::kill(child.pid(), SIGTERM);  // blanket-save alone: it stops its helper itself, in order
     }
@@ -148,7 +148,7 @@ Result<void> LibvirtHypervisor::save_live(const std::string& uuid, const SaveLim
         if (const auto resumed = run_verb(paths_.save, "--resume", domid); !resumed)
             log::error("hypervisor", "after the failed save of domain {}: {}", domid, resumed.error().what);
     }
-    if (watch.cancelled) return fail(Kind::kCancelled, "the save of domain {} was given up; the guest runs on", domid);
+    if (watch.cancelled) return fail(Kind::kCancelled, "the save of domain {} was given up", domid);
     if (!pumped) return pumped;
     if (!watch.hint.empty()) return fail_hint(Kind::kPrecondition, watch.error, watch.hint);
     if (watch.error.empty()) watch.error = status ? std::format("blanket-save ended with status {}", *status) : status.error().what;

@@ -11,7 +11,20 @@ constexpr std::int64_t kOften = 250;     // ms between two samples
 constexpr std::int64_t kWindow = 3000;   // ms over which a rate is taken
 constexpr std::uint64_t kPageBytes = 4096;
 
+// Pages of the present round that have been sent.
+std::uint64_t sent_in_round(const SaveProgress& progress) {
+    std::uint64_t before = 0;
+    for (const auto& round : progress.ended) before += round.pages;
+    const std::uint64_t all = progress.bytes / kPageBytes;
+    return std::min(all - std::min(before, all), progress.sending);
+}
+
 }  // namespace
+
+std::optional<double> round_percent(const SaveProgress& progress) {
+    if (progress.sending == 0) return std::nullopt;
+    return 100.0 * static_cast<double>(sent_in_round(progress)) / static_cast<double>(progress.sending);
+}
 
 void LiveMeter::begin() {
     samples_.clear();
@@ -51,10 +64,7 @@ std::optional<LiveProgress> LiveMeter::memory(std::int64_t now_ms, const SavePro
     add_rates(live);
     if (progress.forecast_ms > 0) live.forecast_ms = progress.forecast_ms;
     if (progress.sending == 0) return live;
-    std::uint64_t before = 0;
-    for (const auto& round : progress.ended) before += round.pages;
-    const std::uint64_t all = progress.bytes / kPageBytes, sent = all - std::min(before, all);
-    live.pages_left = progress.sending - std::min(sent, progress.sending);
+    live.pages_left = progress.sending - sent_in_round(progress);
     live.bytes_left = *live.pages_left * kPageBytes;
     if (!live.bytes_per_s || *live.bytes_per_s == 0) return live;
     // Each round leaves the part of it that was dirtied meanwhile, and that is the next one: a geometric series, where it converges.

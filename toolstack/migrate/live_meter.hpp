@@ -8,6 +8,9 @@
 
 namespace blanket::migrate {
 
+// How much of the present round of memory has been sent. Nothing: the save has not told how much it sends.
+std::optional<double> round_percent(const SaveProgress& progress);
+
 class LiveMeter final {
 public:
     void begin();  // another stream: nothing is known of its rate

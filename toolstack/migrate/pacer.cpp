@@ -12,8 +12,13 @@ constexpr std::int64_t kCatchUp = 250;  // ms of the rate that a sender who was 
 
 }  // namespace
 
+void Pacer::lift(bool on) {
+    lifted_ = on;
+    since_ms_ = -1;
+}
+
 void Pacer::pace(std::uint64_t sent) {
-    if (rate_ == 0) return;
+    if (rate_ == 0 || lifted_) return;
     const auto due_ms = [&] { return since_ms_ + static_cast<std::int64_t>((sent - base_) * 1000 / rate_); };
     const std::int64_t now = clock_.boottime_ms();
     if (since_ms_ < 0 || now - due_ms() > kCatchUp) {  // begins anew

@@ -13,7 +13,8 @@
 //   kImage, kBlock..., kImageEnd        ---------->    for each missing base image       (<- kAck each)
 //                                       <----------    kAck {images, offers}: volumes exist, tops suspended; these base images can be referred to, and pages of the content store
 //   kBlock..., kRoundEnd {volume}       ---------->    CoW delta, round by round          (<- kAck each, data on disk)
-//   kMirror {volume, port, ips}         ---------->    DRBD at the target                 (<- kAck)
+//   kMirror {volume, port, ips, another} -------->     DRBD at the target                 (<- kAck; kAck {taken}: not by this port, where the source says that
+//                                                      it would offer another, which it does then)
 //   kAskPages                           ---------->    only where it said that it offers some: what has the content store of this VM's tenant?
 //                                       <----------    kPages: stream/known_pages.hpp, at most one for each page of the VM
 //   kMemoryBegin {stream, images, pages} --------->    the version of stream/format.hpp; the images that are referred to, in this order; whether offered pages are

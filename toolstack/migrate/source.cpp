@@ -88,14 +88,15 @@ Result<Stats> Source::carry_out() {
                 committed_ = true;
             } else if (!outcome) {
                 log::error("migrate", "VM {}: {}", plan_.vm.value.name, outcome.error().what);
-                if (outcome.error().kind == Kind::kNotFound) return std::unexpected(outcome.error());
+                // Whose it is, nobody can say, or the record says otherwise than any program of ours: what is here is left as it is.
+                if (outcome.error().kind == Kind::kNotFound || outcome.error().kind == Kind::kConflict) return std::unexpected(outcome.error());
             }
         }
         if (!committed_) {
             observer_.phase("roll-back");
-            roll_back();
-            return std::unexpected(std::move(error).context(std::format("moving VM '{}' to '{}' failed; it runs on at '{}'", plan_.vm.value.name,
-                                                                        plan_.target.name, plan_.here.name)));
+            const std::string now = roll_back() ? "runs on" : "is put in order by recovery";
+            return std::unexpected(std::move(error).context(std::format("moving VM '{}' to '{}' failed; it {} at '{}'", plan_.vm.value.name,
+                                                                        plan_.target.name, now, plan_.here.name)));
         }
     }
     observer_.phase("clean-up");
@@ -159,6 +160,7 @@ Result<void> Source::begin() {
         observer_.note(std::format("'{}' lacks the base image {}: sending it", plan_.target.name, sha256.substr(0, 12)));
         const auto progress = [&](double percent) {
             observer_.progress(percent);
+            pacer_.pace(link_.bytes_sent());
             return !observer_.cancelled();
         };
         BLANKET_CHECK(send_image(link_, ports_.blocks, sha256, progress));
@@ -233,7 +235,19 @@ Result<void> Source::clean_up() {
     return first;
 }
 
-void Source::roll_back() {
+// A save that fails lets the guest run on, but the program that does so may have died, or may not have been able to. Where the guest does not stand still there
+// is nothing to be done: it runs, or has ended meanwhile.
+Result<void> Source::resume_after_failed_save() {
+    auto resumed = ports_.ends.resume_source(plan_.vm.value.uuid);
+    if (resumed) return resumed;
+    const auto domains = ports_.hypervisor.list();
+    if (!domains) return resumed;
+    const auto at = std::ranges::find(*domains, plan_.vm.value.uuid, &DomainInfo::uuid);
+    const bool stands = at != domains->end() && (at->state == DomainState::kSuspended || at->state == DomainState::kPaused);
+    return stands ? resumed : Result<void>();
+}
+
+bool Source::roll_back() {
     bool whole = true;
     const auto report = [&](const char* what, const Result<void>& result) {
         if (result) return;
@@ -250,10 +264,14 @@ void Source::roll_back() {
         report("resuming the VM here", resumed);
         if (resumed) observer_.note(std::format("the guest runs again {} ms after the decision", ports_.clock.boottime_ms() - begin));
         if (resumed) observer_.times.resumed_here = observer_.now();
+    } else if (stopping_) {
+        report("resuming the VM here after the failed save", resume_after_failed_save());
     }
     for (auto& move : moves_) report("taking the disk back", move->finish(true, plan_.vm.value.epoch));
     moves_.clear();
+    const bool in_place = whole;
     if (marked_ && whole) report("marking the record", mark_settled(ports_.registry, plan_.vm.value));  // else recovery ends it
+    return in_place;
 }
 
 }  // namespace blanket::migrate

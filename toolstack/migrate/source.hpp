@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/migrate/disk_pace.hpp"
 #include "toolstack/migrate/move_recorder.hpp"
 #include "toolstack/migrate/pacer.hpp"
 #include "toolstack/migrate/protocol.hpp"
@@ -20,7 +21,7 @@ struct SourcePlan {
     std::string job;
     Versioned<VmRecord> vm;
     Site here, target;
-    std::uint16_t mirror_port = 7800;  // first port for DRBD; one per volume
+    std::uint16_t mirror_port = 7800;  // first of a hundred for DRBD; each volume takes one that is free at both sites
     SaveLimits limits = {};
     std::uint64_t bandwidth = 0;       // bytes per second while the guest runs; 0: what the link takes
     const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: memory does not refer to them
@@ -43,9 +44,11 @@ private:
     Result<void> prepare();
     Result<void> begin();
     Result<void> move_disks();
+    Result<DiskPace> ship_rounds(std::uint32_t index, DiskMove& mover);
+    Error written_too_fast(const std::string& disk, const DiskPace& pace, std::int64_t wait_ms) const;
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);
-    Result<void> prepare_mirror(std::uint32_t index, DiskMove& move);
+    Result<std::uint16_t> prepare_mirror(std::uint32_t index, DiskMove& move);
     Result<void> await_mirrors();
     void load_indexes();
     Result<std::optional<stream::KnownPages>> ask_for_pages();
@@ -57,7 +60,8 @@ private:
     // After the commit, and before it.
     Result<void> clean_up();
     void hear_target();
-    void roll_back();
+    bool roll_back();  // whether all is in place here again
+    Result<void> resume_after_failed_save();
     Result<void> check_cancelled() const;
     Error reason_of(Error error);  // what the target said before it closed, where it said something
 
@@ -78,7 +82,7 @@ private:
     std::vector<std::unique_ptr<DiskMove>> moves_;
     std::int64_t suspended_at_ = 0, resumed_at_ = 0;  // CLOCK_BOOTTIME, ms
     bool marked_ = false;      // the record says kMigrating by our hand
-    bool suspended_ = false;  // the guest does not run
+    bool suspended_ = false;  // the guest does not run; after a save that failed it may be so all the same, see stopping_
     Pacer pacer_;
     std::atomic<bool> stopping_ = false;  // the guest is asked to stop: read where the save's bytes come
     std::uint64_t mirrors_seen_ = 0;      // the link's cuts that the mirrors are known to have got over

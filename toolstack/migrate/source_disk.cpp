@@ -10,10 +10,11 @@ namespace blanket::migrate {
 namespace {
 
 constexpr auto kRoundAnswer = std::chrono::seconds(120);   // the target flushes to its disk
-constexpr std::uint64_t kSmallRest = 4u << 20;             // bytes that may be shipped with `top` suspended (0.3 s at 100 Mbit/s)
-constexpr std::uint32_t kMaxDiskRounds = 6;                // a disk that is written faster than the link stops shrinking; take the rest then
+constexpr std::int64_t kLongestWait = 10'000;              // ms that the VM's writes may wait for the last round, unless the user says
+constexpr std::int64_t kLeastWait = 1'000;                 // ms that it may take at any rate: round trips and flushes
 constexpr auto kMirrorsAgain = std::chrono::seconds(120);  // to connect again, and for what was written meanwhile: at 10 MiB/s (storage/drbd_plan.cpp)
 constexpr auto kMirrorsLook = std::chrono::seconds(3);
+constexpr int kMirrorPorts = 100;
 
 std::uint64_t data_bytes(const std::vector<Extent>& extents) {
     std::uint64_t sum = 0;
@@ -59,12 +60,60 @@ Result<void> Source::end_round(std::uint32_t index) {
     return {};
 }
 
-Result<void> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
-    const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
+// By a port that is free at both ends: other moves may be on at either. What is taken here is ours until the move ends, so two moves never agree on the same one.
+Result<std::uint16_t> Source::prepare_mirror(std::uint32_t index, DiskMove& move) {
     const std::string here = wireguard_address(plan_.here.index), there = wireguard_address(plan_.target.index);
-    BLANKET_CHECK(send_json(link_, Type::kMirror, {{"volume", index}, {"port", port}, {"source_ip", here}, {"target_ip", there}}));
-    BLANKET_CHECK(expect(link_, Type::kAck, kRoundAnswer));
-    return move.prepare_mirror(here, there, port);
+    std::vector<std::uint16_t> ports(kMirrorPorts);
+    std::ranges::generate(ports, [next = plan_.mirror_port]() mutable { return next++; });
+    for (;;) {
+        const auto port = move.take_port(ports);
+        if (!port)
+            return fail_hint(Kind::kConflict, std::format("no TCP port of {}..{} is free for a mirror at both '{}' and '{}'", plan_.mirror_port, plan_.mirror_port + kMirrorPorts - 1, plan_.here.name, plan_.target.name),
+                             "wait until another migration has ended: blanket job list");
+        BLANKET_CHECK(send_json(link_, Type::kMirror, {{"volume", index}, {"port", *port}, {"source_ip", here}, {"target_ip", there}, {"another", true}}));
+        BLANKET_TRY(const Json answer, expect(link_, Type::kAck, kRoundAnswer));
+        if (const auto taken = answer.find("taken"); taken == answer.end() || *taken != true) {
+            BLANKET_CHECK(move.prepare_mirror(here, there, *port));
+            return *port;
+        }
+        ports.erase(ports.begin(), std::ranges::find(ports, *port) + 1);  // those before it are taken here
+    }
+}
+
+Error Source::written_too_fast(const std::string& disk, const DiskPace& pace, std::int64_t wait_ms) const {
+    const std::string limited = plan_.bandwidth == 0 ? "" : std::format(" (of {}/s that --bandwidth allows)", format_bytes(plan_.bandwidth));
+    return Error{Kind::kPrecondition,
+                 std::format("VM '{}' writes {}/s to disk {}, and the link to '{}' took {}/s{}: its writes would stand still for {} s", plan_.vm.value.name, format_bytes(pace.written_per_s()), disk,
+                             plan_.target.name, format_bytes(pace.sent_per_s()), limited, (wait_ms + 999) / 1000),
+                 "move it when it writes less, or allow more: --max-downtime, --bandwidth"};
+}
+
+// Rounds while the VM writes, until what is left can be shipped while its writes wait.
+Result<DiskPace> Source::ship_rounds(std::uint32_t index, DiskMove& mover) {
+    const std::string& disk = plan_.vm.value.volumes[index].target;
+    const std::int64_t wanted = plan_.limits.max_downtime_ms;
+    const auto lost_ms = [&] {  // without a connection: says nothing of the link's rate
+        const auto health = link_.health();
+        return health ? health->lost_ms : 0;
+    };
+    DiskPace pace(wanted > 0 ? std::max(wanted, kLeastWait) : kLongestWait);
+    for (std::uint32_t round = 0;; ++round) {
+        switch (const auto now = ports_.clock.boottime_ms(); pace.next(now)) {
+            case DiskPace::Next::kRound: break;
+            case DiskPace::Next::kLast: return pace;
+            case DiskPace::Next::kGiveUp: return std::unexpected(written_too_fast(disk, pace, pace.wait_ms(now)));
+        }
+        BLANKET_CHECK(check_cancelled());
+        const std::int64_t at = ports_.clock.boottime_ms();
+        BLANKET_TRY(const auto extents, mover.next_round());
+        const std::uint64_t bytes = data_bytes(extents);
+        observer_.note(std::format("disk {} round {}: {}", disk, round, format_bytes(bytes)));
+        const std::int64_t begun = ports_.clock.boottime_ms() - lost_ms();
+        BLANKET_CHECK(ship(index, mover, extents));
+        BLANKET_CHECK(end_round(index));
+        ++stats_.disk_rounds;
+        pace.round(at, bytes, ports_.clock.boottime_ms() - lost_ms() - begun);
+    }
 }
 
 Result<void> Source::move_disks() {
@@ -74,25 +123,18 @@ Result<void> Source::move_disks() {
         BLANKET_TRY(auto move, ports_.moves.source(volumes[index]));
         moves_.push_back(std::move(move));
         DiskMove& mover = *moves_.back();
-        for (std::uint32_t round = 0; round < kMaxDiskRounds; ++round) {
-            BLANKET_CHECK(check_cancelled());
-            BLANKET_TRY(const auto extents, mover.next_round());
-            const std::uint64_t bytes = data_bytes(extents);
-            observer_.note(std::format("disk {} round {}: {}", volumes[index].target, round, format_bytes(bytes)));
-            BLANKET_CHECK(ship(index, mover, extents));
-            BLANKET_CHECK(end_round(index));
-            ++stats_.disk_rounds;
-            if (bytes <= kSmallRest) break;
-        }
-        BLANKET_CHECK(prepare_mirror(index, mover));
+        BLANKET_TRY(const DiskPace pace, ship_rounds(index, mover));
+        BLANKET_TRY(const std::uint16_t port, prepare_mirror(index, mover));
         const auto before = ports_.clock.boottime_ms();
         link_.urgent(true);  // its writes wait
+        pacer_.lift(true);
         BLANKET_TRY(const auto rest, mover.last_round());
+        if (const auto wait = pace.time_for(data_bytes(rest)); pace.too_long(wait / 2)) return std::unexpected(written_too_fast(volumes[index].target, pace, wait));  // much more than foreseen
         BLANKET_CHECK(ship(index, mover, rest));
         BLANKET_CHECK(end_round(index));
         ++stats_.disk_rounds;
-        const auto port = static_cast<std::uint16_t>(plan_.mirror_port + index);
         BLANKET_CHECK(mover.attach_mirror(wireguard_address(plan_.here.index), wireguard_address(plan_.target.index), port, true));
+        pacer_.lift(false);
         link_.urgent(false);
         const auto held = ports_.clock.boottime_ms() - before;
         observer_.held_for(held);

@@ -97,13 +97,13 @@ Result<void> Source::move_memory() {
             if (auto diverted = ports_.overlay.divert(plan_.vm.value, plan_.target); !diverted)
                 log::warning("migrate", "VM {}: frames to it are lost while it moves: {}", plan_.vm.value.name, diverted.error().what);
         } else if (!progress.suspended) {
-            observer_.progress(100.0 * static_cast<double>(memory_bytes_) / static_cast<double>(plan_.vm.value.memory_mib << 20));
+            if (const auto percent = round_percent(progress)) observer_.progress(*percent);
             observer_.memory(progress, memory_wire_);
         }
         return suspended_ || !observer_.cancelled();
     };
     const auto saved = ports_.ends.save_live(plan_.vm.value.uuid, plan_.limits, [&](std::span<const std::byte> plain) { return send_memory(plain, digest); }, on_progress);
-    suspended_ = saved.has_value();  // a failed save has let the guest run on
+    suspended_ = saved.has_value();  // a failed save has let the guest run on, or at least tried to: the way back sees to it
     stats_.memory_bytes = memory_bytes_;
     stats_.memory_wire_bytes = link_.bytes_sent() - wire_before;
     stats_.pages = encoder_->counts();

@@ -36,7 +36,7 @@ private:
     Result<std::optional<Versioned<VmRecord>>> read_record();
     Result<void> receive_disks();
     Result<void> write_block(const Message& message);
-    Result<void> attach_mirror(const Json& request);
+    Result<bool> attach_mirror(const Json& request);
     void begin_offer();
     Result<void> tell_pages();
     Result<void> begin_memory(const Json& request);

@@ -12,7 +12,10 @@
 namespace blanket::migrate {
 namespace {
 
-constexpr auto kStream = std::chrono::seconds(60);  // silence longer than this within a stream means that the source is gone
+// Silence longer than this means that the source is gone. A link that outlives its connections finds out by itself, within seconds; what it cannot know is a
+// source that lives and does nothing. So long it may wait: between two rounds of the disk for thin_delta (storage/thin_pool.cpp, 5 min), another VM's and its
+// own, and within memory for the mirrors after a cut (kMirrorsAgain, 120 s). After the guest has stopped nothing takes long.
+constexpr std::chrono::seconds kBare{60}, kRounds{660}, kMemory{180}, kDrain{60};
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
 constexpr std::chrono::milliseconds kBegin{30'000}, kBeginRetry{500};  // for a restore that cannot begin; what the link holds may be all of a small VM, which stands still then
@@ -32,7 +35,8 @@ Result<void> Target::write_block(const Message& message) {
     return moves_[block.volume]->write({block.offset, block.length, false}, plain);
 }
 
-Result<void> Target::attach_mirror(const Json& request) {
+// False: another mirror here has that port, and the source has others to offer.
+Result<bool> Target::attach_mirror(const Json& request) {
     BLANKET_TRY(const std::uint64_t index, json_number(request, "volume"));
     BLANKET_TRY(const std::uint64_t port, json_number(request, "port"));
     BLANKET_TRY(const std::string source_ip, json_string(request, "source_ip"));
@@ -40,19 +44,25 @@ Result<void> Target::attach_mirror(const Json& request) {
     BLANKET_CHECK(parse_ipv4(source_ip));
     BLANKET_CHECK(parse_ipv4(target_ip));
     if (index >= moves_.size() || port < 1024 || port > 65535) return fail(Kind::kInvalid, "a mirror for volume {} on port {}", index, port);
-    return moves_[index]->attach_mirror(target_ip, source_ip, static_cast<std::uint16_t>(port), false);
+    const std::uint16_t wanted[] = {static_cast<std::uint16_t>(port)};
+    if (const auto taken = moves_[index]->take_port(wanted); !taken) {
+        if (const auto another = request.find("another"); taken.error().kind == Kind::kConflict && another != request.end() && *another == true) return false;
+        return std::unexpected(Error(taken.error()).context(std::format("a mirror on TCP port {} at '{}'", port, here_)));
+    }
+    BLANKET_CHECK(moves_[index]->attach_mirror(target_ip, source_ip, wanted[0], false));
+    return true;
 }
 
 Result<void> Target::receive_disks() {
     for (;;) {
-        BLANKET_TRY(const Message message, next(kStream));
+        BLANKET_TRY(const Message message, next(link_.health() ? kRounds : kBare));
         switch (static_cast<Type>(message.type)) {
             case Type::kBlock: BLANKET_CHECK(write_block(message)); break;
             case Type::kRoundEnd: BLANKET_CHECK(send_json(link_, Type::kAck, Json::object())); break;
             case Type::kMirror: {
                 BLANKET_TRY(const Json request, payload_json(message));
-                BLANKET_CHECK(attach_mirror(request));
-                BLANKET_CHECK(send_json(link_, Type::kAck, Json::object()));
+                BLANKET_TRY(const bool attached, attach_mirror(request));
+                BLANKET_CHECK(send_json(link_, Type::kAck, attached ? Json::object() : Json{{"taken", true}}));
                 break;
             }
             case Type::kAskPages: BLANKET_CHECK(tell_pages()); break;
@@ -117,7 +127,7 @@ Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
     while (piece_at_ == piece_.size()) {
         if (!memory_end_ && !decoder_->waiting()) {
             auto taken = take_memory(kPiece);
-            if (!taken && taken.error().kind == Kind::kTimeout && (silence_ += kPiece) >= kStream)
+            if (!taken && taken.error().kind == Kind::kTimeout && (silence_ += kPiece) >= (link_.health() ? kMemory : kBare))
                 return fail(Kind::kIo, "nothing came within the memory stream for {} s", std::chrono::duration_cast<std::chrono::seconds>(silence_).count());
             BLANKET_CHECK(taken);
         }
@@ -168,7 +178,7 @@ Result<void> Target::receive_memory() {
     if (json_number_or(*memory_end_, "bytes", 0) != digest_.bytes() || json_string_or(*memory_end_, "digest", "") != digest_.value())
         return fail(Kind::kIo, "the memory stream arrived damaged: {} of {} bytes, digest {} where {} was sent", digest_.bytes(),
                     json_number_or(*memory_end_, "bytes", 0), digest_.value(), json_string_or(*memory_end_, "digest", ""));
-    BLANKET_CHECK(expect(link_, Type::kDrained, kStream));
+    BLANKET_CHECK(expect(link_, Type::kDrained, kDrain));
     return {};
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A move's second half: the mirror, the drain and the end at either side. See thin_move.hpp.
+#include <utility>
+
 #include "toolstack/base/log.hpp"
 #include "toolstack/storage/device_io.hpp"
 #include "toolstack/storage/thin_move.hpp"
@@ -11,6 +13,16 @@ using namespace std::chrono_literals;
 constexpr auto kConnect = 20s;
 
 }  // namespace
+
+ThinMove::~ThinMove() {
+    if (port_ != 0) thin_.give_port_back(port_);
+}
+
+Result<std::uint16_t> ThinMove::take_port(std::span<const std::uint16_t> ports) {
+    if (port_ != 0) thin_.give_port_back(std::exchange(port_, 0));
+    BLANKET_TRY(port_, thin_.take_port(volume_key(id_), ports));
+    return port_;
+}
 
 Result<void> ThinMove::prepare_mirror(const std::string& local_ip, const std::string& peer_ip, std::uint16_t port) {
     BLANKET_CHECK(mirror_.connect(local_ip, peer_ip, port));

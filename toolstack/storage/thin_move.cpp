@@ -41,9 +41,9 @@ Result<void> ThinMove::write(const Extent& extent, std::span<const std::byte> da
 }
 
 // What differs between two thin ids; no `from` = everything that is mapped.
-Result<std::vector<Extent>> ThinMove::changes(std::optional<std::uint32_t> from, std::uint32_t to) {
+Result<std::vector<Extent>> ThinMove::changes(std::optional<std::uint32_t> from, std::uint32_t to, const Argv& first) {
     const auto reader = from ? plan_thin_delta(thin_.name(), *from, to) : plan_thin_dump(thin_.name(), to);
-    BLANKET_TRY(const auto xml, thin_.with_metadata_snapshot(reader));
+    BLANKET_TRY(const auto xml, thin_.with_metadata_snapshot(reader, first));
     return from ? parse_thin_delta(xml, size_) : parse_thin_dump(xml, size_);
 }
 
@@ -99,9 +99,8 @@ Result<std::vector<Extent>> ThinMove::last_round() {
     BLANKET_TRY(const auto volume, thin_.find(volume_key(id_)));
     reader_.reset();
     BLANKET_TRY(reader_, thin_.system().open_device(volume_device(id_), false));
-    // From here the volume stands still, so no snapshot is needed: the delta is against the volume itself, and it is read directly.
-    BLANKET_CHECK(thin_.system().run(suspend(top_device(id_))));
-    return changes(previous_, volume.id);
+    // Suspended, the volume stands still, so no snapshot is needed: the delta is against the volume itself, and it is read directly.
+    return changes(previous_, volume.id, suspend(top_device(id_)));
 }
 
 }  // namespace blanket::storage

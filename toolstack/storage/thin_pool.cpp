@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The thin devices and the id table of thin_pool.hpp; the pool's own activation is in thin_pool_open.cpp.
+#include <algorithm>
+
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
@@ -98,8 +100,9 @@ Result<std::string> ThinPool::lower_of(const std::string& device) {
     return target.params.substr(0, target.params.find(' '));
 }
 
-Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader) {
+Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader, const Argv& first) {
     const std::lock_guard one_at_a_time(metadata_snapshot_);
+    if (!first.empty()) BLANKET_CHECK(system_->run(first));
     if (auto reserved = system_->run(pool_message(name_, "reserve_metadata_snap")); !reserved) {
         if (reserved.error().kind != Kind::kConflict) return reserved;
         BLANKET_CHECK(apply(*system_, {pool_message(name_, "release_metadata_snap"), pool_message(name_, "reserve_metadata_snap")}));  // one that a failed release left
@@ -110,11 +113,31 @@ Result<std::string> ThinPool::with_metadata_snapshot(const Argv& reader) {
     return text;
 }
 
+Result<std::uint16_t> ThinPool::take_port(const std::string& key, std::span<const std::uint16_t> ports) {
+    const std::lock_guard lock(mutex_);
+    std::set<std::uint16_t> taken = ports_;
+    for (const auto& [other, entry] : table_.entries)
+        if (entry.mirror && other != key) taken.insert(entry.mirror->port);
+    const auto free = std::ranges::find_if(ports, [&](std::uint16_t port) { return !taken.contains(port); });
+    if (free == ports.end()) return fail(Kind::kConflict, "mirrors of other volumes have the TCP port, or all of those that there are");
+    ports_.insert(*free);
+    return *free;
+}
+
+void ThinPool::give_port_back(std::uint16_t port) {
+    const std::lock_guard lock(mutex_);
+    ports_.erase(port);
+}
+
 Result<MirrorFacts> ThinPool::reserve_mirror(const std::string& key, MirrorFacts facts, const std::set<std::uint32_t>& busy) {
     const std::lock_guard lock(mutex_);
     std::set<std::uint32_t> taken = busy;
-    for (const auto& [other, entry] : table_.entries)
-        if (entry.mirror) taken.insert(entry.mirror->minor);
+    for (const auto& [other, entry] : table_.entries) {
+        if (!entry.mirror) continue;
+        taken.insert(entry.mirror->minor);
+        if (other != key && entry.mirror->local == facts.local && entry.mirror->port == facts.port)
+            return fail_hint(Kind::kConflict, std::format("the mirror of '{}' has TCP port {}", other, facts.port), "wait until the other migration has ended");
+    }
     facts.minor = 0;
     while (taken.contains(facts.minor)) ++facts.minor;
     if (facts.minor > 255) return fail_hint(Kind::kConflict, "all DRBD minors 0..255 are in use", "wait until another migration has ended");

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 
 #include "toolstack/storage/dm_ioctl.hpp"
@@ -47,9 +48,15 @@ public:
     // What lies below a dm-linear device: "253:7".
     Result<std::string> lower_of(const std::string& device);
 
-    // Runs `reader` while the pool holds a metadata snapshot for thin_delta and thin_dump; one at a time.
-    Result<std::string> with_metadata_snapshot(const Argv& reader);
-    // Takes the lowest DRBD minor from 0..255 that is neither in `busy` nor in the table, and writes it into the volume's entry.
+    // Runs `reader` while the pool holds a metadata snapshot for thin_delta and thin_dump; one at a time. `first`, where there is one, is run once it is our turn,
+    // and before that snapshot: another volume's reader may take minutes, and nobody's writes are to wait for it.
+    Result<std::string> with_metadata_snapshot(const Argv& reader, const Argv& first = {});
+    // The first of these TCP ports that no other volume's mirror has and nobody has taken; taken until it is given back. kConflict: there is none.
+    // In memory only: once a mirror uses it, the table says so.
+    Result<std::uint16_t> take_port(const std::string& key, std::span<const std::uint16_t> ports);
+    void give_port_back(std::uint16_t port);
+    // Takes the lowest DRBD minor from 0..255 that is neither in `busy` nor in the table, and writes it into the volume's entry. kConflict: there is none, or
+    // another mirror has this port, which DRBD would refuse.
     Result<MirrorFacts> reserve_mirror(const std::string& key, MirrorFacts facts, const std::set<std::uint32_t>& busy);
 
 private:
@@ -62,8 +69,9 @@ private:
     PoolName name_;
     std::string table_path_;
     std::shared_ptr<System> system_;
-    std::mutex mutex_;  // table_
+    std::mutex mutex_;  // table_, ports_
     IdTable table_;
+    std::set<std::uint16_t> ports_;  // taken for mirrors that are not in the table yet, and for those that are
     std::mutex metadata_snapshot_;
 };
 

@@ -73,6 +73,10 @@ public:
         }
         return revision_;
     }
+    void edit(const VmRecord& vm) {  // as an operator does with etcdctl
+        const std::lock_guard lock(mutex_);
+        vms_[vm.uuid] = {vm, ++revision_};
+    }
     Result<void> remove_vm(const VmRecord& vm, std::uint64_t expected) override {
         const std::lock_guard lock(mutex_);
         const auto it = vms_.find(vm.uuid);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <sys/mman.h>
@@ -34,6 +35,8 @@ public:
     std::set<std::string> images, fail_at;      // fail_at: names of steps
     std::map<std::string, std::string> image_content;  // of those that can be opened
     int restores_put_off = 0;                   // so many cannot begin: what they need does not answer
+    std::optional<DomainState> after_failed_save;  // a save fails after its last pages, and the guest is left so
+    int resumes_failing = 0;                    // so many of resume_source()
     std::int64_t watchdog_s = 0;                // Xen's, 0 = not armed
     std::vector<SaveRound> rounds;              // that a save tells, of a memory that is a stream of such rounds and of what is sent after them
     std::int64_t forecast_ms = 0;               // with them
@@ -104,13 +107,17 @@ public:
         guest_writes();
         domains[uuid].state = DomainState::kSuspended;
         on_progress({.round = 2, .bytes = half, .stopping = true, .suspended = true, .ended = rounds, .why = "enough", .forecast_ms = forecast_ms});
-        if (auto rest = sink(as_bytes(image).subspan(half)); !rest) {
-            domains[uuid].state = DomainState::kRunning;
-            return rest;
-        }
+        auto rest = sink(as_bytes(image).subspan(half));
+        if (rest && after_failed_save) rest = fail(Kind::kIo, "blanket-save ended with status 137");
+        if (!rest) domains[uuid].state = after_failed_save.value_or(DomainState::kRunning);
+        return rest;
+    }
+    Result<void> resume_source(const std::string& uuid) override {
+        if (resumes_failing > 0 && resumes_failing-- > 0) return fail(Kind::kIo, "libxl_domain_resume failed");
+        if (domains.at(uuid).state == DomainState::kShutoff) return fail(Kind::kConflict, "'{}' does not run here", uuid);
+        domains.at(uuid).state = DomainState::kRunning;
         return {};
     }
-    Result<void> resume_source(const std::string& uuid) override { domains.at(uuid).state = DomainState::kRunning; return {}; }
     Result<void> destroy_source(const std::string& uuid) override { domains.erase(uuid); memory.erase(uuid); return {}; }
     Result<void> restore_paused(const std::string& uuid, const std::string&, const ByteSource& source) override {
         if (restores_put_off > 0 && restores_put_off-- > 0) return fail(Kind::kUnavailable, "the registry does not answer");
@@ -197,6 +204,10 @@ public:
     // DiskMoves; `other` is where a mirror writes to.
     FakeSite* other = nullptr;
     std::atomic<int> mirror_waits = 0;  // wait_connected() of any of its moves
+    std::size_t round_blocks = 1, last_round_blocks = 1;  // that each of a disk's rounds ships: the same one, so often
+    int last_rounds = 0;
+    std::set<std::uint16_t> ports_of_others;  // that other mirrors have here
+    std::uint16_t mirror_port = 0;            // the last mirror's
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
     Result<std::unique_ptr<DiskMove>> target(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
 
@@ -210,7 +221,7 @@ private:
         Result<std::vector<Extent>> next_round() override {
             site_.guest_writes();
             snapshot_ = disk().data;
-            return std::vector<Extent>{{0, kBlockSize, false}};
+            return std::vector<Extent>(site_.round_blocks, {0, kBlockSize, false});
         }
         Result<void> read_round(const Extent& extent, std::vector<std::byte>& out) override {
             out.assign(extent.length, std::byte{0});
@@ -220,8 +231,9 @@ private:
         Result<std::vector<Extent>> last_round() override {
             site_.guest_writes();
             disk().open = false;
+            ++site_.last_rounds;
             snapshot_ = disk().data;
-            return std::vector<Extent>{{0, kBlockSize, false}};
+            return std::vector<Extent>(site_.last_round_blocks, {0, kBlockSize, false});
         }
         Result<void> write(const Extent& extent, std::span<const std::byte> data) override {
             if (disk().open) return fail(Kind::kInternal, "a write from outside into an open volume");
@@ -230,9 +242,19 @@ private:
             if (extent.offset == 0) disk().data = text;
             return {};
         }
-        Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t) override { return site_.step("mirror"); }
-        Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t, bool source) override {
+        Result<std::uint16_t> take_port(std::span<const std::uint16_t> ports) override {
+            for (const std::uint16_t port : ports)
+                if (!site_.ports_of_others.contains(port)) return port;
+            return fail(Kind::kConflict, "no port");
+        }
+        Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t port) override {
+            site_.mirror_port = port;
+            return site_.step("mirror");
+        }
+        Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t port, bool source) override {
             BLANKET_CHECK(site_.step("mirror"));
+            if (site_.ports_of_others.contains(port)) return fail(Kind::kConflict, "another mirror has port {}", port);
+            site_.mirror_port = port;
             if (!source) return {};
             if (disk().data != site_.other->disks.at(id_).data) return fail(Kind::kInternal, "the two sides differ when the mirror begins");
             const std::lock_guard lock(mirrors_);

@@ -185,5 +185,31 @@ TEST(Lifecycle, ASourceThatFindsItsVmDeletedHadGivenItAway) {
     EXPECT_EQ(migrate::settle_source(restored, rig.clock, vm, "east", [] { return false; }).error().kind, Kind::kNotFound);
 }
 
+// Only what names another owner was given away, and only under a newer epoch.
+TEST(Lifecycle, ASourceWhoseRecordWasEdited) {
+    struct Case {
+        std::string owner;
+        std::uint64_t epoch;
+        std::optional<migrate::Outcome> outcome;  // none: kConflict
+    };
+    for (const Case& c : {Case{"west", 3, migrate::Outcome::kCommitted}, {"west", 2, std::nullopt}, {"east", 3, migrate::Outcome::kAborted}, {"west", 1, migrate::Outcome::kAborted}}) {
+        SCOPED_TRACE(c.owner + std::to_string(c.epoch));
+        Rig rig;
+        VmRecord vm = rig.record();
+        vm.epoch = 2;
+        vm.phase = Phase::kMigrating;
+        vm.migration = Migration{"job-1", "west"};
+        VmRecord edited = vm;
+        edited.owner = c.owner;
+        edited.epoch = c.epoch;
+        rig.registry.edit(edited);
+        const auto outcome = migrate::settle_source(rig.registry, rig.clock, vm, "east", [] { return false; });
+        EXPECT_EQ(outcome.has_value(), c.outcome.has_value());
+        if (outcome) EXPECT_EQ(*outcome, c.outcome);
+        else EXPECT_EQ(outcome.error().kind, Kind::kConflict);
+        EXPECT_EQ(rig.record().phase, c.owner == "east" ? Phase::kSettling : Phase::kMigrating);
+    }
+}
+
 }  // namespace
 }  // namespace blanket

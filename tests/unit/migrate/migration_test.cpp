@@ -308,6 +308,125 @@ TEST(Migration, EveryFailingStepBeforeTheCommitLeavesItAtTheSource) {
     }
 }
 
+// A block takes 100 ms: 15 s of each round's, and another 15 s of what is written meanwhile.
+TEST(Migration, ADiskThatIsWrittenFasterThanTheLinkIsNotSuspended) {
+    for (const std::int64_t max_downtime_ms : {0, 60'000}) {
+        SCOPED_TRACE(max_downtime_ms);
+        MoveRig rig;
+        rig.limits.max_downtime_ms = max_downtime_ms;
+        rig.east.round_blocks = 150;
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+        };
+        const auto stats = rig.move();
+        EXPECT_EQ(rig.east.last_rounds, max_downtime_ms == 0 ? 0 : 1);
+        if (max_downtime_ms != 0) {
+            ASSERT_TRUE(stats) << stats.error().what;
+            EXPECT_EQ(stats->disk_rounds, 7u);
+            rig.check("west");
+            continue;
+        }
+        ASSERT_FALSE(stats);
+        EXPECT_EQ(stats.error().kind, Kind::kPrecondition);
+        EXPECT_NE(stats.error().what.find("KiB/s to disk xvda, and the link to 'west' took "), std::string::npos) << stats.error().what;
+        EXPECT_NE(stats.error().hint.find("--max-downtime"), std::string::npos);
+        rig.check("east");
+    }
+}
+
+TEST(Migration, ARestThatIsMuchLargerThanForeseenIsGivenUp) {
+    MoveRig rig;
+    rig.east.last_round_blocks = 250;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+    };
+    const auto stats = rig.move();
+    ASSERT_FALSE(stats);
+    EXPECT_EQ(stats.error().kind, Kind::kPrecondition);
+    EXPECT_EQ(rig.east.last_rounds, 1);
+    rig.check("east");
+}
+
+TEST(Migration, TheBandwidthBoundsBaseImages) {
+    MoveRig rig;
+    std::mt19937_64 random(1);
+    std::string image(4u << 20, '\0');  // four messages that do not become smaller
+    for (char& byte : image) byte = static_cast<char>(random());
+    const std::string sha256 = fakes::image_hash(image);
+    rig.east.image_content[sha256] = image;
+    rig.east.images.insert(sha256);
+    auto vm = *rig.registry.vm(kUuid).value();
+    vm.value.volumes[0].image = sha256;
+    ASSERT_TRUE(rig.registry.update_vm(vm.value, vm.revision));
+    rig.bandwidth = 100'000;
+    std::int64_t begin = -1, end = -1;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) == Type::kImage) begin = rig.clock.slept_ms;
+        if (static_cast<Type>(message.type) == Type::kImageEnd) end = rig.clock.slept_ms;
+    };
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    EXPECT_GE(begin, 0);
+    EXPECT_GT(end - begin, 20'000);  // 31 s: the first goes at once
+    rig.check("west");
+}
+
+TEST(Migration, TheBandwidthIsLiftedWhileWritesWait) {
+    MoveRig rig;
+    rig.bandwidth = 1000;
+    std::int64_t mirror = -1, shipped = -1;
+    rig.wire->fault = [&](Message& message, bool&) {
+        const auto type = static_cast<Type>(message.type);
+        if (type == Type::kMirror) mirror = rig.clock.slept_ms;
+        if (type == Type::kRoundEnd && mirror >= 0) shipped = rig.clock.slept_ms;
+    };
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+    EXPECT_GE(mirror, 0);
+    EXPECT_EQ(shipped, mirror);
+    EXPECT_GT(rig.clock.slept_ms, shipped);  // memory is held to it again
+}
+
+// Other moves are on at either site.
+TEST(Migration, TheMirrorTakesAPortThatIsFreeAtBothEnds) {
+    MoveRig rig;
+    rig.east.ports_of_others = {7800, 7802};
+    rig.west.ports_of_others = {7801, 7803};
+    const auto stats = rig.move();
+    ASSERT_TRUE(stats) << stats.error().what;
+    rig.check("west");
+    EXPECT_EQ(rig.east.mirror_port, 7804);
+    EXPECT_EQ(rig.west.mirror_port, 7804);
+    MoveRig full;
+    for (std::uint16_t port = 7800; port < 7900; ++port) (port % 2 == 0 ? full.east : full.west).ports_of_others.insert(port);
+    const auto refused = full.move();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kConflict);
+    EXPECT_NE(refused.error().what.find("7800..7899"), std::string::npos) << refused.error().what;
+    full.check("east");
+}
+
+// A source that knows nothing of it says one port, and a target that knows nothing of it takes any.
+TEST(Migration, AMirrorWithAnOlderPeer) {
+    for (const bool taken : {false, true}) {
+        SCOPED_TRACE(taken);
+        MoveRig rig;
+        if (taken) rig.west.ports_of_others = {7800};
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) != Type::kMirror) return;
+            Json body = *payload_json(message);
+            body.erase("another");
+            const std::string text = body.dump();
+            message.payload.assign(as_bytes(text).begin(), as_bytes(text).end());
+        };
+        const auto stats = rig.move();
+        EXPECT_EQ(stats.has_value(), !taken);
+        if (!stats) EXPECT_NE(stats.error().what.find("TCP port 7800"), std::string::npos) << stats.error().what;
+        rig.check(taken ? "east" : "west");
+    }
+}
+
 TEST(Migration, ARecordThatCannotBeReadIsAskedForAgain) {
     MoveRig late;
     late.gives_up = false;
@@ -343,6 +462,61 @@ TEST(Migration, ARestoreThatCannotBeginIsTriedAgain) {
     ASSERT_FALSE(given_up.move());
     EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30));
     given_up.check("east");
+}
+
+// Says what it is to say, and then nothing; time is not waited for.
+class SilentSource final : public PeerLink {
+public:
+    std::deque<Message> says;
+    std::vector<std::chrono::milliseconds> waits;  // for what does not come
+    bool session = true;
+    void say(Type type, const Json& body) {
+        const std::string text = body.dump();
+        says.push_back({static_cast<std::uint32_t>(type), {as_bytes(text).begin(), as_bytes(text).end()}});
+    }
+    Result<void> send(std::uint32_t, std::span<const std::byte>) override { return {}; }
+    Result<Message> receive(std::chrono::milliseconds deadline) override {
+        if (says.empty()) {
+            waits.push_back(deadline);
+            return fail(Kind::kTimeout, "no message");
+        }
+        Message message = std::move(says.front());
+        says.pop_front();
+        return message;
+    }
+    std::uint64_t bytes_sent() const override { return 0; }
+    const std::string& peer() const override { return peer_; }
+    void shutdown() override {}
+    std::optional<LinkHealth> health() const override { return session ? std::optional(LinkHealth{}) : std::nullopt; }
+
+private:
+    std::string peer_ = "east";
+};
+
+// thin_delta, or mirrors that come after a cut, keep a source silent; over a session only its death is no patience worth.
+TEST(Migration, ATargetWaitsForASourceThatLives) {
+    for (const bool session : {true, false})
+        for (const bool memory : {true, false}) {
+            SCOPED_TRACE(std::format("session {}, memory {}", session, memory));
+            MoveRig rig;
+            auto vm = *rig.registry.vm(kUuid).value();
+            vm.value.phase = Phase::kMigrating;
+            vm.value.migration = Migration{"job-1", "west"};
+            const auto revision = rig.registry.update_vm(vm.value, vm.revision);
+            ASSERT_TRUE(revision);
+            SilentSource source;
+            source.session = session;
+            source.say(Type::kHello, {{"version", kProtocolVersion}, {"job", "job-1"}, {"time_ms", rig.clock.unix_ms()}});
+            source.say(Type::kPrepare, {{"record", to_json(vm.value)}, {"cache_pages", 0}});
+            source.say(Type::kBegin, {{"revision", *revision}, {"pages", false}});
+            if (memory) source.say(Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", Json::array()}, {"pages", false}});
+            Target target({rig.registry, rig.west, rig.west, rig.west, rig.west, rig.west_net, rig.clock}, source, "west", [] { return true; });
+            ASSERT_FALSE(target.serve());
+            std::chrono::milliseconds waited{0};
+            for (const auto wait : source.waits) waited += wait;
+            EXPECT_EQ(waited, std::chrono::seconds(!session ? 60 : memory ? 180 : 660));
+            EXPECT_TRUE(rig.west.disks.empty());
+        }
 }
 
 TEST(Migration, AFlippedByteInTheMemoryStreamIsRefused) {
@@ -388,6 +562,24 @@ TEST(Migration, ALostAnswerToTheCommitIsACommit) {
     rig.check("west");
 }
 
+// It names another owner under the same epoch, which no program of ours writes: nobody resumes or removes anything.
+TEST(Migration, ARecordThatIsEditedDuringAMoveTakesNothingAway) {
+    MoveRig rig;
+    rig.wire->fault = [&](Message& message, bool&) {
+        if (static_cast<Type>(message.type) != Type::kDrained) return;
+        VmRecord edited = rig.registry.vm(kUuid)->value().value;
+        edited.owner = "north";
+        rig.registry.edit(edited);
+    };
+    const auto stats = rig.move();
+    ASSERT_FALSE(stats);
+    EXPECT_EQ(stats.error().kind, Kind::kConflict);
+    EXPECT_NE(stats.error().what.find("it names 'north'"), std::string::npos) << stats.error().what;
+    EXPECT_EQ(rig.east.domains.at(kUuid).state, DomainState::kSuspended);
+    EXPECT_TRUE(rig.east.disks.contains("web-1"));
+    EXPECT_FALSE(rig.west.domains.contains(kUuid));
+}
+
 class NoHost final : public RecoveryHost {
 public:
     std::unique_ptr<Claimed> claim(const std::string&) override { return std::make_unique<Claimed>(); }
@@ -418,6 +610,38 @@ TEST(Migration, AnUndecidedCommitTakesNothingAway) {
     ASSERT_TRUE(looked) << looked.error().what;
     EXPECT_EQ(*looked, Action::kSettle);
     rig.check("west");
+}
+
+// blanket-save was killed, or could not wake the guest: the source does it, and where that fails the record says that something is to be done.
+TEST(Migration, AFailedSaveLeavesNoGuestSuspended) {
+    for (const int failing : {0, 1}) {
+        SCOPED_TRACE(failing);
+        MoveRig rig;
+        rig.east.after_failed_save = DomainState::kSuspended;
+        rig.east.resumes_failing = failing;
+        const auto stats = rig.move();
+        ASSERT_FALSE(stats);
+        EXPECT_NE(stats.error().what.find("status 137"), std::string::npos) << stats.error().what;
+        EXPECT_EQ(rig.east.resumes_failing, 0);
+        EXPECT_EQ(rig.east.runs(kUuid), failing == 0);
+        EXPECT_EQ((*rig.registry.vm(kUuid))->value.phase, failing == 0 ? Phase::kRunning : Phase::kSettling);
+        NoHost host;
+        Recovery recovery({rig.registry, rig.east, rig.east, rig.east, rig.east, rig.east_net, rig.clock}, "east", host);
+        const auto looked = recovery.look(kUuid, Cause::kRecord);
+        ASSERT_TRUE(looked) << looked.error().what;
+        EXPECT_EQ(*looked, failing == 0 ? Action::kNone : Action::kSettle);
+        rig.check("east");
+    }
+}
+
+// The guest was powered off instead: off is off, nobody is to start it again.
+TEST(Migration, AGuestThatEndsDuringItsSaveIsNotResumed) {
+    MoveRig rig;
+    rig.east.after_failed_save = DomainState::kShutoff;
+    ASSERT_FALSE(rig.move());
+    const VmRecord record = rig.registry.vm(kUuid)->value().value;
+    EXPECT_EQ(record.phase, Phase::kRunning);
+    EXPECT_EQ(decide(claim_of(record, "east"), Seen::kOff, Cause::kEvent), Action::kMarkStopped);
 }
 
 TEST(Migration, ALostAnswerToTheMarkIsTakenBack) {

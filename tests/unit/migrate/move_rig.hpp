@@ -49,6 +49,8 @@ struct MoveRig {
     fakes::FakeOverlay east_net, west_net;
     Quiet observer;
     stream::Features features;
+    SaveLimits limits;
+    std::uint64_t bandwidth = 0;
     std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
     Result<void> served;
     std::function<void()> after_serving;
@@ -89,6 +91,8 @@ struct MoveRig {
         SourcePlan plan{"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800};
         plan.indexes = indexes.get();
         plan.features = features;
+        plan.limits = limits;
+        plan.bandwidth = bandwidth;
         plan.store = east_store;
         Source source({registry, east, east, east, east, east_net, clock}, *source_end, std::move(plan), observer);
         auto stats = source.run();

@@ -209,6 +209,7 @@ TEST(LiveMeter, RatesWhatIsLeftAndWhenItEnds) {
     live = meter.memory(1000, progress, 1'000'500);
     ASSERT_TRUE(live);
     EXPECT_EQ(live->pages_left, 5000u);
+    EXPECT_EQ(round_percent(progress), 50);
     EXPECT_EQ(live->bytes_per_s, 20'480'000u);
     EXPECT_EQ(live->wire_bytes_per_s, 1'000'000u);
     EXPECT_EQ(live->left_ms, 1000);
@@ -220,6 +221,7 @@ TEST(LiveMeter, RatesWhatIsLeftAndWhenItEnds) {
     ASSERT_TRUE(live);
     EXPECT_EQ(live->round, 1u);
     EXPECT_EQ(live->pages_left, 5000u);
+    EXPECT_EQ(round_percent(progress), 0);  // of this round, not of all memory
     EXPECT_FALSE(live->round_only);
     EXPECT_EQ(live->left_ms, 2000);
     EXPECT_EQ(live->forecast_ms, 321);
@@ -229,6 +231,8 @@ TEST(LiveMeter, RatesWhatIsLeftAndWhenItEnds) {
     EXPECT_TRUE(live->round_only);
     progress.bytes += std::uint64_t{1} << 60;  // more than there was to send
     EXPECT_EQ(meter.memory(3000, progress, 3'000'000)->pages_left, 0u);
+    EXPECT_EQ(round_percent(progress), 100);
+    EXPECT_FALSE(round_percent({.round = 1, .bytes = 4096}));  // a save that does not tell
     meter.begin();
     const auto disk = meter.disk(5000, 0, 0, 1 << 20, 10);
     ASSERT_TRUE(disk);

@@ -22,6 +22,21 @@ TEST(Pacer, HoldsTheRate) {
     EXPECT_NEAR(static_cast<double>(clock.now_ms - begin), 5000, 1);
 }
 
+TEST(Pacer, LiftedForAWhile) {
+    fakes::ManualClock clock;
+    Pacer pacer(clock, 1'000'000);
+    pacer.pace(5'000);
+    pacer.lift(true);
+    const auto begin = clock.now_ms;
+    pacer.pace(90'000'000);
+    EXPECT_EQ(clock.now_ms, begin);
+    pacer.lift(false);
+    pacer.pace(90'050'000);  // begins anew
+    EXPECT_EQ(clock.now_ms, begin);
+    pacer.pace(91'050'000);
+    EXPECT_NEAR(static_cast<double>(clock.now_ms - begin), 1000, 1);
+}
+
 TEST(Pacer, WithoutARateItNeverSleeps) {
     fakes::ManualClock clock;
     Pacer pacer(clock, 0);

@@ -49,6 +49,7 @@ FakeSystem::~FakeSystem() {
 }
 
 Result<std::string> FakeSystem::run(const Argv& argv, std::chrono::milliseconds) {
+    if (on_command) on_command(argv);
     const bool question = argv.size() > 1 && (argv[1] == "info" || argv[1] == "table" || argv[1] == "status");
     if (!question) {
         commands.push_back(to_string(argv));
@@ -187,13 +188,16 @@ Result<std::string> FakeSystem::drbdsetup(const Argv& argv) {
         return fail(Kind::kIo, "no resource {}", argv.at(2));
     }
     if (verb == "connect") {
+        for (const auto& [minor, it] : drbd)  // drbd_nl.c, ERR_LOCAL_ADDR and ERR_PEER_ADDR
+            if (it.resource != argv.at(2) && (it.local == argv.at(3) || it.peer == argv.at(4))) return fail(Kind::kConflict, "the address is in use: {} {}", argv.at(3), argv.at(4));
         for (auto& [minor, it] : drbd)
-            if (it.resource == argv.at(2)) it.connection = peer_answers ? "Connected" : "WFConnection", it.peer_disk = !peer_answers ? "DUnknown" : std::exchange(it.peer_knows, false) ? "UpToDate" : "Inconsistent";
+            if (it.resource == argv.at(2)) it.local = argv.at(3), it.peer = argv.at(4), it.connection = peer_answers ? "Connected" : "WFConnection", it.peer_disk = !peer_answers ? "DUnknown" : std::exchange(it.peer_knows, false) ? "UpToDate" : "Inconsistent";
         return "";
     }
-    if (verb == "disconnect" || verb == "net-options") {  // by addresses: the fake has one connection at a time
+    if (verb == "disconnect" || verb == "net-options") {  // by addresses
         for (auto& [minor, it] : drbd) {
-            if (verb == "disconnect") it.connection = "StandAlone", it.peer_disk = "DUnknown";
+            if (it.local != argv.at(2) || it.peer != argv.at(3)) continue;
+            if (verb == "disconnect") it.connection = "StandAlone", it.peer_disk = "DUnknown", it.local.clear(), it.peer.clear();
             else it.protocol = argv.at(4).back();
         }
         return "";

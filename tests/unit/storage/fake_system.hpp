@@ -3,6 +3,7 @@
 // at a chosen one. Contents are memory files, so what is written through one device is read through another.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -22,6 +23,7 @@ public:
     };
     struct Drbd {
         std::string resource, connection = "StandAlone", role = "Secondary", disk = "Diskless", peer_disk = "DUnknown", lower;
+        std::string local, peer;  // addresses of its connection, "ipv4:10.213.1.1:7800"
         char protocol = 'A';
         bool peer_knows = false;  // that both ends are equal; what this end shows of it is peer_disk
         std::uint64_t out_of_sync_kib = 0;
@@ -51,6 +53,7 @@ public:
     int late_states = 0;                 // looks at DRBD after both were declared equal that show a state which the peer sent before
 
     std::vector<std::string> commands;   // every command that ran or failed, info/table/status left out
+    std::function<void(const Argv&)> on_command;  // before each, in its thread
     int fail_at = -1;                    // index into `commands` of the one that fails (before it does anything)
 
     ~FakeSystem() override;

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ThinMove between two fake hosts: the order of things, the content, the ways back.
+#include <array>
+#include <atomic>
+#include <future>
+#include <thread>
+
 #include "tests/unit/storage/site_fixture.hpp"
 
 namespace blanket::storage {
@@ -259,6 +264,69 @@ TEST_F(Move, AVolumeIsNotOpenedWhileItsMoveIsOn) {
     round(0);
     mirror();
     EXPECT_EQ(here.store->open_volume("web", 1).error().kind, Kind::kConflict);
+}
+
+// Another VM's delta may take minutes.
+TEST_F(Move, WritesDoNotWaitForTheDeltaOfAnotherVm) {
+    begin();
+    const auto other = FakeHost::volume("db");
+    ASSERT_TRUE(here.store->create_volume(other) && here.store->open_volume("db", 1));
+    auto second = ThinMove::source(*here.store, other);
+    ASSERT_TRUE(second);
+    round(0);
+    std::atomic<bool> suspended = false;
+    std::promise<void> entered, leave;
+    here.system->on_command = [&](const Argv& argv) {
+        if (argv == suspend("bs-web-top")) suspended = true;
+        if (argv[0] != "thin_delta" || suspended) return;
+        entered.set_value();
+        leave.get_future().wait();
+    };
+    std::jthread theirs([&] { EXPECT_TRUE((*second)->next_round()); });
+    entered.get_future().wait();
+    std::jthread ours([&] { EXPECT_TRUE(source->last_round()); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_FALSE(suspended);
+    leave.set_value();
+    theirs.join();
+    ours.join();
+    EXPECT_TRUE(suspended);
+    here.system->on_command = {};
+    ASSERT_TRUE(source->finish(true, 1));
+    ASSERT_TRUE((*second)->finish(true, 1));
+}
+
+// DRBD knows a connection by its addresses, so two mirrors at one site need two ports.
+TEST_F(Move, TwoMovesAtOnceHaveTwoPorts) {
+    constexpr std::array<std::uint16_t, 3> kPorts{7800, 7801, 7802};
+    begin();
+    const auto other = FakeHost::volume("db");
+    ASSERT_TRUE(here.store->create_volume(other) && here.store->open_volume("db", 1));
+    auto second = ThinMove::source(*here.store, other);
+    ASSERT_TRUE(second);
+    ASSERT_TRUE((*second)->next_round());
+    round(0);
+    EXPECT_EQ(source->take_port(kPorts), 7800);
+    EXPECT_EQ((*second)->take_port(kPorts), 7801);
+    EXPECT_EQ((*second)->take_port(std::span(kPorts).first(1)).error().kind, Kind::kConflict);
+    EXPECT_EQ((*second)->take_port(std::span(kPorts).subspan(1)), 7801);  // what it had before was given back
+    mirror();
+    EXPECT_EQ((*second)->prepare_mirror("10.213.1.1", "10.213.3.1", 7800).error().kind, Kind::kConflict);
+    EXPECT_EQ(Mirror(here.store->thin(), "db").present(), false);
+    ASSERT_TRUE((*second)->prepare_mirror("10.213.1.1", "10.213.3.1", 7801));
+    ASSERT_TRUE((*second)->last_round());
+    const auto attached = (*second)->attach_mirror("10.213.1.1", "10.213.3.1", 7801, true);
+    ASSERT_TRUE(attached) << attached.error().what;
+    ASSERT_TRUE((*second)->drain());
+    EXPECT_EQ(here.system->drbd.at(0).protocol, 'A');
+    ASSERT_TRUE((*second)->finish(true, 1));
+    EXPECT_EQ(here.system->drbd.at(0).connection, "Connected");
+    source.reset();  // blanketd's object goes, its mirror stays: the table knows the port
+    EXPECT_EQ((*second)->take_port(kPorts), 7801);
+    source = std::move(*ThinMove::source(*here.store, volume));
+    ASSERT_TRUE(source->finish(true, 1));
+    second->reset();
+    EXPECT_EQ(source->take_port(kPorts), 7800);
 }
 
 TEST_F(Move, MinorsOfOthersAreLeftAlone) {
