@@ -15,10 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define XC_WANT_COMPAT_MAP_FOREIGN_API
-extern "C" {
-#include <xenctrl.h>
-}
 #include <xen/hvm/params.h>
 #include <xen/io/blkif.h>
 #include <xen/io/xenbus.h>

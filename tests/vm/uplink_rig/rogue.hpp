@@ -7,7 +7,9 @@
 #include <string>
 #include <thread>
 
+#define XC_WANT_COMPAT_MAP_FOREIGN_API
 extern "C" {
+#include <xenctrl.h>  // first: the others' headers of Xen are not the tools' ones otherwise
 #include <xenevtchn.h>
 #include <xengnttab.h>
 #include <xenstore.h>
