@@ -158,6 +158,29 @@ TEST(Bundle, TouchesOnlyWhatDiffersAndNeverGoesBack) {
     EXPECT_EQ(plan_bundle({remote}, at(local_flow(5, 9))).size(), 2u);
 }
 
+// An address or a port of the switch that another VM has now: its epoch is no older than that of the VM that had it, nor newer.
+TEST(Bundle, WhatAnotherVmHasNowIsNotHeldBackByTheEpochOfTheOneBefore) {
+    const auto at = [](const Flow& flow) { return std::vector{to_flow_text(flow)}; };
+    const auto answer = [](std::uint64_t epoch, Mac mac) {
+        Flow flow{.table = Table::kArp, .priority = 100, .epoch = epoch, .match = {}, .actions = {{Action::Op::kArpReply, mac, 0x0a010005}}};
+        flow.match.metadata = 0x65;
+        flow.match.ether_type = EtherType::kArp;
+        flow.match.arp_op = 1;
+        flow.match.arp_tpa = 0x0a010005;
+        return flow;
+    };
+    EXPECT_EQ(plan_bundle({answer(1, 0x0200'0000'0012)}, at(answer(7, 0x0200'0000'0011))), (std::vector<std::string>{"flow add " + flow_text(answer(1, 0x0200'0000'0012))}));
+    EXPECT_EQ(plan_bundle({answer(0, 0x0200'5f00'0001)}, at(answer(7, 0x0200'0000'0011))).size(), 1u);  // an anchor
+    EXPECT_TRUE(plan_bundle({answer(4, 0x0200'0000'0011)}, at(answer(5, 0x0200'0000'0011))).empty());    // the same answer under a stale record
+    EXPECT_EQ(plan_bundle({answer(6, 0x0200'0000'0011)}, at(answer(5, 0x0200'0000'0011))).size(), 1u);
+    Flow port{.table = Table::kClassify, .priority = 100, .epoch = 7, .match = {}, .actions = {{Action::Op::kSetMetadata, 0x65}, {Action::Op::kGoto, 1}}};
+    port.match.in_port = 5;
+    Flow other = port;
+    other.epoch = 1;
+    other.actions[0].value = 0x66;
+    EXPECT_EQ(plan_bundle({other}, at(port)).size(), 1u) << "or it would speak in the other network";
+}
+
 TEST(Records, NewestWins) {
     VmRecord old_one, new_one;
     old_one.uuid = new_one.uuid = "u";
