@@ -13,11 +13,22 @@ namespace blanket::net {
 struct Link {
     std::uint64_t mtu = 0;
     bool up = false;
-    std::set<std::string> ipv4;  // "10.1.0.1/24"
+    std::set<std::string> ipv4;      // "10.1.0.1/24"
+    std::set<std::string> far = {};  // the same of other ends, where an address names one
 };
 
 // The answer of `ip -json address show`.
 Result<std::map<std::string, Link>> parse_links(std::string_view text);
+
+// Addresses that this host itself has to reach, past all gateway ports. A gateway port with one of them would take it off the net.
+struct OwnRange {
+    Cidr cidr;
+    std::string what;  // "172.31.5.7/20 of ens5"
+};
+// `routes`: /proc/net/route. The subnets of links that are no gateway ports, next hops of routes through such links, and the sites' addresses.
+std::vector<OwnRange> own_ranges(const std::map<std::string, Link>& links, std::string_view routes, const std::vector<Site>& sites);
+// The first that overlaps; nullptr: none.
+const OwnRange* overlapping(const Cidr& cidr, const std::vector<OwnRange>& own);
 
 // Lines for `ip -batch` that bring up the gateway ports with exactly their address; empty when they are. A gateway port that is not a link yet is
 // an error of the switch and is skipped here.

@@ -7,10 +7,10 @@
 #include <unordered_set>
 
 #include "net/dhcp.hpp"
-#include "net/host.hpp"
 #include "net/path_mtu.hpp"
 #include "net/public_ports.hpp"
 #include "net/wireguard.hpp"
+#include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -49,6 +49,31 @@ Result<SwitchState> OvsOverlay::read_switch() {
     return parse_switch(*text);
 }
 
+Result<std::map<std::string, Link>> OvsOverlay::read_links() {
+    BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
+    return parse_links(text);
+}
+
+std::vector<OwnRange> OvsOverlay::read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const {
+    const auto routes = options_.route_table.empty() ? Result<std::string>() : read_file(options_.route_table, 16u << 20);
+    return own_ranges(links, routes.value_or(std::string()), sites);  // a table that cannot be read is no reason to leave the network as it is
+}
+
+Result<void> OvsOverlay::check_net(const Net& net) {
+    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
+    std::vector<Site> sites;
+    {
+        const std::lock_guard hold(state_mutex_);
+        sites = plan_.world().sites;
+    }
+    BLANKET_TRY(const auto links, read_links());
+    const auto own = read_own_ranges(links, sites);
+    const OwnRange* const needed = overlapping(cidr, own);
+    if (needed == nullptr) return {};
+    return fail_hint(Kind::kPrecondition, std::format("network '{}' ({}) holds addresses that the host of site '{}' needs itself: {}", net.name, net.cidr, options_.site, needed->what),
+                     "run its VMs at another site (blanket site list), or in a network with other addresses, as by: blanket net create NAME --cidr 10.42.0.0/24");
+}
+
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
 Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
@@ -67,10 +92,8 @@ Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::v
 }
 
 // Links, WireGuard and firewall. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
+Result<void> OvsOverlay::apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
     BLANKET_CHECK(apply_firewall(std::move(anchors), warnings));
-    BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
-    BLANKET_TRY(const auto links, parse_links(text));
     const std::string tunnel = plan_wireguard_link(links, underlay), routes = plan_wireguard_routes(underlay);
     std::string lines = plan_gateway_links(links, gateways) + tunnel;
     if (!tunnel.empty()) routes_text_.clear();  // an interface that was away or down has none
@@ -142,13 +165,22 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
     const auto endpoints = resolve(records, quiet);
     auto anchors = plan_anchors(records, endpoints, quiet);
     std::erase_if(gateways, [here = networks_here(endpoints, anchors)](const GatewayPort& gateway) { return !here.contains(gateway.vni); });
-    std::erase_if(anchors, [](const AnchorPoint& anchor) { return !anchor.local; });
+    BLANKET_TRY(auto links, read_links());
+    std::erase_if(gateways, [&, own = read_own_ranges(links, sites)](const GatewayPort& gateway) {
+        const OwnRange* const needed = overlapping({gateway.ip & ~(0xffff'ffffu >> gateway.prefix), gateway.prefix}, own);
+        if (needed == nullptr) return false;
+        const auto net = std::ranges::find(offered, gateway.vni, &Net::vni);
+        warnings.push_back(std::format("network '{}' ({}) has no gateway, DHCP server and public ports here: this host itself needs {}", net->name, net->cidr, needed->what));
+        return true;
+    });
+    std::erase_if(anchors, [&](const AnchorPoint& anchor) { return !anchor.local || !std::ranges::contains(gateways, anchor.vni, &GatewayPort::vni); });
     if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
         BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
         BLANKET_TRY(state, read_switch());
+        BLANKET_TRY(links, read_links());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_host(gateways, underlay, std::move(anchors), warnings));
+    BLANKET_CHECK(apply_host(links, gateways, underlay, std::move(anchors), warnings));
 
     World plan;
     {

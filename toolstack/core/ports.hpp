@@ -241,6 +241,9 @@ public:
     virtual ~Overlay() = default;
     // Makes WireGuard peers, gateway ports, DHCP and flows match; idempotent. Called at every change of a record.
     virtual Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) = 0;
+    // Whether VMs of this network can be served here. kPrecondition, with the next step: this host itself needs addresses of it (its own subnet, its way out),
+    // so that it would have no gateway and no DHCP here.
+    virtual Result<void> check_net(const Net&) { return {}; }
     // Source, just before the guest is asked to stop: frames for the VM's MACs go to `site` from now on (one strict flow each); what it says still goes out.
     virtual Result<void> divert(const VmRecord& vm, const Site& site) = 0;
     // Source, guest suspended: the same, and its port here is closed. undo = guest resumed here.

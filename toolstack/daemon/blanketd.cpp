@@ -212,6 +212,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     net::OverlayOptions overlay;
     overlay.site = set.site;
     overlay.key_path = set.root + "/pki/wg.key";
+    overlay.route_table = "/proc/net/route";
     overlay.calm = std::chrono::seconds(4);
     overlay.hold_quiet = std::chrono::milliseconds(1500);
     // 80 ms of silence were too short in three of ten moves (./dev bench moves): an answer that comes later costs the guest a TCP time-out or two.

@@ -53,6 +53,12 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     return to_json(net);
 }
 
+Result<void> check_nets_here(App& app, const VmRecord& vm) {
+    for (const auto& nic : vm.nics)
+        if (const auto net = app.world.net(nic.net)) BLANKET_CHECK(app.overlay.check_net(*net));
+    return {};
+}
+
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit) {
     BLANKET_CHECK(check_name(name, "network"));
     for (int attempt = 0;; ++attempt) {

@@ -117,6 +117,24 @@ TEST(Nets, AreShownWithTheirVms) {
     EXPECT_EQ(show_net(rig.east.app, "lna").error().kind, Kind::kNotFound);
 }
 
+// A network whose addresses a host needs itself: no VM comes into it there, by creation or by a move.
+TEST(Nets, AreRefusedWhereTheHostNeedsTheirAddresses) {
+    NetRig rig;
+    ASSERT_TRUE(NetRig::create(rig.east, "web"));
+    rig.west.net.unserved = {"lan"};
+    const auto refused = NetRig::create(rig.west, "database");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+    EXPECT_FALSE(refused.error().hint.empty());
+    EXPECT_EQ(rig.vms(), 1u);
+    const VmRecord web = rig.east.world.vm("web")->value;
+    ASSERT_TRUE(rig.west.world.refresh());
+    EXPECT_EQ(check_nets_here(rig.west.app, web).error().kind, Kind::kPrecondition);
+    EXPECT_TRUE(check_nets_here(rig.east.app, web));
+    EXPECT_EQ(show_net(rig.east.app, "lan").value()["trouble"], "");
+    EXPECT_EQ(show_net(rig.west.app, "lan").value()["trouble"], "this host needs addresses of network 'lan' itself");
+}
+
 TEST(Nets, AreDeletedOnlyWhenNobodyIsInThem) {
     NetRig rig;
     ASSERT_TRUE(NetRig::create(rig.west, "web"));
