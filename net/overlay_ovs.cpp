@@ -74,6 +74,16 @@ Result<void> OvsOverlay::check_net(const Net& net) {
                      "run its VMs at another site (blanket site list), or in a network with other addresses, as by: blanket net create NAME --cidr 10.42.0.0/24");
 }
 
+// Whoever restarts nftables.service flushes our rules too, and leaves no trace that costs less than a question. Expects apply_mutex_.
+void OvsOverlay::look_at_firewall() {
+    if (firewall_text_.empty() || Clock::now() < firewall_asked_ + options_.firewall_look) return;
+    firewall_asked_ = Clock::now();
+    const auto now = runner_->run(commands::firewall_read());
+    if (now && *now == firewall_seen_) return;
+    log::warning(kLog, "somebody has changed the firewall's table blanket_net, or flushed it: it is loaded anew");
+    firewall_text_.clear();
+}
+
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
 Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
@@ -82,10 +92,16 @@ Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::v
     }
     const bool forward = any_public(anchors);
     if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
+    look_at_firewall();
     if (const std::string rules = firewall_rules(anchors); rules != firewall_text_) {
         auto loaded = runner_->run(commands::firewall_load(rules));
-        if (!loaded) return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        if (!loaded) {
+            if (firewall_text_.empty()) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));  // what stood before may be gone
+            return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        }
         firewall_text_ = rules;
+        firewall_seen_ = runner_->run(commands::firewall_read()).value_or(std::string());
+        firewall_asked_ = Clock::now();
     }
     if (forward) return set_forwarding(true, options_.forward_control, options_.forward_mark);
     return {};

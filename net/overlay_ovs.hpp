@@ -37,6 +37,7 @@ struct OverlayOptions {
     std::string forward_mark = "/run/blanket/forwarding";
     std::string listeners_folder = "/proc/net";  // listeners.hpp
     std::string route_table = {};  // /proc/net/route, for own_ranges() (host.hpp); empty: next hops are not looked at
+    std::chrono::milliseconds firewall_look{25'000};  // how often apply() asks whether the firewall's rules are still there
     std::chrono::milliseconds calm{0};                // how long apply() keeps off after a divert(), redirect() or activate(): a guest stands still just then
 };
 
@@ -84,6 +85,7 @@ private:
     Result<std::map<std::string, Link>> read_links();
     [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
     Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    void look_at_firewall();
     Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
     Result<void> sync_wireguard(const Underlay& underlay);
     void follow(const std::vector<VmRecord>& vms);
@@ -115,6 +117,8 @@ private:
     std::set<std::string> peer_keys_;  // in it
     std::string routes_text_;     // last routes given to `ip`
     std::string firewall_text_;   // last rules given to `nft`
+    std::string firewall_seen_;   // ... and how it printed them then
+    Clock::time_point firewall_asked_{};
     std::set<std::uint32_t> dhcp_started_;
     std::vector<std::string> told_;  // warnings already logged
 

@@ -591,6 +591,25 @@ TEST_F(OverlayTest, WhatTheHostNeedsItselfIsNoGateways) {
     std::filesystem::remove(routes);
 }
 
+// `systemctl restart nftables` takes our rules away as well: they come back at the next look.
+TEST_F(OverlayTest, RulesThatSomebodyFlushedComeBack) {
+    overlay_ = OvsOverlay::create({.site = "east", .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp", .firewall_look = std::chrono::milliseconds(0)}, &host_, &holds_).value();
+    ASSERT_TRUE(apply());
+    const std::string rules = host_.firewall;
+    ASSERT_TRUE(rules.contains("udp dport 4789"));
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.count("nft -f"), 1u) << "they are there";
+    for (const std::string& left : {std::string(), std::string("table inet blanket_net {\n}\n")}) {
+        host_.firewall = left;
+        host_.fail_on = "nft -f";
+        EXPECT_FALSE(apply());
+        EXPECT_EQ(host_.firewall, left);
+        host_.fail_on.clear();
+        ASSERT_TRUE(apply());
+        EXPECT_EQ(host_.firewall, rules);
+    }
+}
+
 TEST_F(OverlayTest, NetsAndVmsGoAway) {
     ASSERT_TRUE(apply());
     host_.units.clear();
