@@ -211,6 +211,31 @@ TEST(WireGuard, KeyIsMadeOnceAndPrivate) {
     std::filesystem::remove_all(folder);
 }
 
+// Whatever they are called: the name is the newcomer's choice, its number is not.
+TEST(WireGuard, OfTwoSitesWithOneKeyTheOlderKeepsItsTunnel) {
+    const auto site = [](const std::string& name, std::uint32_t index, char key) {
+        Site out;
+        out.name = name;
+        out.index = index;
+        out.address = std::format("192.0.2.{}", index);
+        out.wireguard_key = base64_encode(std::string(32, key));
+        return out;
+    };
+    const auto peers = [](const std::vector<Site>& sites) {
+        std::vector<std::string> warnings;
+        std::string out;
+        for (const auto& peer : plan_underlay("east", sites, 1500, warnings).peers) out += peer.site + ' ';
+        return out + std::to_string(warnings.size());
+    };
+    const Site east = site("east", 1, 'e'), west = site("west", 2, 'w');
+    EXPECT_EQ(peers({east, west}), "west 0");
+    EXPECT_EQ(peers({site("a-thief", 3, 'w'), east, west}), "west 1");
+    EXPECT_EQ(peers({site("a-thief", 3, 'e'), east, west}), "west 1") << "this site's own key is no peer's";
+    Site revoked = site("a-thief", 1, 'w');
+    revoked.state = kRevoked;
+    EXPECT_EQ(peers({revoked, east, west}), "west 0");
+}
+
 TEST(Dhcp, VerbFollowsTheChange) {
     const DhcpNet net{.vni = 1, .config = "c", .hosts = {"a,1", "b,2"}};
     EXPECT_EQ(plan_dhcp_verb(net, {}), "restart");
