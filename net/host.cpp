@@ -118,9 +118,18 @@ namespace {
 
 std::string_view word_of(IpProto proto) { return proto == IpProto::kUdp ? "udp" : "tcp"; }
 
+// The frame's sender and `chaddr` (RFC 2131 section 2: 28 bytes into the message, behind 8 of UDP) are one card's.
+std::string dhcp_rule(const std::vector<Endpoint>& cards) {
+    std::set<std::string> own;
+    for (const auto& card : cards) own.insert(std::format("\"{}\" . {} . {:#014x}", gateway_name(card.vni), format_mac(card.mac), card.mac));
+    std::string list;
+    for (const auto& one : own) list += (list.empty() ? "" : ", ") + one;
+    return list.empty() ? list : std::format("        udp sport 68 udp dport 67 iifname . ether saddr . @th,288,48 {{ {} }} accept\n", list);
+}
+
 }  // namespace
 
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors) {
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards) {
     std::string in, out, pass;
     for (const auto& anchor : anchors) {
         if (!anchor.local) continue;
@@ -143,8 +152,7 @@ table inet blanket_net {
         udp dport 4789 iifname != "wg-blanket" drop
         ip saddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
         ip daddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
-        iifname "gw*" udp sport 68 udp dport 67 accept
-        iifname "gw*" icmp type { echo-request, echo-reply } accept
+)" + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
         iifname "gw*" tcp flags & ack == ack accept
         iifname "gw*" drop
     }

@@ -85,7 +85,7 @@ void OvsOverlay::look_at_firewall() {
 }
 
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
+Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
         BLANKET_TRY(const auto own, listeners(options_.listeners_folder));
         keep_own_ports(anchors, own, warnings);
@@ -93,7 +93,7 @@ Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::v
     const bool forward = any_public(anchors);
     if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
     look_at_firewall();
-    if (const std::string rules = firewall_rules(anchors); rules != firewall_text_) {
+    if (const std::string rules = firewall_rules(anchors, cards); rules != firewall_text_) {
         auto loaded = runner_->run(commands::firewall_load(rules));
         if (!loaded) {
             if (firewall_text_.empty()) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));  // what stood before may be gone
@@ -107,9 +107,8 @@ Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::v
     return {};
 }
 
-// Links, WireGuard and firewall. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
-    BLANKET_CHECK(apply_firewall(std::move(anchors), warnings));
+// Links and WireGuard. Expects apply_mutex_.
+Result<void> OvsOverlay::apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay) {
     const std::string tunnel = plan_wireguard_link(links, underlay), routes = plan_wireguard_routes(underlay);
     std::string lines = plan_gateway_links(links, gateways) + tunnel;
     if (!tunnel.empty()) routes_text_.clear();  // an interface that was away or down has none
@@ -178,7 +177,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         holds = hold_names();  // after the reading: a hold is known before its port is made
     }
     std::vector<std::string> quiet;  // compare()'s plan tells the same
-    const auto endpoints = resolve(records, quiet);
+    auto endpoints = resolve(records, quiet);
     auto anchors = plan_anchors(records, endpoints, quiet);
     std::erase_if(gateways, [here = networks_here(endpoints, anchors)](const GatewayPort& gateway) { return !here.contains(gateway.vni); });
     BLANKET_TRY(auto links, read_links());
@@ -189,6 +188,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         warnings.push_back(std::format("network '{}' ({}) has no gateway, DHCP server and public ports here: this host itself needs {}", net->name, net->cidr, needed->what));
         return true;
     });
+    std::erase_if(endpoints, [&](const Endpoint& card) { return !std::ranges::contains(gateways, card.vni, &GatewayPort::vni); });
     std::erase_if(anchors, [&](const AnchorPoint& anchor) { return !anchor.local || !std::ranges::contains(gateways, anchor.vni, &GatewayPort::vni); });
     if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
         BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
@@ -196,7 +196,8 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         BLANKET_TRY(links, read_links());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_host(links, gateways, underlay, std::move(anchors), warnings));
+    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, warnings));
+    BLANKET_CHECK(apply_host(links, gateways, underlay));
 
     World plan;
     {

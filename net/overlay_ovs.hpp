@@ -84,9 +84,9 @@ private:
     Result<SwitchState> read_switch();
     Result<std::map<std::string, Link>> read_links();
     [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
-    Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay);
     void look_at_firewall();
-    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings);
     Result<void> sync_wireguard(const Underlay& underlay);
     void follow(const std::vector<VmRecord>& vms);
     // The rest expects state_mutex_.

@@ -71,7 +71,7 @@ std::string render(const World& world) {
         out += std::format("\n# dhcp {}\n{}", net.vni, net.config);
         for (const auto& host : net.hosts) out += "host " + host + '\n';
     }
-    if (const auto anchors = plan_anchors(world, resolve(world, warnings), warnings); !anchors.empty()) out += "\n# firewall\n" + firewall_rules(anchors);
+    if (const auto anchors = plan_anchors(world, resolve(world, warnings), warnings); !anchors.empty()) out += "\n# firewall\n" + firewall_rules(anchors, resolve(world, warnings));
     out += "\n# warnings\n";
     std::ranges::sort(warnings);
     warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());
