@@ -72,8 +72,8 @@ Result<void> apply_dhcp(const std::vector<DhcpNet>& nets, const std::string& fol
         DhcpPresent present;
         BLANKET_TRY(present.config, read_if_there(base + ".conf"));
         BLANKET_TRY(present.hosts, read_if_there(base + ".hosts"));
-        std::string_view verb = plan_dhcp_verb(net, present);
-        if (!started.contains(net.vni) && verb != "restart") verb = verb.empty() ? "start" : "restart";
+        // One that this process has not started, or whose reload failed, may run with what the files said before.
+        const std::string_view verb = started.contains(net.vni) ? plan_dhcp_verb(net, present) : "restart";
         if (verb.empty()) continue;
         // Not started until the unit says so: after a failure the next round restarts it although the files are right by then.
         started.erase(net.vni);

@@ -610,6 +610,20 @@ TEST_F(OverlayTest, RulesThatSomebodyFlushedComeBack) {
     }
 }
 
+TEST_F(OverlayTest, AReloadOfDhcpThatFailedIsMadeGood) {
+    ASSERT_TRUE(apply());
+    vms_.push_back(vm("00000000-0000-4000-8000-000000000003", "third", "02:00:00:00:00:13", "10.1.0.4"));
+    host_.fail_on = "systemctl reload";
+    EXPECT_FALSE(apply());
+    host_.fail_on.clear();
+    host_.units.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"}) << "its files are right already, and it has not read them";
+    host_.units.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.units.empty());
+}
+
 TEST_F(OverlayTest, NetsAndVmsGoAway) {
     ASSERT_TRUE(apply());
     host_.units.clear();
