@@ -11,10 +11,16 @@
 namespace blanket::net {
 namespace {
 
+// What dnsmasq takes for something else in a host's line (its option.c): a lease time, or a word of its own.
+bool is_keyword(std::string_view name) {
+    if (name == "infinite" || name == "ignore") return true;
+    if (name.size() > 1 && std::string_view("wdhms").contains(name.back())) name.remove_suffix(1);
+    return name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // VM names may hold '.' and '_', which a DHCP host name may not.
 bool is_host_name(std::string_view name) {
-    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos &&
-           name.find_first_not_of("0123456789") != std::string_view::npos;
+    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos && !is_keyword(name);
 }
 
 std::string joined(const std::vector<std::string>& lines) {

@@ -236,6 +236,15 @@ TEST(WireGuard, OfTwoSitesWithOneKeyTheOlderKeepsItsTunnel) {
     EXPECT_EQ(peers({revoked, east, west}), "west 0");
 }
 
+// dnsmasq reads them as a lease time, or as an order to serve nobody: the VM gets its address without a name.
+TEST(Dhcp, NamesThatDnsmasqReadsOtherwiseAreLeftOut) {
+    std::vector<std::string> warnings;
+    const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
+    const auto line = [&](const std::string& name) { return plan_dhcp(gateways, {{.vni = 101, .mac = 0x0200'0000'0011, .ip = 0x0a010002, .uuid = {}, .name = name, .port = {}, .hold = {}}}, "/x")[0].hosts[0]; };
+    for (const char* name : {"ignore", "infinite", "2h", "10m", "30s", "1d", "1w", "7", "with.dot", "under_score"}) EXPECT_EQ(line(name), "02:00:00:00:00:11,10.1.0.2") << name;
+    for (const char* name : {"web", "h", "ignored", "h2", "2hh", "2x", "10-m", "set"}) EXPECT_EQ(line(name), std::string("02:00:00:00:00:11,10.1.0.2,") + name);
+}
+
 TEST(Dhcp, VerbFollowsTheChange) {
     const DhcpNet net{.vni = 1, .config = "c", .hosts = {"a,1", "b,2"}};
     EXPECT_EQ(plan_dhcp_verb(net, {}), "restart");
