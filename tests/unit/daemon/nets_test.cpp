@@ -233,6 +233,31 @@ TEST(Nets, ADeletionDuringTheCreationOfAVm) {
 }
 
 // The network is made anew, with other addresses, between an address was taken and the record is written.
+// Two operators at two sites, at every step of each other.
+TEST(Nets, OfTwoThatOverlapOneIsMade) {
+    int met = 0;
+    for (int at = 0;; ++at) {
+        NetRig rig;
+        std::optional<Result<Json>> other;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] { other = create_net(rig.west.app, Json{{"name", "near"}, {"cidr", "10.9.128.0/17"}}, false); };
+        const auto mine = create_net(rig.east.app, Json{{"name", "far"}, {"cidr", "10.9.0.0/16"}}, false);
+        rig.registry.at = -1;
+        if (!other) break;
+        const auto is_there = [&](const char* key) { return rig.registry.inner.get(key).value().has_value(); };
+        EXPECT_EQ(is_there("nets/far"), mine.has_value()) << at << ": what each was told is true";
+        EXPECT_EQ(is_there("nets/near"), other->has_value()) << at;
+        EXPECT_NE(mine.has_value(), other->has_value()) << at;
+        for (const auto* answer : {&mine, &*other})
+            if (!*answer) {
+                EXPECT_EQ(answer->error().kind, Kind::kConflict) << answer->error().what;
+            }
+        ++met;
+    }
+    EXPECT_GE(met, 4);
+}
+
 TEST(Nets, AnotherOneOfThatNameIsNotTheSame) {
     NetRig rig;
     VmRecord vm;
