@@ -270,11 +270,12 @@ struct Versioned {
     std::uint64_t revision = 0;  // etcd mod revision: what a compare-and-swap compares
 };
 
-// A VM's record that cannot be read. Its last version that could is taken for it, as if it had not been edited, until somebody writes it anew
-// (`blanket vm recover`, or any change of it).
+// The record of a VM, network or site that cannot be read. Its last version that could is taken for it, as if it had not been edited, until somebody writes it
+// anew (of a VM: `blanket vm recover`, or any change of it).
 struct Malformed {
-    std::string key, why;  // key: "vms/UUID"
-    bool replaced = false;  // by an earlier version; else the VM is missing from the snapshot
+    std::string key, why;  // key: "vms/UUID", "nets/NAME", "sites/NAME"
+    bool replaced = false;  // by an earlier version; else it is missing from the snapshot
+    [[nodiscard]] bool of_vm() const { return key.starts_with("vms/"); }
     bool operator==(const Malformed&) const = default;
 };
 

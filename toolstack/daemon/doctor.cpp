@@ -138,7 +138,7 @@ Check check_records(const DoctorInputs& in) {
     if (in.malformed.empty()) return ok("records", "all make sense");
     std::string text;
     for (const auto& record : in.malformed) text += std::format("{}{}: {}", text.empty() ? "" : "; ", record.key, record.why);
-    const bool replaced = std::ranges::all_of(in.malformed, &Malformed::replaced);
+    const bool replaced = std::ranges::all_of(in.malformed, [](const Malformed& one) { return one.replaced && one.of_vm(); });
     return failed("records", text, replaced ? "its last good version counts; to write that back: blanket vm recover UUID" : "write a good version to etcd, or restore etcd's last snapshot");
 }
 
