@@ -56,6 +56,8 @@ Command wireguard_sync(const std::string& config) { return {.argv = {"wg", "sync
 
 Command firewall_load(const std::string& rules) { return {.argv = {"nft", "-f", "-"}, .input = rules}; }
 
+Command firewall_read() { return {.argv = {"nft", "--stateless", "list", "table", "inet", "blanket_net"}, .input = {}}; }
+
 Command dhcp_unit(std::string_view verb, std::uint32_t vni) {
     return {.argv = {"systemctl", std::string(verb), std::format("blanket-dhcp@{}.service", vni)}, .input = {}, .deadline = std::chrono::seconds(40)};
 }

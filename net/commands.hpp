@@ -47,7 +47,8 @@ Command addresses_read();                             // JSON
 Command addresses_change(const std::string& lines);   // `ip -batch`
 Command wireguard_sync(const std::string& config);    // config with the private key, on standard input
 Command firewall_load(const std::string& rules);
-Command dhcp_unit(std::string_view verb, std::uint32_t vni);  // start | reload | restart | stop
+Command firewall_read();                              // our table as nft prints it, without counters
+Command dhcp_unit(std::string_view verb, std::uint32_t vni);  // reload | restart | stop
 }  // namespace commands
 
 }  // namespace blanket::net

@@ -11,10 +11,16 @@
 namespace blanket::net {
 namespace {
 
+// What dnsmasq takes for something else in a host's line (its option.c): a lease time, or a word of its own.
+bool is_keyword(std::string_view name) {
+    if (name == "infinite" || name == "ignore") return true;
+    if (name.size() > 1 && std::string_view("wdhms").contains(name.back())) name.remove_suffix(1);
+    return name.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // VM names may hold '.' and '_', which a DHCP host name may not.
 bool is_host_name(std::string_view name) {
-    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos &&
-           name.find_first_not_of("0123456789") != std::string_view::npos;
+    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos && !is_keyword(name);
 }
 
 std::string joined(const std::vector<std::string>& lines) {
@@ -72,8 +78,8 @@ Result<void> apply_dhcp(const std::vector<DhcpNet>& nets, const std::string& fol
         DhcpPresent present;
         BLANKET_TRY(present.config, read_if_there(base + ".conf"));
         BLANKET_TRY(present.hosts, read_if_there(base + ".hosts"));
-        std::string_view verb = plan_dhcp_verb(net, present);
-        if (!started.contains(net.vni) && verb != "restart") verb = verb.empty() ? "start" : "restart";
+        // One that this process has not started, or whose reload failed, may run with what the files said before.
+        const std::string_view verb = started.contains(net.vni) ? plan_dhcp_verb(net, present) : "restart";
         if (verb.empty()) continue;
         // Not started until the unit says so: after a failure the next round restarts it although the files are right by then.
         started.erase(net.vni);

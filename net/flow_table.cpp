@@ -32,14 +32,20 @@ std::vector<FlowChange> changes_of(const PlannedTable& planned, const InstalledT
         const Flow* const want = planned.find(key);
         const InstalledTable::Entry* const have = installed.find(key);
         if (want == nullptr && have == nullptr) continue;
-        if (const auto card = card_of_key(key); !card.empty())
+        const auto card = card_of_key(key);
+        if (!card.empty())
             if (const auto epoch = planned.epoch_of(card); epoch && installed.epoch_of(card) > *epoch) continue;
         if (want == nullptr) {
             gone.push_back({key, {}});
             continue;
         }
         const std::uint64_t epoch = want->epoch & ~kCookieMask;
-        if (have != nullptr && (have->epoch() > epoch || (have->cookie == (kCookieMark | epoch) && have->actions == actions_text(want->actions)))) continue;
+        if (have != nullptr) {
+            // An entry that speaks for no card (an ARP answer, a port's network) may be that of another VM, which had the address or the port before: epochs of two
+            // VMs say nothing about each other. It stays only where it does the same.
+            const bool same = have->actions == actions_text(want->actions);
+            if (have->epoch() > epoch ? same || !card.empty() : same && have->cookie == (kCookieMark | epoch)) continue;
+        }
         out.push_back({key, *want});
     }
     std::ranges::sort(out, [](const FlowChange& a, const FlowChange& b) { return std::tie(a.add->table, b.add->priority, a.key) < std::tie(b.add->table, a.add->priority, b.key); });

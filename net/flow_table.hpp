@@ -102,7 +102,7 @@ struct FlowChange {
 };
 
 // What makes the switch as planned, as far as `keys` and the cards that they speak for go; first what is new, by table and falling priority, then what goes. An
-// entry that is right is not touched; one under a higher epoch is neither replaced, nor deleted, nor shadowed on behalf of a lower one.
+// entry that is right is not touched; one of a card under a higher epoch is neither replaced, nor deleted, nor shadowed on behalf of a lower one.
 std::vector<FlowChange> plan_changes(const PlannedTable& planned, const InstalledTable& installed, std::vector<std::string> keys);
 std::vector<FlowChange> plan_changes(const PlannedTable& planned, const InstalledTable& installed);  // of everything
 // The switch has taken it.

@@ -2,10 +2,34 @@
 // See host.hpp.
 #include "net/host.hpp"
 
+#include <algorithm>
+#include <arpa/inet.h>
+#include <charconv>
+
 #include "net/commands.hpp"
+#include "toolstack/base/text.hpp"
 
 namespace blanket::net {
 namespace {
+
+std::optional<Cidr> range_of(std::string_view text) {  // "172.31.5.7/20": its subnet
+    const auto slash = text.find('/');
+    const auto address = parse_ipv4(text.substr(0, slash));
+    const auto prefix = slash == std::string_view::npos ? Result<std::uint64_t>(32) : parse_number(text.substr(slash + 1), 0, 32, "prefix length");
+    if (!address || !prefix) return std::nullopt;
+    const auto length = static_cast<unsigned>(*prefix);
+    return Cidr{length == 0 ? 0u : *address & ~0u << (32 - length), length};
+}
+
+bool is_gateway_port(std::string_view name) { return name.starts_with("gw") && name.size() > 2 && name.find_first_not_of("0123456789", 2) == std::string_view::npos; }
+
+// An address as /proc/net/route has it: hexadecimal, in the machine's order of a number that stands in network order.
+std::optional<std::uint32_t> address_in_route(std::string_view text) {
+    std::uint32_t value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (text.size() != 8 || code != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return ntohl(value);
+}
 
 void want_address(std::string& lines, const std::string& name, const Link& link, const std::string& address) {
     for (const auto& other : link.ipv4)
@@ -27,11 +51,37 @@ Result<std::map<std::string, Link>> parse_links(std::string_view text) {
             for (const auto& flag : item["flags"]) link.up |= flag == "UP";
         if (item.contains("addr_info") && item["addr_info"].is_array())
             for (const auto& address : item["addr_info"])
-                if (json_string_or(address, "family", "") == "inet")
-                    link.ipv4.insert(std::format("{}/{}", json_string_or(address, "local", ""), json_number_or(address, "prefixlen", 32)));
+                if (json_string_or(address, "family", "") == "inet") {
+                    const auto prefix = json_number_or(address, "prefixlen", 32);
+                    link.ipv4.insert(std::format("{}/{}", json_string_or(address, "local", ""), prefix));
+                    if (const std::string far = json_string_or(address, "address", ""); !far.empty()) link.far.insert(std::format("{}/{}", far, prefix));
+                }
         links[name] = std::move(link);
     }
     return links;
+}
+
+std::vector<OwnRange> own_ranges(const std::map<std::string, Link>& links, std::string_view routes, const std::vector<Site>& sites) {
+    std::vector<OwnRange> out;
+    for (const auto& [name, link] : links) {
+        if (is_gateway_port(name)) continue;
+        for (const auto* const list : {&link.ipv4, &link.far})
+            for (const auto& text : *list)
+                if (const auto range = range_of(text)) out.push_back({*range, std::format("{} of {}", text, name)});
+    }
+    for (const auto& line : split(routes, '\n')) {  // Iface Destination Gateway Flags ...
+        const auto cells = split(line, '\t');
+        if (cells.size() < 4 || is_gateway_port(trim(cells[0]))) continue;
+        if (const auto hop = address_in_route(trim(cells[2])); hop && *hop != 0) out.push_back({{*hop, 32}, std::format("{}, the way out by {}", format_ipv4(*hop), trim(cells[0]))});
+    }
+    for (const auto& site : sites)
+        if (const auto address = parse_ipv4(site.address); address && site.state != kRevoked) out.push_back({{*address, 32}, std::format("{}, the address of site '{}'", site.address, site.name)});
+    return out;
+}
+
+const OwnRange* overlapping(const Cidr& cidr, const std::vector<OwnRange>& own) {
+    const auto at = std::ranges::find_if(own, [&](const OwnRange& one) { return overlap(cidr, one.cidr); });
+    return at == own.end() ? nullptr : &*at;
 }
 
 std::string plan_gateway_links(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways) {
@@ -68,9 +118,18 @@ namespace {
 
 std::string_view word_of(IpProto proto) { return proto == IpProto::kUdp ? "udp" : "tcp"; }
 
+// The frame's sender and `chaddr` (RFC 2131 section 2: 28 bytes into the message, behind 8 of UDP) are one card's.
+std::string dhcp_rule(const std::vector<Endpoint>& cards) {
+    std::set<std::string> own;
+    for (const auto& card : cards) own.insert(std::format("\"{}\" . {} . {:#014x}", gateway_name(card.vni), format_mac(card.mac), card.mac));
+    std::string list;
+    for (const auto& one : own) list += (list.empty() ? "" : ", ") + one;
+    return list.empty() ? list : std::format("        udp sport 68 udp dport 67 iifname . ether saddr . @th,288,48 {{ {} }} accept\n", list);
+}
+
 }  // namespace
 
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors) {
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards) {
     std::string in, out, pass;
     for (const auto& anchor : anchors) {
         if (!anchor.local) continue;
@@ -93,8 +152,7 @@ table inet blanket_net {
         udp dport 4789 iifname != "wg-blanket" drop
         ip saddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
         ip daddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
-        iifname "gw*" udp sport 68 udp dport 67 accept
-        iifname "gw*" icmp type { echo-request, echo-reply } accept
+)" + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
         iifname "gw*" tcp flags & ack == ack accept
         iifname "gw*" drop
     }

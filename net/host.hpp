@@ -13,11 +13,22 @@ namespace blanket::net {
 struct Link {
     std::uint64_t mtu = 0;
     bool up = false;
-    std::set<std::string> ipv4;  // "10.1.0.1/24"
+    std::set<std::string> ipv4;      // "10.1.0.1/24"
+    std::set<std::string> far = {};  // the same of other ends, where an address names one
 };
 
 // The answer of `ip -json address show`.
 Result<std::map<std::string, Link>> parse_links(std::string_view text);
+
+// Addresses that this host itself has to reach, past all gateway ports. A gateway port with one of them would take it off the net.
+struct OwnRange {
+    Cidr cidr;
+    std::string what;  // "172.31.5.7/20 of ens5"
+};
+// `routes`: /proc/net/route. The subnets of links that are no gateway ports, next hops of routes through such links, and the sites' addresses.
+std::vector<OwnRange> own_ranges(const std::map<std::string, Link>& links, std::string_view routes, const std::vector<Site>& sites);
+// The first that overlaps; nullptr: none.
+const OwnRange* overlapping(const Cidr& cidr, const std::vector<OwnRange>& own);
 
 // Lines for `ip -batch` that bring up the gateway ports with exactly their address; empty when they are. A gateway port that is not a link yet is
 // an error of the switch and is skipped here.
@@ -33,8 +44,9 @@ std::string plan_wireguard_routes(const Underlay& underlay);
 inline constexpr unsigned kMostPublicConnections = 4096;
 
 // nftables rules, replacing our own table as a whole: VXLAN is heard only inside WireGuard, our underlay addresses never from the uplink, gateway
-// ports only for DHCP, echo and answers, and nothing is forwarded between any of them. With anchors of this site (others are not looked at): their public
+// ports only for DHCP, echo and answers, and nothing is forwarded between any of them. DHCP is heard from `cards` alone, each in its own name: dnsmasq goes by the
+// address that a packet names inside, and would take a neighbour's lease away (DHCPDECLINE). With anchors of this site (others are not looked at): their public
 // ports, on addresses of this host and from outside only, become VMs' ports, and nothing else at all is forwarded.
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {});
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {}, const std::vector<Endpoint>& cards = {});
 
 }  // namespace blanket::net

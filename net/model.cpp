@@ -141,10 +141,12 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
     if (const auto own = tunnels.find(site); own != tunnels.end()) out.address = own->second;
     if (out.address == 0) return out;
     const auto self = std::ranges::find(sites, site, &Site::name);
-    std::set<std::string> keys;
-    for (const auto& other : sites) {
-        const auto it = tunnels.find(other.name);
-        if (it == tunnels.end() || other.name == site) continue;
+    std::vector<Site> others;  // in the order of their indexes, which nobody chooses: who comes with another site's key does not cut that one off
+    for (const auto& other : sites)
+        if (tunnels.contains(other.name) && other.name != site) others.push_back(other);
+    std::ranges::sort(others, {}, &Site::index);
+    std::set<std::string> keys{self->wireguard_key};
+    for (const auto& other : others) {
         const auto key = base64_decode(other.wireguard_key);
         if (!key || key->size() != 32 || !parse_ipv4(other.address) || !keys.insert(other.wireguard_key).second) {
             warnings.push_back(std::format("no tunnel to site '{}': address '{}' is not IPv4, or its WireGuard key is bad or used twice", other.name,
@@ -153,7 +155,7 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
         }
         const auto path = path_mtu(*self, other);
         out.peers.push_back({other.name, other.wireguard_key, std::format("{}:{}", other.address, kWireGuardPort),
-                             format_ipv4(it->second & 0xffff'ff00u) + "/24", path ? std::min(*path, uplink_mtu) - kWireGuardOverhead : 0});
+                             format_ipv4(tunnels.at(other.name) & 0xffff'ff00u) + "/24", path ? std::min(*path, uplink_mtu) - kWireGuardOverhead : 0});
     }
     std::ranges::sort(out.peers, {}, &Peer::site);
     return out;

@@ -7,10 +7,10 @@
 #include <unordered_set>
 
 #include "net/dhcp.hpp"
-#include "net/host.hpp"
 #include "net/path_mtu.hpp"
 #include "net/public_ports.hpp"
 #include "net/wireguard.hpp"
+#include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -49,28 +49,66 @@ Result<SwitchState> OvsOverlay::read_switch() {
     return parse_switch(*text);
 }
 
+Result<std::map<std::string, Link>> OvsOverlay::read_links() {
+    BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
+    return parse_links(text);
+}
+
+std::vector<OwnRange> OvsOverlay::read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const {
+    const auto routes = options_.route_table.empty() ? Result<std::string>() : read_file(options_.route_table, 16u << 20);
+    return own_ranges(links, routes.value_or(std::string()), sites);  // a table that cannot be read is no reason to leave the network as it is
+}
+
+Result<void> OvsOverlay::check_net(const Net& net) {
+    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
+    std::vector<Site> sites;
+    {
+        const std::lock_guard hold(state_mutex_);
+        sites = plan_.world().sites;
+    }
+    BLANKET_TRY(const auto links, read_links());
+    const auto own = read_own_ranges(links, sites);
+    const OwnRange* const needed = overlapping(cidr, own);
+    if (needed == nullptr) return {};
+    return fail_hint(Kind::kPrecondition, std::format("network '{}' ({}) holds addresses that the host of site '{}' needs itself: {}", net.name, net.cidr, options_.site, needed->what),
+                     "run its VMs at another site (blanket site list), or in a network with other addresses, as by: blanket net create NAME --cidr 10.42.0.0/24");
+}
+
+// Whoever restarts nftables.service flushes our rules too, and leaves no trace that costs less than a question. Expects apply_mutex_.
+void OvsOverlay::look_at_firewall() {
+    if (firewall_text_.empty() || Clock::now() < firewall_asked_ + options_.firewall_look) return;
+    firewall_asked_ = Clock::now();
+    const auto now = runner_->run(commands::firewall_read());
+    if (now && *now == firewall_seen_) return;
+    log::warning(kLog, "somebody has changed the firewall's table blanket_net, or flushed it: it is loaded anew");
+    firewall_text_.clear();
+}
+
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
+Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
         BLANKET_TRY(const auto own, listeners(options_.listeners_folder));
         keep_own_ports(anchors, own, warnings);
     }
     const bool forward = any_public(anchors);
     if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
-    if (const std::string rules = firewall_rules(anchors); rules != firewall_text_) {
+    look_at_firewall();
+    if (const std::string rules = firewall_rules(anchors, cards); rules != firewall_text_) {
         auto loaded = runner_->run(commands::firewall_load(rules));
-        if (!loaded) return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        if (!loaded) {
+            if (firewall_text_.empty()) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));  // what stood before may be gone
+            return std::unexpected(std::move(loaded).error().context("loading the firewall"));
+        }
         firewall_text_ = rules;
+        firewall_seen_ = runner_->run(commands::firewall_read()).value_or(std::string());
+        firewall_asked_ = Clock::now();
     }
     if (forward) return set_forwarding(true, options_.forward_control, options_.forward_mark);
     return {};
 }
 
-// Links, WireGuard and firewall. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings) {
-    BLANKET_CHECK(apply_firewall(std::move(anchors), warnings));
-    BLANKET_TRY(const std::string text, runner_->run(commands::addresses_read()));
-    BLANKET_TRY(const auto links, parse_links(text));
+// Links and WireGuard. Expects apply_mutex_.
+Result<void> OvsOverlay::apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay) {
     const std::string tunnel = plan_wireguard_link(links, underlay), routes = plan_wireguard_routes(underlay);
     std::string lines = plan_gateway_links(links, gateways) + tunnel;
     if (!tunnel.empty()) routes_text_.clear();  // an interface that was away or down has none
@@ -139,16 +177,27 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         holds = hold_names();  // after the reading: a hold is known before its port is made
     }
     std::vector<std::string> quiet;  // compare()'s plan tells the same
-    const auto endpoints = resolve(records, quiet);
+    auto endpoints = resolve(records, quiet);
     auto anchors = plan_anchors(records, endpoints, quiet);
     std::erase_if(gateways, [here = networks_here(endpoints, anchors)](const GatewayPort& gateway) { return !here.contains(gateway.vni); });
-    std::erase_if(anchors, [](const AnchorPoint& anchor) { return !anchor.local; });
+    BLANKET_TRY(auto links, read_links());
+    std::erase_if(gateways, [&, own = read_own_ranges(links, sites)](const GatewayPort& gateway) {
+        const OwnRange* const needed = overlapping({gateway.ip & ~(0xffff'ffffu >> gateway.prefix), gateway.prefix}, own);
+        if (needed == nullptr) return false;
+        const auto net = std::ranges::find(offered, gateway.vni, &Net::vni);
+        warnings.push_back(std::format("network '{}' ({}) has no gateway, DHCP server and public ports here: this host itself needs {}", net->name, net->cidr, needed->what));
+        return true;
+    });
+    std::erase_if(endpoints, [&](const Endpoint& card) { return !std::ranges::contains(gateways, card.vni, &GatewayPort::vni); });
+    std::erase_if(anchors, [&](const AnchorPoint& anchor) { return !anchor.local || !std::ranges::contains(gateways, anchor.vni, &GatewayPort::vni); });
     if (const auto steps = plan_switch(state, gateways, underlay.address, options_.datapath, holds); !steps.empty()) {
         BLANKET_CHECK(ok(runner_->run(commands::switch_change(steps))));
         BLANKET_TRY(state, read_switch());
+        BLANKET_TRY(links, read_links());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_host(gateways, underlay, std::move(anchors), warnings));
+    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, warnings));
+    BLANKET_CHECK(apply_host(links, gateways, underlay));
 
     World plan;
     {

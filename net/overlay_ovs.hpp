@@ -13,6 +13,7 @@
 #include "net/commands.hpp"
 #include "net/anchors.hpp"
 #include "net/hold.hpp"
+#include "net/host.hpp"
 #include "net/ovs.hpp"
 #include "net/site_plan.hpp"
 #include "net/trace.hpp"
@@ -35,6 +36,8 @@ struct OverlayOptions {
     std::string forward_control = "/proc/sys/net/ipv4/ip_forward";  // public_ports.hpp
     std::string forward_mark = "/run/blanket/forwarding";
     std::string listeners_folder = "/proc/net";  // listeners.hpp
+    std::string route_table = {};  // /proc/net/route, for own_ranges() (host.hpp); empty: next hops are not looked at
+    std::chrono::milliseconds firewall_look{25'000};  // how often apply() asks whether the firewall's rules are still there
     std::chrono::milliseconds calm{0};                // how long apply() keeps off after a divert(), redirect() or activate(): a guest stands still just then
 };
 
@@ -44,6 +47,7 @@ public:
     static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr, HoldHost* holds = nullptr);
 
     Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
+    Result<void> check_net(const Net& net) override;  // one process: what `ip` says now
     // One bundle each (openflow.hpp); divert() then waits for the guest's last words. kConflict when this site does not own the VM; kPrecondition before the
     // first apply() or without a tunnel.
     Result<void> divert(const VmRecord& vm, const Site& site) override;
@@ -78,8 +82,11 @@ private:
     OvsOverlay(OverlayOptions options, CommandRunner* runner, HoldHost* hold_host);
     void let_handovers_pass(const std::vector<VmRecord>& vms);
     Result<SwitchState> read_switch();
-    Result<void> apply_host(const std::vector<GatewayPort>& gateways, const Underlay& underlay, std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
-    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, std::vector<std::string>& warnings);
+    Result<std::map<std::string, Link>> read_links();
+    [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
+    Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay);
+    void look_at_firewall();
+    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings);
     Result<void> sync_wireguard(const Underlay& underlay);
     void follow(const std::vector<VmRecord>& vms);
     // The rest expects state_mutex_.
@@ -110,6 +117,8 @@ private:
     std::set<std::string> peer_keys_;  // in it
     std::string routes_text_;     // last routes given to `ip`
     std::string firewall_text_;   // last rules given to `nft`
+    std::string firewall_seen_;   // ... and how it printed them then
+    Clock::time_point firewall_asked_{};
     std::set<std::uint32_t> dhcp_started_;
     std::vector<std::string> told_;  // warnings already logged
 

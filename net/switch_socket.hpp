@@ -15,7 +15,7 @@ namespace blanket::net {
 std::string switch_folder();
 
 // The lines of a bundle to the bridge, as one atomic change. kPrecondition: nothing was sent, a line has words that only ovs-ofctl knows (openflow.hpp);
-// kUnavailable: the switch does not answer; kIo: it refused.
+// kUnavailable: the switch does not answer; kIo: it refused; kTimeout: it did not take or do it all by the deadline.
 Result<void> send_bundle(const std::string& bridge, std::string_view lines, std::chrono::milliseconds deadline);
 
 // The tables Bridge, Port and Interface in the form of `ovs-vsctl --format=json`, one per line (ovs.hpp, parse_switch), of one moment.

@@ -206,6 +206,7 @@ std::string net_text(const Json& net, const Terminal& terminal) {
     const Json& guests = field(net, "guest_mtu");
     std::string out = format_fields({{"name", text(net, "name")}, {"cidr", text(net, "cidr")}, {"gateway", text(net, "gateway")}, {"vni", text(net, "vni")}, {"state", text(net, "state")},
                                      {"guest mtu", text(guests, "mtu") + (text(guests, "why").empty() ? "" : std::format(" ({})", text(guests, "why")))}});
+    if (!text(net, "trouble").empty()) out += format_fields({{"not here", text(net, "trouble")}});
     const Table groups = make_table(net, "groups", kGroupColumns), vms = make_table(net, "vms", kVmColumns);
     for (const auto& anchor : field(net, "anchors")) out += format_fields({{"as at " + text(anchor, "site"), text(anchor, "ip") + " (the VMs see what comes from outside there come from it)"}});
     const Table open = make_table(net, "public", kPublicColumns);

@@ -245,6 +245,9 @@ public:
     virtual ~Overlay() = default;
     // Makes WireGuard peers, gateway ports, DHCP and flows match; idempotent. Called at every change of a record.
     virtual Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) = 0;
+    // Whether VMs of this network can be served here. kPrecondition, with the next step: this host itself needs addresses of it (its own subnet, its way out),
+    // so that it would have no gateway and no DHCP here.
+    virtual Result<void> check_net(const Net&) { return {}; }
     // Source, just before the guest is asked to stop: frames for the VM's MACs go to `site` from now on (one strict flow each); what it says still goes out.
     virtual Result<void> divert(const VmRecord& vm, const Site& site) = 0;
     // Source, guest suspended: the same, and its port here is closed. undo = guest resumed here.
@@ -271,11 +274,12 @@ struct Versioned {
     std::uint64_t revision = 0;  // etcd mod revision: what a compare-and-swap compares
 };
 
-// A VM's record that cannot be read. Its last version that could is taken for it, as if it had not been edited, until somebody writes it anew
-// (`blanket vm recover`, or any change of it).
+// The record of a VM, network or site that cannot be read. Its last version that could is taken for it, as if it had not been edited, until somebody writes it
+// anew (of a VM: `blanket vm recover`, or any change of it).
 struct Malformed {
-    std::string key, why;  // key: "vms/UUID"
-    bool replaced = false;  // by an earlier version; else the VM is missing from the snapshot
+    std::string key, why;  // key: "vms/UUID", "nets/NAME", "sites/NAME"
+    bool replaced = false;  // by an earlier version; else it is missing from the snapshot
+    [[nodiscard]] bool of_vm() const { return key.starts_with("vms/"); }
     bool operator==(const Malformed&) const = default;
 };
 

@@ -51,6 +51,7 @@ Result<Json> admit_here(App& app, const RestRequest& request) {
     BLANKET_TRY(at.pool, app.blocks.pool());
     BLANKET_TRY(at.domains, app.hypervisor.list());
     BLANKET_CHECK(migrate::admit(vm, at));
+    BLANKET_CHECK(check_nets_here(app, vm));
     Json missing = Json::array();
     for (const auto& volume : vm.volumes) {
         if (volume.image.empty()) continue;

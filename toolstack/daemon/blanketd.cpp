@@ -212,6 +212,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     net::OverlayOptions overlay;
     overlay.site = set.site;
     overlay.key_path = set.root + "/pki/wg.key";
+    overlay.route_table = "/proc/net/route";
     overlay.calm = std::chrono::seconds(4);
     overlay.hold_quiet = std::chrono::milliseconds(1500);
     // 80 ms of silence were too short in three of ten moves (./dev bench moves): an answer that comes later costs the guest a TCP time-out or two.
@@ -300,8 +301,12 @@ void Daemon::run(const std::atomic<bool>& stop) {
         return ready;
     });
     if (!joined) return;
+    bool reopen = false;  // the listeners: they could not be opened, or still show the old certificate
     if (parts.federation->federated())
-        if (auto opened = parts.open_listeners(); !opened) log::error("start", "{}", opened.error().what);
+        if (auto opened = parts.open_listeners(); !opened) {
+            log::error("start", "{}", opened.error().what);
+            reopen = true;
+        }
     parts.reconciler = std::make_unique<Reconciler>(*parts.app);
     parts.looking = parts.reconciler.get();
     parts.world->on_change([&parts, gone = std::optional<std::set<std::string>>()](const Snapshot& now) mutable {
@@ -326,7 +331,6 @@ void Daemon::run(const std::atomic<bool>& stop) {
 
     const auto watchdog = watchdog_interval().count() > 0 ? watchdog_interval() : std::chrono::milliseconds(5000);
     bool dropped = false;
-    bool reopen = false;  // the listeners: they still show the old certificate
     auto next_refresh = std::chrono::steady_clock::now() + kRefresh;
     while (!stop) {
         std::this_thread::sleep_for(std::min(watchdog, std::chrono::milliseconds(250)));

@@ -138,8 +138,15 @@ Check check_records(const DoctorInputs& in) {
     if (in.malformed.empty()) return ok("records", "all make sense");
     std::string text;
     for (const auto& record : in.malformed) text += std::format("{}{}: {}", text.empty() ? "" : "; ", record.key, record.why);
-    const bool replaced = std::ranges::all_of(in.malformed, &Malformed::replaced);
+    const bool replaced = std::ranges::all_of(in.malformed, [](const Malformed& one) { return one.replaced && one.of_vm(); });
     return failed("records", text, replaced ? "its last good version counts; to write that back: blanket vm recover UUID" : "write a good version to etcd, or restore etcd's last snapshot");
+}
+
+Check check_networks(const DoctorInputs& in) {
+    if (in.unserved.empty()) return ok("networks", "this host can serve the networks of its VMs");
+    std::string text;
+    for (const auto& one : in.unserved) text += std::format("{}{}", text.empty() ? "" : "; ", one);
+    return failed("networks", text + ": its VMs here get no address, and nothing of them is public here", "move them to another site (blanket vm migrate), or make them anew in a network with other addresses");
 }
 
 Check check_standing(const DoctorInputs& in) {
@@ -286,7 +293,7 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
     const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     std::vector<Check> checks{
             check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in),
+            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in), check_networks(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
             ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider_summary(provider, in.provider_xen)), check_devices(in), check_metadata(in), check_update(in)};
     if (in.store) checks.push_back(check_content_store(*in.store));

@@ -90,6 +90,7 @@ struct DoctorInputs {
     std::optional<RegistryFacts> registry;
     bool federated = false;
     std::vector<Malformed> malformed;  // records
+    std::vector<std::string> unserved;  // networks of this site's VMs that it cannot serve, and why (Overlay::check_net)
     std::optional<Revocation> revoked;       // this site
     std::vector<std::string> revoked_sites;  // others
     std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for

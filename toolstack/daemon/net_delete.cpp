@@ -20,7 +20,7 @@ constexpr int kDeleteTries = 8;
 // A record that cannot be read may be of a VM in any network.
 Result<void> check_readable(const Snapshot& now) {
     for (const auto& record : now.malformed)
-        if (!record.replaced)
+        if (!record.replaced && record.of_vm())
             return fail_hint(Kind::kPrecondition, std::format("record {} makes no sense ({}), and may be of a VM in this network", record.key, record.why.substr(0, 200)),
                              "write a good version of it to etcd, or remove it; then try again");
     return {};

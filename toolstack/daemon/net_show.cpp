@@ -34,6 +34,8 @@ Result<Json> show_net(App& app, const std::string& name) {
     for (const auto& [site, revision] : now.sites) sites.push_back(site);
     const auto offered = net::offered_mtu(net, vms, sites);
     value["guest_mtu"] = {{"mtu", offered.mtu}, {"why", offered.why}};
+    const auto here = app.overlay.check_net(net);
+    value["trouble"] = here ? std::string() : here.error().what;
     value["public"] = Json::array();
     for (const auto& anchor : net.anchors) {
         const auto site = std::ranges::find(sites, anchor.site, &Site::name);

@@ -42,15 +42,33 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run) {
     const Snapshot now = app.world.snapshot();
     if (app.world.net(net.name))
         return fail_hint(Kind::kConflict, std::format("a network '{}' exists already", net.name), "choose another name: blanket net list");
-    BLANKET_CHECK(check_new_net(net, values_of(now.nets), values_of(now.sites), json_bool_or(body, "same_addresses", false)));
+    const bool same_addresses = json_bool_or(body, "same_addresses", false);
+    BLANKET_CHECK(check_new_net(net, values_of(now.nets), values_of(now.sites), same_addresses));
     if (dry_run)
         return Json{{"steps", {std::format("take a free network number and record network '{}' ({}, gateway {}, MTU {})", net.name, net.cidr, net.gateway, net.mtu)}}};
     BLANKET_TRY(const std::uint64_t vni, next_number(app.registry, "vni"));
     if (vni > 0xffffff) return fail(Kind::kConflict, "all {} network numbers are taken", 0xffffff);
     net.vni = static_cast<std::uint32_t>(vni);
     BLANKET_CHECK(app.registry.put("nets/" + net.name, to_json(net), 0));
+    // Of two who wrote at the same time at least one sees the other's here, and takes his own back.
+    const auto recheck = [&]() -> Result<void> {
+        BLANKET_TRY(const Snapshot after, app.registry.snapshot());
+        auto others = values_of(after.nets);
+        std::erase_if(others, [&](const Net& one) { return one.name == net.name; });
+        return check_new_net(net, others, values_of(after.sites), same_addresses);
+    };
+    if (auto still = recheck(); !still) {
+        if (const auto back = delete_net(app, net.name, false); !back && back.error().kind != Kind::kNotFound) still.error().what += std::format("; and it stays recorded: {}", back.error().what);
+        return std::unexpected(std::move(still).error());
+    }
     (void)app.world.refresh();
     return to_json(net);
+}
+
+Result<void> check_nets_here(App& app, const VmRecord& vm) {
+    for (const auto& nic : vm.nics)
+        if (const auto net = app.world.net(nic.net)) BLANKET_CHECK(app.overlay.check_net(*net));
+    return {};
 }
 
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit) {

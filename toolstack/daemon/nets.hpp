@@ -8,11 +8,14 @@ namespace blanket {
 
 Result<Json> create_net(App& app, const Json& body, bool dry_run);  // {name, cidr, same_addresses} -> the record
 
+// Whether this site can serve all networks of a VM (Overlay::check_net). One whose record is not here yet is not judged.
+Result<void> check_nets_here(App& app, const VmRecord& vm);
+
 // Reads the record, lets `edit` change it (it may refuse), writes it by compare-and-swap; again when somebody was faster. Returns what was written.
 // kConflict while the network is being deleted.
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit);
 
-// The record with `state`, `guest_mtu` {"mtu","why"}, `public` [{"site","address","proto","port","vm","to"}] and `vms` [{"name","uuid","ip","mac","site","state"}]: one entry for each card in it, by address.
+// The record with `state`, `guest_mtu` {"mtu","why"}, `trouble` (why this site cannot serve it; "": it can), `public` [{"site","address","proto","port","vm","to"}] and `vms` [{"name","uuid","ip","mac","site","state"}]: one entry for each card in it, by address.
 Result<Json> show_net(App& app, const std::string& name);
 
 // The key that reserves an address of a network.

@@ -131,6 +131,7 @@ Result<CreateRequest> parse_create(const Json& body) {
 Result<Answer> create_vm(App& app, const CreateRequest& request, bool dry_run) {
     BLANKET_TRY(const Net net, app.world.net(request.net));
     BLANKET_CHECK(check_open(net));
+    BLANKET_CHECK(app.overlay.check_net(net));
     BLANKET_TRY(const Versioned<Image> image, app.world.image(request.image));
     if (app.world.vm(request.name))
         return fail_hint(Kind::kConflict, std::format("a VM '{}' exists already", request.name), "choose another name, or: blanket vm delete " + request.name);

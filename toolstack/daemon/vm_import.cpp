@@ -32,6 +32,7 @@ Result<Answer> import_vm(App& app, const Json& body, bool dry_run) {
     if (net.empty()) return fail_hint(Kind::kInvalid, "no network named for the imported VM", "add --net NAME (blanket net list)");
     BLANKET_TRY(const Net target, app.world.net(net));
     BLANKET_CHECK(check_open(target));
+    BLANKET_CHECK(app.overlay.check_net(target));
     if (app.world.vm(imported.name)) return fail_hint(Kind::kConflict, std::format("a VM '{}' exists already", imported.name), "change the name in the definition");
 
     CreateRequest create;

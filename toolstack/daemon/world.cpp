@@ -65,8 +65,9 @@ Result<void> World::take(Snapshot now) {
         events_.add("registry", "etcd", std::format("its revision went from {} back to {}: it was restored from a snapshot without --bump-revision, so that revisions count twice and jobs under way may compare with the wrong one; restart blanketd at every site", before.revision, now.revision));
     for (const auto& record : now.malformed)
         if (std::ranges::find(before.malformed, record) == before.malformed.end())
-            events_.add("registry", record.key, std::format("makes no sense: {}; {}", record.why, record.replaced ? "its last good version counts; to write that back: blanket vm recover NAME"
-                                                                                                                   : "what it describes is left alone"));
+            events_.add("registry", record.key, std::format("makes no sense: {}; {}", record.why, !record.replaced     ? "what it describes is left alone"
+                                                                                                   : record.of_vm() ? "its last good version counts; to write that back: blanket vm recover NAME"
+                                                                                                                    : "its last good version counts, until a good one is written to etcd"));
     tell_differences(before, now);
     if (auto applied = overlay_.apply(values(now.nets), values(now.vms), values(now.sites)); !applied)
         log::error("network", "{}", applied.error().what);

@@ -39,15 +39,14 @@ Result<Snapshot> EtcdRegistry::snapshot() {
     snapshot.revision = range.revision;
     for (const auto& kv : range.kvs) {
         const std::string_view key = std::string_view(kv.key).substr(std::min(kRegistryPrefix.size(), kv.key.size()));
-        if (key.starts_with("vms/")) {
-            Malformed malformed;
-            auto vm = read_vm(kv, &malformed);
-            if (vm) snapshot.vms.push_back({std::move(*vm), kv.mod_revision});
-            if (!malformed.key.empty()) snapshot.malformed.push_back(std::move(malformed));
-        }
-        else if (auto put = put_into(snapshot, kv); !put)
-            log::warning("registry", "record {} is malformed and left out: {}", kv.key, put.error().what);
-        else if (key == "federation") {
+        if (auto put = put_into(snapshot, kv); !put) {
+            if (!key.starts_with("vms/") && !key.starts_with("nets/") && !key.starts_with("sites/")) {
+                log::warning("registry", "record {} is malformed and left out: {}", kv.key, put.error().what);
+                continue;
+            }
+            const auto good = last_good(kv);
+            snapshot.malformed.push_back({std::string(key), put.error().what, good && put_into(snapshot, *good)});
+        } else if (key == "federation") {
             if (const auto value = parse_json(kv.value)) {
                 snapshot.federation_name = json_string_or(*value, "name", "");
                 snapshot.federation_id = json_string_or(*value, "id", "");
@@ -61,27 +60,29 @@ Result<std::optional<Versioned<VmRecord>>> EtcdRegistry::vm(const std::string& u
     BLANKET_CHECK(check_uuid(uuid));
     BLANKET_TRY(const auto kv, client_->get(vm_key(uuid)));
     if (!kv) return std::nullopt;
-    BLANKET_TRY(VmRecord record, read_vm(*kv, nullptr));
-    return Versioned<VmRecord>{std::move(record), kv->mod_revision};
+    auto record = parse_vm_kv(*kv);
+    if (!record) {
+        const Error error = record.error();
+        const auto good = last_good(*kv);
+        if (!good) return fail_hint(error.kind, std::format("record {} makes no sense: {}", kv->key, error.what), "write a good version of it to etcd, or restore etcd's last snapshot");
+        BLANKET_TRY(record, parse_vm_kv(*good));
+    }
+    return Versioned<VmRecord>{std::move(*record), kv->mod_revision};
 }
 
-// The record, or its last version that makes sense: who edits it by hand into nonsense has changed nothing. A compare-and-swap compares with the
-// present revision all the same.
-Result<VmRecord> EtcdRegistry::read_vm(const EtcdKv& kv, Malformed* malformed) {
-    auto record = parse_vm_kv(kv);
-    if (record) return record;
-    const Error error = record.error();
+// Who edits a record by hand into nonsense has changed nothing. A compare-and-swap compares with the present revision all the same.
+std::optional<EtcdKv> EtcdRegistry::last_good(const EtcdKv& kv) {
     std::uint64_t before = kv.mod_revision;
-    for (int left = kOlderVersions; left > 0 && before > 1 && !record; --left) {
-        const auto older = client_->get(kv.key, before - 1);
+    for (int left = kOlderVersions; left > 0 && before > 1; --left) {
+        auto older = client_->get(kv.key, before - 1);
         if (!older || !*older) break;
-        record = parse_vm_kv(**older);
         before = (*older)->mod_revision;
+        if (Snapshot alone; !put_into(alone, **older)) continue;
+        log::debug("registry", "record {} makes no sense; its version of revision {} is taken", kv.key, before);
+        (*older)->mod_revision = kv.mod_revision;
+        return std::move(**older);
     }
-    if (malformed != nullptr) *malformed = {kv.key.substr(kRegistryPrefix.size()), error.what, record.has_value()};
-    if (!record) return fail_hint(error.kind, std::format("record {} makes no sense: {}", kv.key, error.what), "write a good version of it to etcd, or restore etcd's last snapshot");
-    log::debug("registry", "record {} makes no sense ({}); its version of revision {} is taken", kv.key, error.what, before);
-    return record;
+    return std::nullopt;
 }
 
 // Done, or lost. When an earlier attempt's answer was lost, the first operation's key tells whether that attempt did it: its value is ours.

@@ -140,6 +140,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days = 6; }, "6 days"},
         {"certificate", CheckStatus::kWarning, [](DoctorInputs& in) { in.certificate_days = 59; }, "59 days"},
         {"records", CheckStatus::kFail, [](DoctorInputs& in) { in.malformed = {{"vms/1", "there is no phase 'dancing'", true}}; }, "dancing"},
+        {"networks", CheckStatus::kFail, [](DoctorInputs& in) { in.unserved = {"network 'lan' (172.31.0.0/20) holds addresses that the host of site 'west' needs itself: 172.31.5.7/20 of ens5"}; }, "172.31.5.7/20 of ens5"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->voters = in.registry->healthy = 2; }, "two voters"},
         {"clock", CheckStatus::kWarning, [](DoctorInputs& in) { in.clock_synchronised = false; }, "not synchronised"},
         {"uplink", CheckStatus::kFail, [](DoctorInputs& in) { in.uplink_address.clear(); }, "no address"},

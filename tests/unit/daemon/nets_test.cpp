@@ -117,6 +117,24 @@ TEST(Nets, AreShownWithTheirVms) {
     EXPECT_EQ(show_net(rig.east.app, "lna").error().kind, Kind::kNotFound);
 }
 
+// A network whose addresses a host needs itself: no VM comes into it there, by creation or by a move.
+TEST(Nets, AreRefusedWhereTheHostNeedsTheirAddresses) {
+    NetRig rig;
+    ASSERT_TRUE(NetRig::create(rig.east, "web"));
+    rig.west.net.unserved = {"lan"};
+    const auto refused = NetRig::create(rig.west, "database");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+    EXPECT_FALSE(refused.error().hint.empty());
+    EXPECT_EQ(rig.vms(), 1u);
+    const VmRecord web = rig.east.world.vm("web")->value;
+    ASSERT_TRUE(rig.west.world.refresh());
+    EXPECT_EQ(check_nets_here(rig.west.app, web).error().kind, Kind::kPrecondition);
+    EXPECT_TRUE(check_nets_here(rig.east.app, web));
+    EXPECT_EQ(show_net(rig.east.app, "lan").value()["trouble"], "");
+    EXPECT_EQ(show_net(rig.west.app, "lan").value()["trouble"], "this host needs addresses of network 'lan' itself");
+}
+
 TEST(Nets, AreDeletedOnlyWhenNobodyIsInThem) {
     NetRig rig;
     ASSERT_TRUE(NetRig::create(rig.west, "web"));
@@ -215,6 +233,31 @@ TEST(Nets, ADeletionDuringTheCreationOfAVm) {
 }
 
 // The network is made anew, with other addresses, between an address was taken and the record is written.
+// Two operators at two sites, at every step of each other.
+TEST(Nets, OfTwoThatOverlapOneIsMade) {
+    int met = 0;
+    for (int at = 0;; ++at) {
+        NetRig rig;
+        std::optional<Result<Json>> other;
+        rig.registry.calls = 0;
+        rig.registry.at = at;
+        rig.registry.meanwhile = [&] { other = create_net(rig.west.app, Json{{"name", "near"}, {"cidr", "10.9.128.0/17"}}, false); };
+        const auto mine = create_net(rig.east.app, Json{{"name", "far"}, {"cidr", "10.9.0.0/16"}}, false);
+        rig.registry.at = -1;
+        if (!other) break;
+        const auto is_there = [&](const char* key) { return rig.registry.inner.get(key).value().has_value(); };
+        EXPECT_EQ(is_there("nets/far"), mine.has_value()) << at << ": what each was told is true";
+        EXPECT_EQ(is_there("nets/near"), other->has_value()) << at;
+        EXPECT_NE(mine.has_value(), other->has_value()) << at;
+        for (const auto* answer : {&mine, &*other})
+            if (!*answer) {
+                EXPECT_EQ(answer->error().kind, Kind::kConflict) << answer->error().what;
+            }
+        ++met;
+    }
+    EXPECT_GE(met, 4);
+}
+
 TEST(Nets, AnotherOneOfThatNameIsNotTheSame) {
     NetRig rig;
     VmRecord vm;
@@ -420,6 +463,8 @@ TEST(Nets, ARecordThatNobodyCanReadKeepsThem) {
     const auto refused = delete_net(rig.east.app, "lan", false);
     EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
     EXPECT_TRUE(refused.error().what.contains("vms/x"));
+    rig.registry.malformed = {{"nets/other", "not an object", false}, {"sites/north", "not an object", false}};
+    EXPECT_TRUE(delete_net(rig.east.app, "lan", false)) << "no VM's";
 }
 
 }  // namespace

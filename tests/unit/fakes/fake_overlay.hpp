@@ -13,11 +13,16 @@ class FakeOverlay final : public Overlay {
 public:
     std::set<std::string> diverted, redirected, active;  // VM names
     std::set<std::string> held;                // uuids
+    std::set<std::string> unserved;            // networks that this host cannot serve
     int applied = 0;
     std::function<bool()> running;  // the VM that moves, for diverted_before_the_stop
     bool diverted_before_the_stop = false;
     Result<void> apply(const std::vector<Net>&, const std::vector<VmRecord>&, const std::vector<Site>&) override {
         ++applied;
+        return {};
+    }
+    Result<void> check_net(const Net& net) override {
+        if (unserved.contains(net.name)) return fail_hint(Kind::kPrecondition, std::format("this host needs addresses of network '{}' itself", net.name), "another site");
         return {};
     }
     Result<void> divert(const VmRecord& vm, const Site&) override {

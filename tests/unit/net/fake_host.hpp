@@ -58,6 +58,7 @@ public:
         }
         if (program == "ip") return text.contains("-json") ? addresses() : batch(command.input);
         if (program == "wg") wireguard = command.input;
+        else if (program == "nft" && text.contains(" list ")) return firewall.empty() ? Result<std::string>(fail(Kind::kIo, "No such file or directory")) : firewall;
         else if (program == "nft") firewall = command.input;
         else if (program == "systemctl") units.push_back(command.argv[1] + ' ' + command.argv[2]);
         else return fail(Kind::kNotFound, "no program '{}'", program);

@@ -2,8 +2,16 @@
 // OpenFlow messages byte by byte, and what must be refused. That a true Open vSwitch understands every message is in ovs_real_test.cpp.
 #include "net/openflow.hpp"
 
+#include <filesystem>
 #include <gtest/gtest.h>
 #include <random>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <thread>
+
+#include "net/switch_socket.hpp"
+#include "toolstack/base/fd.hpp"
+#include "toolstack/base/text.hpp"
 
 namespace blanket::net {
 namespace {
@@ -85,6 +93,60 @@ TEST(OpenFlow, Answers) {
         const auto head = parse_head(noise);
         if (head) (void)bundle_news(*head, std::span<const std::byte>(noise).subspan(kOpenFlowHead), {.lines = {}, .commit = {}, .barrier_xid = head->xid, .commit_xid = head->xid});
     }
+}
+
+// A switch that hangs: it takes the connection, and reads nothing or only when its own words have been heard.
+class SwitchSocket : public ::testing::Test {
+protected:
+    void SetUp() override {
+        folder_ = (std::filesystem::temp_directory_path() / ("bs-" + random_hex(4))).string();
+        std::filesystem::create_directories(folder_);
+        ::setenv("OVS_RUNDIR", folder_.c_str(), 1);
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        const std::string path = folder_ + "/br-int.mgmt";
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        listener_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        ASSERT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        ASSERT_EQ(::listen(listener_.get(), 1), 0);
+        for (int i = 0; i < 12'000; ++i) lines_ += std::format("flow delete_strict table=9,priority=100,ip,metadata=0x65,dl_dst=02:00:00:00:{:02x}:{:02x}\n", i / 256, i % 256);
+    }
+    void TearDown() override {
+        ::unsetenv("OVS_RUNDIR");
+        std::filesystem::remove_all(folder_);
+    }
+    std::string folder_, lines_;
+    UniqueFd listener_;
+};
+
+TEST_F(SwitchSocket, ABundleThatNobodyReadsEndsAtItsDeadline) {
+    ASSERT_GT(encode_bundle(lines_, 2)->lines.size(), 1u << 20);
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 4; ++i) {  // in the end its queue of callers is full, too
+        const auto sent = send_bundle("br-int", lines_, std::chrono::milliseconds(200));
+        ASSERT_FALSE(sent);
+        EXPECT_TRUE(sent.error().kind == Kind::kTimeout || sent.error().kind == Kind::kUnavailable) << sent.error().what;
+        if (i == 0) {
+            EXPECT_EQ(sent.error().kind, Kind::kTimeout);
+        }
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+TEST_F(SwitchSocket, ASwitchThatSpeaksBeforeItReadsIsHeard) {
+    const auto bundle = encode_bundle(lines_, 2);
+    ASSERT_TRUE(bundle);
+    std::jthread serving([&] {
+        const UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        std::string said;
+        for (int i = 0; i < 40; ++i) said += std::string{5, 2, '\xea', '\x60', 0, 0, 0, 9} + std::string(60'000 - 8, 'x');  // echo requests: more than a socket keeps
+        EXPECT_TRUE(write_all(client.get(), as_bytes(said)));
+        std::vector<std::byte> heard(hello(1).size() + bundle->lines.size());
+        EXPECT_TRUE(read_all(client.get(), heard));
+    });
+    const auto sent = send_bundle("br-int", lines_, std::chrono::seconds(20));
+    ASSERT_FALSE(sent) << "it closes without an answer";
+    EXPECT_EQ(sent.error().kind, Kind::kIo) << sent.error().what;
 }
 
 }  // namespace

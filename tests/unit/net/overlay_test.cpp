@@ -540,6 +540,90 @@ TEST_F(OverlayTest, OtherTenantsCostASiteNothing) {
     EXPECT_FALSE(host_.ports.contains("gw200"));
 }
 
+// The provider's subnet, or its router, is not taken from the host by a network that has its addresses: that network has no gateway here, and everything else works.
+TEST_F(OverlayTest, WhatTheHostNeedsItselfIsNoGateways) {
+    const std::string routes = folder_ + "-route";
+    const auto route = [&](const std::string& hop) {
+        ASSERT_TRUE(write_file(routes, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\nens5\t00000000\t" + hop + "\t0003\t0\t0\t100\t00000000\t0\t0\t0\n"));
+    };
+    route("01FFFEA9");
+    overlay_ = OvsOverlay::create({.site = "east", .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp", .route_table = routes}, &host_, &holds_).value();
+    nets_.push_back({"vpc", 102, "172.31.0.0/20", "172.31.0.1", 1390});
+    vms_.push_back(vm("00000000-0000-4000-8000-000000000003", "guest", "02:00:00:00:00:13", "172.31.0.9"));
+    vms_[2].nics[0].net = "vpc";
+    vms_[2].owner = "west";
+    vms_[2] = moving(vms_[2], "east");
+    const auto left_out = [&] {
+        return !host_.ports.contains("gw102") && !std::filesystem::exists(folder_ + "/dhcp/102.conf") && !has("table=4", "nw_dst=172.31.0.1");
+    };
+    host_.links["ens5"] = {9001, {"172.31.5.7/20"}};
+    const auto refused = overlay_->check_net(nets_[1]);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
+    EXPECT_TRUE(refused.error().what.contains("172.31.5.7/20 of ens5")) << refused.error().what;
+    EXPECT_TRUE(overlay_->check_net(nets_[0]));
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(left_out());
+    EXPECT_EQ(host_.links["ens5"].second, std::vector<std::string>{"172.31.5.7/20"});
+    EXPECT_EQ(host_.links["gw101"].second, std::vector<std::string>{"10.1.0.1/24"}) << "the others are served";
+    host_.log.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.log.size(), 4u) << "and it rests";
+
+    // Some clouds give a host one address alone; its way out is in no subnet of its own.
+    host_.links["ens5"] = {1460, {"192.0.2.1/32"}};
+    route("01001FAC");
+    EXPECT_TRUE(overlay_->check_net(nets_[1]).error().what.contains("172.31.0.1, the way out by ens5"));
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(left_out());
+    route("01FFFEA9");
+    EXPECT_TRUE(overlay_->check_net(nets_[1]));
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.links["gw102"].second, std::vector<std::string>{"172.31.0.1/20"}) << "nothing is in its way any more";
+    EXPECT_TRUE(std::filesystem::exists(folder_ + "/dhcp/102.conf"));
+    // Its provider renumbers the host: the gateway that stands goes, in the next round.
+    host_.links["ens5"] = {1460, {"172.31.5.7/20"}};
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(left_out());
+    sites_[2].address = "10.1.0.77";  // and a site that joined with an address of a network is reached past it
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(host_.ports.contains("gw101"));
+    std::filesystem::remove(routes);
+}
+
+// `systemctl restart nftables` takes our rules away as well: they come back at the next look.
+TEST_F(OverlayTest, RulesThatSomebodyFlushedComeBack) {
+    overlay_ = OvsOverlay::create({.site = "east", .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp", .firewall_look = std::chrono::milliseconds(0)}, &host_, &holds_).value();
+    ASSERT_TRUE(apply());
+    const std::string rules = host_.firewall;
+    ASSERT_TRUE(rules.contains("udp dport 4789"));
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.count("nft -f"), 1u) << "they are there";
+    for (const std::string& left : {std::string(), std::string("table inet blanket_net {\n}\n")}) {
+        host_.firewall = left;
+        host_.fail_on = "nft -f";
+        EXPECT_FALSE(apply());
+        EXPECT_EQ(host_.firewall, left);
+        host_.fail_on.clear();
+        ASSERT_TRUE(apply());
+        EXPECT_EQ(host_.firewall, rules);
+    }
+}
+
+TEST_F(OverlayTest, AReloadOfDhcpThatFailedIsMadeGood) {
+    ASSERT_TRUE(apply());
+    vms_.push_back(vm("00000000-0000-4000-8000-000000000003", "third", "02:00:00:00:00:13", "10.1.0.4"));
+    host_.fail_on = "systemctl reload";
+    EXPECT_FALSE(apply());
+    host_.fail_on.clear();
+    host_.units.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.units, std::vector<std::string>{"restart blanket-dhcp@101.service"}) << "its files are right already, and it has not read them";
+    host_.units.clear();
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.units.empty());
+}
+
 TEST_F(OverlayTest, NetsAndVmsGoAway) {
     ASSERT_TRUE(apply());
     host_.units.clear();

@@ -158,6 +158,29 @@ TEST(Bundle, TouchesOnlyWhatDiffersAndNeverGoesBack) {
     EXPECT_EQ(plan_bundle({remote}, at(local_flow(5, 9))).size(), 2u);
 }
 
+// An address or a port of the switch that another VM has now: its epoch is no older than that of the VM that had it, nor newer.
+TEST(Bundle, WhatAnotherVmHasNowIsNotHeldBackByTheEpochOfTheOneBefore) {
+    const auto at = [](const Flow& flow) { return std::vector{to_flow_text(flow)}; };
+    const auto answer = [](std::uint64_t epoch, Mac mac) {
+        Flow flow{.table = Table::kArp, .priority = 100, .epoch = epoch, .match = {}, .actions = {{Action::Op::kArpReply, mac, 0x0a010005}}};
+        flow.match.metadata = 0x65;
+        flow.match.ether_type = EtherType::kArp;
+        flow.match.arp_op = 1;
+        flow.match.arp_tpa = 0x0a010005;
+        return flow;
+    };
+    EXPECT_EQ(plan_bundle({answer(1, 0x0200'0000'0012)}, at(answer(7, 0x0200'0000'0011))), (std::vector<std::string>{"flow add " + flow_text(answer(1, 0x0200'0000'0012))}));
+    EXPECT_EQ(plan_bundle({answer(0, 0x0200'5f00'0001)}, at(answer(7, 0x0200'0000'0011))).size(), 1u);  // an anchor
+    EXPECT_TRUE(plan_bundle({answer(4, 0x0200'0000'0011)}, at(answer(5, 0x0200'0000'0011))).empty());    // the same answer under a stale record
+    EXPECT_EQ(plan_bundle({answer(6, 0x0200'0000'0011)}, at(answer(5, 0x0200'0000'0011))).size(), 1u);
+    Flow port{.table = Table::kClassify, .priority = 100, .epoch = 7, .match = {}, .actions = {{Action::Op::kSetMetadata, 0x65}, {Action::Op::kGoto, 1}}};
+    port.match.in_port = 5;
+    Flow other = port;
+    other.epoch = 1;
+    other.actions[0].value = 0x66;
+    EXPECT_EQ(plan_bundle({other}, at(port)).size(), 1u) << "or it would speak in the other network";
+}
+
 TEST(Records, NewestWins) {
     VmRecord old_one, new_one;
     old_one.uuid = new_one.uuid = "u";
@@ -186,6 +209,40 @@ TEST(WireGuard, KeyIsMadeOnceAndPrivate) {
     ASSERT_TRUE(write_file(path, "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=\n", 0600));
     EXPECT_EQ(identity(path)->pub, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
     std::filesystem::remove_all(folder);
+}
+
+// Whatever they are called: the name is the newcomer's choice, its number is not.
+TEST(WireGuard, OfTwoSitesWithOneKeyTheOlderKeepsItsTunnel) {
+    const auto site = [](const std::string& name, std::uint32_t index, char key) {
+        Site out;
+        out.name = name;
+        out.index = index;
+        out.address = std::format("192.0.2.{}", index);
+        out.wireguard_key = base64_encode(std::string(32, key));
+        return out;
+    };
+    const auto peers = [](const std::vector<Site>& sites) {
+        std::vector<std::string> warnings;
+        std::string out;
+        for (const auto& peer : plan_underlay("east", sites, 1500, warnings).peers) out += peer.site + ' ';
+        return out + std::to_string(warnings.size());
+    };
+    const Site east = site("east", 1, 'e'), west = site("west", 2, 'w');
+    EXPECT_EQ(peers({east, west}), "west 0");
+    EXPECT_EQ(peers({site("a-thief", 3, 'w'), east, west}), "west 1");
+    EXPECT_EQ(peers({site("a-thief", 3, 'e'), east, west}), "west 1") << "this site's own key is no peer's";
+    Site revoked = site("a-thief", 1, 'w');
+    revoked.state = kRevoked;
+    EXPECT_EQ(peers({revoked, east, west}), "west 0");
+}
+
+// dnsmasq reads them as a lease time, or as an order to serve nobody: the VM gets its address without a name.
+TEST(Dhcp, NamesThatDnsmasqReadsOtherwiseAreLeftOut) {
+    std::vector<std::string> warnings;
+    const auto gateways = plan_gateways({{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390}}, warnings);
+    const auto line = [&](const std::string& name) { return plan_dhcp(gateways, {{.vni = 101, .mac = 0x0200'0000'0011, .ip = 0x0a010002, .uuid = {}, .name = name, .port = {}, .hold = {}}}, "/x")[0].hosts[0]; };
+    for (const char* name : {"ignore", "infinite", "2h", "10m", "30s", "1d", "1w", "7", "with.dot", "under_score"}) EXPECT_EQ(line(name), "02:00:00:00:00:11,10.1.0.2") << name;
+    for (const char* name : {"web", "h", "ignored", "h2", "2hh", "2x", "10-m", "set"}) EXPECT_EQ(line(name), std::string("02:00:00:00:00:11,10.1.0.2,") + name);
 }
 
 TEST(Dhcp, VerbFollowsTheChange) {

@@ -326,6 +326,36 @@ TEST_F(PublicReal, AConnectionFromOutsideLivesOnWhenTheGuestMoves) {
     EXPECT_FALSE(says(client, inside.socket, "closed"));
 }
 
+// A DHCPDECLINE in a neighbour's name would take that one's address out of dnsmasq's service: what a message says inside is the sender's own address, or nobody hears it.
+TEST_F(PublicReal, AGuestSpeaksDhcpInItsOwnNameOnly) {
+    VmRecord neighbour = vm_;
+    neighbour.uuid.back() = '2';
+    neighbour.nics[0] = {"lan", "02:00:00:00:00:12", "10.1.0.3"};
+    const auto done = overlays_[0]->apply(nets_, {vm_, neighbour}, sites_);
+    ASSERT_TRUE(done) << done.error().what;
+    const UniqueFd server = listen_at(east_, 67, SOCK_DGRAM), guest = listen_at(guest_, 68, SOCK_DGRAM), other = listen_at(guest_, 1068, SOCK_DGRAM);
+    const sockaddr_in gateway = at("10.1.0.1", 67);
+    const auto say = [&](const UniqueFd& from, char whose, std::size_t size) {
+        std::string message(size, '\0');
+        message[0] = 1;  // BOOTREQUEST
+        message[1] = 1;  // Ethernet
+        message[2] = 6;
+        message[28] = 2;  // chaddr
+        message[33] = whose;
+        ASSERT_EQ(::sendto(from.get(), message.data(), message.size(), 0, reinterpret_cast<const sockaddr*>(&gateway), sizeof gateway), static_cast<ssize_t>(size));
+    };
+    say(guest, 0x12, 300);
+    say(guest, 0x13, 300);
+    say(guest, 0x12, 3000);  // in fragments
+    say(guest, 0x11, 301);
+    say(other, 0x11, 302);  // from a port that no client has
+    say(guest, 0x11, 303);
+    std::array<char, 4096> heard;
+    EXPECT_EQ(::recv(server.get(), heard.data(), heard.size(), 0), 301);
+    EXPECT_EQ(::recv(server.get(), heard.data(), heard.size(), 0), 303);
+    EXPECT_EQ(::recv(server.get(), heard.data(), heard.size(), MSG_DONTWAIT), -1);
+}
+
 TEST_F(PublicReal, NothingElseIsOpened) {
     const UniqueFd ssh = listen_at(guest_, 22), web = listen_at(guest_, 80), own = listen_at(east_, 2222), elsewhere = listen_at(out_, 443);
     expose({{kGuest, RuleProto::kTcp, 8080, 80}, {kGuest, RuleProto::kTcp, 2222, 80}});

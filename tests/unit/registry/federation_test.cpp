@@ -163,6 +163,32 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_TRUE(registry.remove("nets/lan", *marked));
     EXPECT_EQ(registry.remove("nets/lan", *marked).error().kind, Kind::kConflict);
     EXPECT_FALSE(registry.get("nets/lan").value());
+    // A network's or site's record that somebody edited into nonsense: the last good version counts, everywhere.
+    lan.deleting = false;
+    const auto made_anew = registry.put("nets/lan", to_json(lan), 0);
+    ASSERT_TRUE(made_anew) << made_anew.error().what;
+    const auto site_now = registry.get("sites/east").value();
+    ASSERT_TRUE(site_now);
+    const auto bad_net = registry.put("nets/lan", Json{{"name", "lan"}, {"cidr", "everything"}}, *made_anew), bad_site = registry.put("sites/east", Json("here"), site_now->revision);
+    ASSERT_TRUE(bad_net && bad_site);
+    const auto edited_badly = registry.snapshot();
+    ASSERT_TRUE(edited_badly);
+    ASSERT_EQ(edited_badly->nets.size(), 1u);
+    EXPECT_EQ(edited_badly->nets[0].value, lan);
+    EXPECT_EQ(edited_badly->nets[0].revision, *bad_net);
+    ASSERT_EQ(edited_badly->sites.size(), 1u);
+    EXPECT_EQ(to_json(edited_badly->sites[0].value), site_now->value);
+    ASSERT_EQ(edited_badly->malformed.size(), 2u);
+    for (const auto& record : edited_badly->malformed) EXPECT_TRUE(record.replaced) << record.key;
+    ASSERT_TRUE(registry.put("sites/east", site_now->value, *bad_site));
+    ASSERT_TRUE(registry.remove("nets/lan"));
+    ASSERT_TRUE(registry.put("nets/lan", Json(3), 0));
+    const auto never_good = registry.snapshot();  // what a network that was deleted said is not taken for it
+    ASSERT_TRUE(never_good);
+    EXPECT_TRUE(never_good->nets.empty());
+    ASSERT_EQ(never_good->malformed.size(), 1u);
+    EXPECT_FALSE(never_good->malformed[0].replaced);
+    ASSERT_TRUE(registry.remove("nets/lan"));
     // Racing writers: each increment is counted once.
     ASSERT_TRUE(registry.put("seq/race", Json{{"n", 0}}, 0));
     {

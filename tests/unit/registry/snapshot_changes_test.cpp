@@ -97,6 +97,9 @@ TEST(SnapshotChanges, WhatMakesNoSenseIsReadAnew) {
     good.malformed.push_back({"vms/" + uuid(1), "nonsense", true});
     const EtcdEvent mended{{key("vms/" + uuid(1)), vm_text(1, "west"), 5}, false};
     EXPECT_FALSE(take_events(good, {&mended, 1}));
+    good.malformed = {{"nets/lan", "nonsense", true}};
+    const EtcdEvent removed{{key("nets/lan"), "", 5}, true};
+    EXPECT_FALSE(take_events(good, {&removed, 1}));
 }
 
 }  // namespace
