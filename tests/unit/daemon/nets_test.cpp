@@ -249,7 +249,7 @@ TEST(Nets, OfTwoThatOverlapOneIsMade) {
         EXPECT_EQ(is_there("nets/far"), mine.has_value()) << at << ": what each was told is true";
         EXPECT_EQ(is_there("nets/near"), other->has_value()) << at;
         EXPECT_NE(mine.has_value(), other->has_value()) << at;
-        for (const auto* answer : {&mine, &*other})
+        for (const Result<Json>* answer : {&mine, &std::as_const(*other)})
             if (!*answer) {
                 EXPECT_EQ(answer->error().kind, Kind::kConflict) << answer->error().what;
             }

@@ -55,7 +55,7 @@ std::string config_of(const Inside& inside) {
     if (pc) text += lab::device_model_lines() + std::format("hdtype = \"{}\"\n", inside.emulated);
     else text += "type = \"pvh\"\n";
     // As many event channels as the interface of 2 levels has, and not the toolstack's thousand.
-    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 {} {}\"\nmemory = {}\nvcpus = {}\nevent_channels = 8191\ntsc_mode = \"native\"\n"
+    return text + std::format("cmdline = \"console=hvc0 quiet panic=5 {} {}\"\nmemory = {}\nvcpus = {}\nmax_event_channels = 8191\ntsc_mode = \"native\"\n"
                               "on_crash = \"destroy\"\non_reboot = \"destroy\"\n"
                               "disk = [ \"format=raw, vdev={}, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
                               "vif = [ \"mac=00:16:3e:99:00:02, {}script=/root/rig/vif\" ]\n",
