@@ -27,12 +27,20 @@ struct Privcmd {
     ~Privcmd() { ::close(fd); }
 };
 
-long hypercall(int privcmd, unsigned cmd, void* arg) {
+long any_hypercall(int privcmd, std::uint64_t op, std::uint64_t cmd, void* arg) {
     struct {
         std::uint64_t op, arg[5];
-    } call{XBLANKET_HYPERCALL, {cmd, reinterpret_cast<std::uint64_t>(arg), 0, 0, 0}};
+    } call{op, {cmd, reinterpret_cast<std::uint64_t>(arg), 0, 0, 0}};
     const long rc = ::ioctl(privcmd, _IOC(_IOC_NONE, 'P', 0, sizeof call), &call);
     return rc < 0 ? -errno : rc;
+}
+
+long hypercall(int privcmd, unsigned cmd, void* arg) { return any_hypercall(privcmd, XBLANKET_HYPERCALL, cmd, arg); }
+
+// One that every domain may call: major << 16 | minor of the Xen below, or what stands in the way, Linux included.
+long version_of_xen(int privcmd) {
+    constexpr std::uint64_t kXenVersion = 17, kVersion = 0;
+    return any_hypercall(privcmd, kXenVersion, kVersion, nullptr);
 }
 
 // An argument of a call: in memory that stays where it is.
@@ -57,8 +65,9 @@ std::string everything_again() {
 
 }  // namespace
 
-// Garbage from dom0, with the modules away: the hypervisor lives, nothing is left, and the modules work again. Left out: what is meant to end the machine, and
-// grant frames over pages of dom0 that it uses (it may do that to itself).
+// Garbage from dom0, with the modules away: the hypervisor lives, nothing is left, and the modules work again. What would end the machine is kept from doing so: a shutdown has a
+// reason that there is not (and 2, a suspend, which is refused), and a grant frame lies over nothing that dom0 uses (it may do that to itself): it is beyond all memory, or in the
+// first MiB, which is no domain's. No emulated device is there to be taken away, and the provider says so.
 std::string garbage(int calls) {
     if (const std::string wrong = nothing_left(); !wrong.empty()) return wrong;
     const Privcmd privcmd;
@@ -67,16 +76,25 @@ std::string garbage(int calls) {
     ::mlock(page.data(), sizeof page);
     std::uint64_t state = 1;
     const auto random = [&state] { return word_at(state++, 0x66757a7a); };
-    int refused = 0;
+    int refused = 0, shutdowns = 0, unplugs = 0;
     for (int i = 0; i < calls; ++i) {
         auto cmd = static_cast<unsigned>(random() % 14);
         if (random() % 8 == 0) cmd = static_cast<unsigned>(random());
-        if (cmd == XBLANKET_SHUTDOWN || cmd == XBLANKET_UNPLUG) continue;
         for (auto& word : page) word = random() % 4 == 0 ? random() : random() % 4;
-        if (cmd == XBLANKET_GNTTAB_MAP)
-            for (std::size_t at = 2; at < 2 + XBLANKET_GRANT_BATCH; ++at) page[at] |= std::uint64_t{1} << 45;
-        void* const arg = random() % 16 == 0 ? reinterpret_cast<void*>(random()) : page.data() + random() % 500;
-        refused += hypercall(privcmd.fd, cmd, arg) < 0 ? 1 : 0;
+        std::uint64_t* const words = page.data() + random() % (page.size() - sizeof(xblanket_gnttab_map) / 8);
+        if (cmd == XBLANKET_SHUTDOWN) words[0] = (words[0] & ~std::uint64_t{0xffffffff}) | (random() % 2 == 0 ? 2 : 4 + random() % 0xfffffff0);
+        if (cmd == XBLANKET_GNTTAB_MAP) {
+            if (random() % 4 != 0) words[0] = random() % 8 | random() % (XBLANKET_GRANT_BATCH + 2) << 32;  // first and count: as far as to the frames
+            for (std::size_t at = 2; at < 2 + XBLANKET_GRANT_BATCH; ++at) words[at] = random() % 2 == 0 ? random() % 256 : words[at] | std::uint64_t{1} << (24 + random() % 40);
+        }
+        const bool ends = cmd == XBLANKET_SHUTDOWN;
+        void* const arg = !ends && random() % 16 == 0 ? reinterpret_cast<void*>(random()) : words;
+        const long rc = hypercall(privcmd.fd, cmd, arg);
+        refused += rc < 0 ? 1 : 0;
+        if (ends && rc != -EINVAL) return "a shutdown for reason " + std::to_string(words[0] & 0xffffffff) + " says " + std::to_string(rc);
+        if (cmd == XBLANKET_UNPLUG && rc != -EINVAL && rc != -EOPNOTSUPP && rc != -EFAULT) return "unplug says " + std::to_string(rc);
+        shutdowns += ends ? 1 : 0;
+        unplugs += cmd == XBLANKET_UNPLUG ? 1 : 0;
     }
     xblanket_stats stats{};
     ::mlock(&stats, sizeof stats);
@@ -84,10 +102,14 @@ std::string garbage(int calls) {
     if (reset != 0 || told_rc != 0) return "reset " + std::to_string(reset) + ", stats " + std::to_string(told_rc);
     if (stats.ports != 0) return std::to_string(stats.ports) + " ports left";
     if (refused < calls / 4) return "only " + std::to_string(refused) + " of " + std::to_string(calls) + " calls refused";
+    if (shutdowns < calls / 100 || unplugs < calls / 100) return "only " + std::to_string(shutdowns) + " shutdowns and " + std::to_string(unplugs) + " unplugs";
+    std::printf("PROBE garbage %d calls, %d refused, %d of them shutdowns; %d unplugs\n", calls, refused, shutdowns, unplugs);
     return everything_again();
 }
 
+// The provider has XBLANKET_MAX_PORTS, less port 0, the store's and the console's; there may be one or the other of its own besides.
 std::string exhaustion() {
+    constexpr std::size_t kLeast = 4000;
     if (const std::string wrong = nothing_left(); !wrong.empty()) return wrong;
     const Privcmd privcmd;
     if (const auto left = ports_of(privcmd.fd); left != 0) return std::to_string(left) + " ports before";
@@ -101,6 +123,7 @@ std::string exhaustion() {
     }
     std::printf("PROBE exhaustion %zu ports, then %ld\n", ports.size(), rc);
     if (rc != -ENOSPC) return "the last bind says " + std::to_string(rc);
+    if (ports.size() < kLeast) return "only " + std::to_string(ports.size()) + " ports";
     if (std::set(ports.begin(), ports.end()).size() != ports.size()) return "a port was given twice";
     if (const auto now = ports_of(privcmd.fd); now != ports.size()) return "counted: " + std::to_string(now);
     // One goes back and can be had again; half by hand, the rest by a reset.
@@ -146,6 +169,9 @@ std::string no_line() {
 std::string refused_in_domu(int calls) {
     const Privcmd privcmd;
     if (privcmd.fd < 0) return "privcmd: " + errno_text();
+    // Linux says -EPERM, too, when it lets nobody call. So by the same way first a call that is everybody's, and again behind the last one.
+    const long version = version_of_xen(privcmd.fd);
+    if (version < 0x40000) return "a call that every domain may make says " + std::to_string(version);
     std::uint64_t state = 1;
     const auto random = [&state] { return word_at(state++, 0x646f6d75); };
     for (int i = 0; i < calls; ++i) {
@@ -155,6 +181,8 @@ std::string refused_in_domu(int calls) {
         void* const arg = i % 3 == 0 ? nullptr : i % 3 == 1 ? words.data() : reinterpret_cast<void*>(random());
         if (const long rc = hypercall(privcmd.fd, cmd, arg); rc != -EPERM) return "command " + std::to_string(cmd) + " says " + std::to_string(rc);
     }
+    if (const long again = version_of_xen(privcmd.fd); again != version) return "the call that every domain may make says " + std::to_string(again) + " afterwards";
+    std::printf("PROBE domu xen %ld.%ld by the same way\n", version >> 16, version & 0xffff);
     std::printf("PROBE domu %d calls, all -EPERM\n", calls);
     return "";
 }
