@@ -9,6 +9,7 @@
 //   refused=CALLS     as that PV guest                       hold=1        stays: disks and cards come and go, the backend as well; until the provider ends it
 // Run as /sbin/poweroff (the kernel does so then) it ends the machine. `probe serve`: the other end of the measured network.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -117,7 +118,9 @@ std::string load_list(const std::string& name) {
 
 // The frontends; what else is loaded is for single steps.
 std::string load_all() {
-    if (const std::string wrong = load("uplink", parameter("selftest", "0") == "1" ? "selftest=1" : ""); !wrong.empty()) return wrong;
+    const bool selftest = parameter("selftest", "0") == "1";
+    if (const std::string wrong = load("uplink", selftest ? "selftest=1" : ""); !wrong.empty()) return wrong;
+    if (const std::string is = read_text("/sys/module/uplink/parameters/selftest"); is != (selftest ? "Y" : "N")) return "the module's self-test is '" + is + "'";
     if (const std::string wrong = load("uplink-blk", parameter("persistent", "0") == "1" ? "" : "feature_persistent=0"); !wrong.empty()) return wrong;
     return load("uplink-net");
 }
@@ -165,7 +168,7 @@ std::string rogue_disk() {
     return after < 0 || (before < 0 && after == 0) ? "" : "the disk is still believed";
 }
 
-// Tells of what comes and goes, each by a step of its own; every five seconds, that the first disk and the network are as they were.
+// Tells of what comes and goes, each by a step of its own; every five seconds, that the first disk and the network are as they were; and as often, of a second card that it serves.
 [[noreturn]] void hold() {
     std::printf("PROBE waiting\n");
     std::thread([] {
@@ -174,6 +177,14 @@ std::string rogue_disk() {
             const std::string disk = parameter("alive", "1") == "1" ? use_disk(false) : "", net = use_network();
             if (disk.empty() && net.empty()) std::printf("PROBE alive-%d ok\n", round);
             else std::printf("PROBE alive-%d not: %s %s\n", round, disk.c_str(), net.c_str());
+        }
+    }).detach();
+    static std::atomic<bool> second_card = false;  // it has served once
+    std::thread([] {
+        for (int round = 1;; std::this_thread::sleep_for(std::chrono::seconds(5))) {
+            if (!second_card) continue;
+            const std::string wrong = use_second_card(false);
+            if (second_card) std::printf("PROBE card-alive-%d %s%s\n", round++, wrong.empty() ? "ok" : "not: ", wrong.c_str());
         }
     }).detach();
     const auto follow = [](const char* what, const std::function<bool()>& there, const std::function<std::string()>& use) {
@@ -187,8 +198,14 @@ std::string rogue_disk() {
         }).detach();
     };
     follow("disk", [] { return exists("/dev/xvdb"); }, [] { return use_disk(false, "/dev/xvdb"); });
-    follow("card", [] { return !network_card(1).empty(); }, [] { return std::string(); });
+    const auto there = [] { return !network_card(1).empty() || (second_card = false); };
+    follow("card", there, [] {
+        const std::string wrong = use_second_card(true);
+        second_card = true;
+        return wrong;
+    });
     follow("rogue", [] { return exists("/dev/xvdc"); }, rogue_disk);
+    follow("rogue-card", [] { return !network_card(9).empty(); }, rogue_card);
     for (;;) ::pause();
 }
 

@@ -38,6 +38,9 @@ std::string start_domu();            // one that does that, in dom0: its console
 std::string network_card(int number = 0);
 std::string use_network();           // the peer's sshd speaks first: one line of it proves both directions
 std::string both_ways(int seconds);  // TCP in both directions at once, every byte looked at
+std::string both_ways(int seconds, const std::string& peer);
+std::string use_second_card(bool fresh);  // the same, by a card that came later; fresh: just now, and the way to it may not stand yet
+std::string rogue_card();
 int serve();                         // the other end of what is measured
 void network_work(const char* name, char what);
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <dirent.h>
+#include <fcntl.h>
 #include <memory>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -22,13 +23,13 @@ namespace {
 
 constexpr std::size_t kStream = 24 * kMeg;
 
-std::string bring_up(const std::string& card) {
+std::string bring_up(const std::string& card, const char* own = "10.99.0.2") {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     ifreq request{};
     card.copy(request.ifr_name, IFNAMSIZ - 1);
     auto* address = reinterpret_cast<sockaddr_in*>(&request.ifr_addr);
     address->sin_family = AF_INET;
-    ::inet_pton(AF_INET, "10.99.0.2", &address->sin_addr);
+    ::inet_pton(AF_INET, own, &address->sin_addr);
     std::string wrong;
     if (::ioctl(fd, SIOCSIFADDR, &request) != 0) wrong = "address: " + errno_text();
     ::inet_pton(AF_INET, "255.255.255.0", &address->sin_addr);
@@ -39,13 +40,21 @@ std::string bring_up(const std::string& card) {
     return wrong;
 }
 
-int dial() {
+std::string peer_address() { return parameter("peer", "10.99.0.1"); }
+
+int dial(const std::string& address = peer_address(), int port = 7777) {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in peer{};
     peer.sin_family = AF_INET;
-    peer.sin_port = htons(7777);
-    ::inet_pton(AF_INET, parameter("peer", "10.99.0.1").c_str(), &peer.sin_addr);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer) == 0) return fd;
+    peer.sin_port = htons(static_cast<std::uint16_t>(port));
+    ::inet_pton(AF_INET, address.c_str(), &peer.sin_addr);
+    timeval patience{.tv_sec = 15, .tv_usec = 0};  // with connect() only
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer) == 0) {
+        patience = {};
+        ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        return fd;
+    }
     ::close(fd);
     return -1;
 }
@@ -157,6 +166,45 @@ std::string use_network() {
     return answered ? "" : wrong;
 }
 
+// A card beside the first one, in a network of its own on the same bridge of the provider's: without the word below the first card would answer for its address.
+std::string use_second_card(bool fresh) {
+    const std::string card = network_card(1), statistics = "/sys/class/net/" + card + "/statistics/";
+    if (card.empty()) return "no second card";
+    if (const int fd = ::open("/proc/sys/net/ipv4/conf/all/arp_ignore", O_WRONLY | O_CLOEXEC); fd < 0 || ::write(fd, "1", 1) != 1 || ::close(fd) != 0) return "arp_ignore: " + errno_text();
+    if (const std::string wrong = bring_up(card, "10.97.0.2"); !wrong.empty()) return wrong;
+    const char* const peer = "10.97.0.1";
+    const auto reached = [&] {
+        const int fd = dial(peer);
+        if (fd >= 0) ::close(fd);
+        return fd >= 0;
+    };
+    if (fresh && !wait_for(reached)) return "nobody answers: " + errno_text();
+    const auto bytes = [&](const char* way) { return std::strtoull(read_text(statistics + way + "_bytes").c_str(), nullptr, 10); };
+    const auto in = bytes("rx"), out = bytes("tx");
+    if (const std::string wrong = both_ways(5, peer); !wrong.empty()) return wrong;
+    constexpr std::uint64_t kLeast = 64 * 1024;
+    return bytes("rx") - in >= kLeast && bytes("tx") - out >= kLeast ? "" : "the bytes went by another card";
+}
+
+// A card whose provider lies as soon as something is sent by it. Whether it does is for others to tell: here packets go out, until it is gone, or for ten seconds.
+std::string rogue_card() {
+    static int times = 0;
+    std::printf("PROBE rogue-card-up-%d\n", ++times);
+    if (const std::string wrong = bring_up(network_card(9), "10.98.0.2"); !wrong.empty()) return wrong;
+    const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes);
+    sockaddr_in all{};
+    all.sin_family = AF_INET;
+    all.sin_port = htons(9);
+    ::inet_pton(AF_INET, "10.98.0.255", &all.sin_addr);
+    for (int i = 0; i < 100 && !network_card(9).empty(); ++i) {
+        ::sendto(fd, "x", 1, 0, reinterpret_cast<const sockaddr*>(&all), sizeof all);
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    ::close(fd);
+    return "";
+}
+
 int serve() {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
     sockaddr_in own{};
@@ -165,7 +213,7 @@ int serve() {
     ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (::bind(listener, reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0 || ::listen(listener, 8) != 0) return 1;
     for (;;)
-        if (const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); fd >= 0) answer(fd);
+        if (const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); fd >= 0) std::thread(answer, fd).detach();  // one whose other end has gone keeps nobody waiting
 }
 
 void network_work(const char* name, char what) {
@@ -182,8 +230,10 @@ void network_work(const char* name, char what) {
     else told(name, what == 'E' ? kRounds / s : static_cast<double>(kStream) / kMeg / s, what == 'E' ? "1/s" : "MiB/s");
 }
 
-std::string both_ways(int seconds) {
-    const int fd = dial();
+std::string both_ways(int seconds) { return both_ways(seconds, peer_address()); }
+
+std::string both_ways(int seconds, const std::string& peer) {
+    const int fd = dial(peer);
     if (fd < 0 || ::send(fd, "D", 1, MSG_NOSIGNAL) != 1) return "dial: " + errno_text();
     std::atomic<bool> stop = false;
     std::atomic<std::size_t> sent = 0, got = 0;

@@ -39,7 +39,7 @@ mkdir -p domu/modules with/domu; cp root/init domu/init; cp root/modules/xen-pri
 cp -a root/. with/; cp /boot/vmlinuz with/domu/vmlinuz; mv /root/start-domu with/start-domu
 ldd with/start-domu | grep -o '/[^ ]*' | sort -u | (cd / && xargs cp -L --parents -t /root/rig/with)
 pack with >initrd-domu.img; rm -r domu with
-ip link add rig0 type bridge; ip addr add 10.99.0.1/24 dev rig0; ip link set rig0 up
+ip link add rig0 type bridge; ip addr add 10.99.0.1/24 dev rig0; ip addr add 10.97.0.1/24 dev rig0; ip link set rig0 up
 losetup /dev/loop7 disk.img
 setsid root/init serve </dev/null >/dev/null 2>&1 &
 )sh";

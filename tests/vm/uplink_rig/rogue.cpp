@@ -2,43 +2,30 @@
 // A provider that lies to its guest DOMAIN; runs in the provider's dom0.
 //   rogue DOMAIN disk id|twice|index|none|size   is the backend of a disk xvdc: honest until a sector from 8 MiB on is read, then as said. Ends, and takes the
 //                                           disk away, when the guest has noticed (15 s at most). size: a disk of a size that cannot be
+//   rogue DOMAIN card tx-id|tx-twice|tx-index|rx-id|rx-size|rx-index   is the backend of a network card vif-9: lies once the guest sends (rogue_card.cpp)
 //   rogue DOMAIN names                      devices with names, numbers and backends that cannot be
 //   rogue DOMAIN store index|noise          the index of the store's answers jumps; noise: its page is written over, with events, for 2 s
-#include <chrono>
-#include <cstdint>
+#include "tests/vm/uplink_rig/rogue.hpp"
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <random>
-#include <string>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <thread>
 
-#define XC_WANT_COMPAT_MAP_FOREIGN_API
-extern "C" {
-#include <xenctrl.h>
-#include <xenevtchn.h>
-#include <xengnttab.h>
-#include <xenstore.h>
-}
 #include <xen/hvm/params.h>
 #include <xen/io/blkif.h>
 #include <xen/io/xenbus.h>
 #include <xen/io/xs_wire.h>
 
-namespace {
+namespace rogue {
 
-using Clock = std::chrono::steady_clock;
-
-[[noreturn]] void end_with(const std::string& what) {
+void end_with(const std::string& what) {
     std::fprintf(stderr, "rogue: %s\n", what.c_str());
     std::exit(1);
 }
-
-std::uint32_t domain = 0;
-xs_handle* store = nullptr;
 
 void write(const std::string& path, const std::string& value) {
     if (!xs_write(store, XBT_NULL, path.c_str(), value.data(), static_cast<unsigned>(value.size()))) end_with("cannot write " + path);
@@ -52,6 +39,8 @@ std::string read(const std::string& path) {
     return value;
 }
 
+unsigned read_number(const std::string& path) { return static_cast<unsigned>(std::strtoul(read(path).c_str(), nullptr, 10)); }
+
 void make(const std::string& path, unsigned owner, unsigned reader) {
     xs_permissions permissions[2]{};
     permissions[0].id = owner;
@@ -62,14 +51,53 @@ void make(const std::string& path, unsigned owner, unsigned reader) {
     if (!xs_mkdir(store, XBT_NULL, path.c_str()) || !xs_set_permissions(store, XBT_NULL, path.c_str(), permissions, 2)) end_with("cannot make " + path);
 }
 
-template <typename There>
-bool wait_for(There there, int seconds) {
-    for (const auto until = Clock::now() + std::chrono::seconds(seconds); Clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds(10)))
-        if (there()) return true;
-    return false;
+std::string guest() { return "/local/domain/" + std::to_string(domain); }
+
+Device::Device(const std::string& kind, const std::string& number)
+    : front(guest() + "/device/" + kind + "/" + number), back("/local/domain/0/backend/rogue/" + std::to_string(domain) + "/" + number) {
+    make(back, 0, domain);
+    write(back + "/frontend-id", std::to_string(domain));
+    write(back + "/frontend", front);
+    switch_to(XenbusStateInitWait);
+    make(front, domain, 0);
+    write(front + "/backend-id", "0");
+    write(front + "/backend", back);
 }
 
-std::string guest() { return "/local/domain/" + std::to_string(domain); }
+void Device::offer() const { write(front + "/state", std::to_string(XenbusStateInitialising)); }
+
+void Device::wait_state(unsigned state) const {
+    if (!wait_for([&] { return read_number(front + "/state") == state; }, 60)) end_with("the guest does not come to state " + std::to_string(state) + " with " + front);
+}
+
+void Device::bind() {
+    grants_ = xengnttab_open(nullptr, 0);
+    events_ = xenevtchn_open(nullptr, 0);
+    if (grants_ == nullptr || events_ == nullptr) end_with("no grant or event device (modprobe xen-gntdev xen-evtchn)");
+    const unsigned port = read_number(front + "/event-channel");
+    const auto local = xenevtchn_bind_interdomain(events_, domain, port);
+    if (local < 0) end_with("cannot bind port " + std::to_string(port));
+    local_ = static_cast<evtchn_port_t>(local);
+}
+
+void* Device::map(const std::string& name) {
+    const unsigned grant = read_number(front + "/" + name);
+    void* const page = xengnttab_map_grant_ref(grants_, domain, grant, PROT_READ | PROT_WRITE);
+    if (page == nullptr || count_ == 2) end_with("cannot map grant " + std::to_string(grant));
+    return pages_[count_++] = page;
+}
+
+void Device::notify() const { xenevtchn_notify(events_, local_); }
+
+void Device::take_away() {
+    switch_to(XenbusStateClosing);
+    wait_for([&] { return read_number(front + "/state") >= XenbusStateClosing; }, 3);
+    for (; count_ > 0; --count_) xengnttab_unmap(grants_, pages_[count_ - 1], 1);
+    xs_rm(store, XBT_NULL, back.c_str());
+    xs_rm(store, XBT_NULL, front.c_str());
+}
+
+namespace {
 
 // The ring's answers, at our own index.
 struct Ring {
@@ -108,45 +136,27 @@ bool serve(Ring& ring, const std::string& way) {
 }
 
 int disk(const std::string& way) {
-    const std::string front = guest() + "/device/vbd/51744", back = "/local/domain/0/backend/rogue/" + std::to_string(domain) + "/51744";
-    make(back, 0, domain);
-    write(back + "/frontend-id", std::to_string(domain));
-    write(back + "/frontend", front);
-    write(back + "/state", std::to_string(XenbusStateInitWait));
-    make(front, domain, 0);
-    write(front + "/backend-id", "0");
-    write(front + "/backend", back);
-    write(front + "/virtual-device", "51744");
-    write(front + "/device-type", "disk");
-    write(front + "/state", std::to_string(XenbusStateInitialising));
-    const auto state = [&] { return std::atoi(read(front + "/state").c_str()); };
-    if (!wait_for([&] { return state() == XenbusStateInitialised; }, 20)) end_with("the guest does not offer a ring");
-    const auto grant = static_cast<std::uint32_t>(std::strtoul(read(front + "/ring-ref").c_str(), nullptr, 10));
-    const auto port = static_cast<evtchn_port_t>(std::strtoul(read(front + "/event-channel").c_str(), nullptr, 10));
-    xengnttab_handle* const grants = xengnttab_open(nullptr, 0);
-    xenevtchn_handle* const events = xenevtchn_open(nullptr, 0);
-    if (grants == nullptr || events == nullptr) end_with("no grant or event device (modprobe xen-gntdev xen-evtchn)");
-    Ring ring{.page = static_cast<blkif_sring_t*>(xengnttab_map_grant_ref(grants, domain, grant, PROT_READ | PROT_WRITE))};
-    const auto local = xenevtchn_bind_interdomain(events, domain, port);
-    if (ring.page == nullptr || local < 0) end_with("cannot map grant " + std::to_string(grant) + " or bind port " + std::to_string(port));
-    write(back + "/sectors", way == "size" ? "18446744073709551615" : "65536");
-    write(back + "/sector-size", way == "size" ? "4294967295" : "512");
-    write(back + "/info", "0");
-    write(back + "/state", std::to_string(XenbusStateConnected));
+    Device device("vbd", "51744");
+    write(device.front + "/virtual-device", "51744");
+    write(device.front + "/device-type", "disk");
+    device.offer();
+    device.wait_state(XenbusStateInitialised);
+    device.bind();
+    Ring ring{.page = static_cast<blkif_sring_t*>(device.map("ring-ref"))};
+    write(device.back + "/sectors", way == "size" ? "18446744073709551615" : "65536");
+    write(device.back + "/sector-size", way == "size" ? "4294967295" : "512");
+    write(device.back + "/info", "0");
+    device.switch_to(XenbusStateConnected);
     bool lied = false;
     auto until = Clock::now() + std::chrono::seconds(way == "size" ? 5 : 15);
-    while (Clock::now() < until && read(front + "/state") != "") {
+    while (Clock::now() < until && !device.gone()) {
         const std::uint32_t before = ring.responses;
         if (!lied) lied = serve(ring, way);
-        if (ring.responses != before || lied) xenevtchn_notify(events, static_cast<evtchn_port_t>(local));
+        if (ring.responses != before || lied) device.notify();
         if (lied && until > Clock::now() + std::chrono::seconds(4)) until = Clock::now() + std::chrono::seconds(4);
         std::this_thread::sleep_for(std::chrono::milliseconds(lied ? 100 : 2));
     }
-    write(back + "/state", std::to_string(XenbusStateClosing));
-    wait_for([&] { return state() >= XenbusStateClosing; }, 3);
-    xengnttab_unmap(grants, ring.page, 1);
-    xs_rm(store, XBT_NULL, back.c_str());
-    xs_rm(store, XBT_NULL, front.c_str());
+    device.take_away();
     std::printf("rogue: disk %s: %s\n", way.c_str(), lied ? "lied" : "had no occasion");
     return lied || way == "size" ? 0 : 1;
 }
@@ -214,6 +224,9 @@ int spoil_store(const std::string& way) {
 }
 
 }  // namespace
+}  // namespace rogue
+
+using namespace rogue;
 
 int main(int argc, char** argv) {
     if (argc < 3) return 2;
@@ -222,6 +235,7 @@ int main(int argc, char** argv) {
     store = xs_open(0);
     if (store == nullptr || domain == 0) end_with("no store, or no such domain");
     if (what == "disk") return disk(way);
+    if (what == "card") return card(way);
     if (what == "names") return names();
     return what == "store" ? spoil_store(way) : 2;
 }
