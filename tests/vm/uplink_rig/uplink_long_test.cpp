@@ -13,7 +13,7 @@ TEST_F(UplinkLong, FiftyReloadsLeaveNothing) {
     EXPECT_TRUE(console && console->contains("PROBE ports ok") && console->contains("PROBE both-ways ok")) << *console;
 }
 
-// Two processors, both dom0's, and the disk's persistent grants, which the appliance does without.
+// Two processors, one of them dom0's, and the disk's persistent grants, which the appliance does without.
 TEST_F(UplinkLong, TwoProcessors) {
     const auto console = rig_->run({.vcpus = 2, .words = "persistent=1 reloads=3 ports=1 twoway=15"});
     expect_good(console);
