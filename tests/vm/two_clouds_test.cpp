@@ -12,6 +12,7 @@
 #include "tests/lab/deadline.hpp"
 #include "tests/lab/demo_checks.hpp"
 #include "tests/lab/machine_facts.hpp"
+#include "tests/lab/provider.hpp"
 #include "tests/vm/outside_client.hpp"
 #include "toolstack/core/move_trace.hpp"
 
@@ -106,7 +107,14 @@ protected:
 TEST_F(TwoClouds, BothHardwareProfilesBootGreen) {
     ASSERT_DONE(boot_site(*clouds_, east_profile()));
     ASSERT_DONE(boot_site(*clouds_, west_profile()));
-    for (const char* site : {"east", "west"}) ASSERT_DONE(wait_green(*clouds_, site));
+    for (const char* site : {"east", "west"}) {
+        ASSERT_DONE(wait_green(*clouds_, site));
+        const auto ssh = lab_->ssh(site);
+        ASSERT_TRUE(ssh) << ssh.error().what;
+        const auto traces = (*ssh)->script(kUplinkTraces);
+        ASSERT_TRUE(traces) << traces.error().what;
+        EXPECT_EQ(*traces, "") << "no Xen is around " << site << ", and the modules for one are there";
+    }
     ASSERT_DONE(send_canary(*clouds_));
 }
 

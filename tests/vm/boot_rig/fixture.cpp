@@ -6,6 +6,7 @@
 #include <print>
 
 #include "tests/lab/deadline.hpp"
+#include "tests/lab/provider.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/text.hpp"
 
@@ -45,6 +46,7 @@ void Boot::healthy(Machine& machine, const std::string& name) {
     std::println("    green after {} s", std::chrono::duration_cast<seconds>(std::chrono::steady_clock::now() - started).count());
     const auto confirmed = lab::wait_until("this start of Xen is confirmed", minutes(1), seconds(2), [&]() -> Result<bool> { return trim(machine.ssh("/usr/libexec/blanket/boot-tries").value_or("?")) == "0"; });
     EXPECT_TRUE(confirmed) << confirmed.error().what;
+    EXPECT_EQ(trim(machine.ssh(lab::kUplinkTraces).value_or("?")), "") << "no Xen is around this machine";
 }
 
 std::map<std::string, std::string> green_findings(Machine& machine) {

@@ -19,7 +19,7 @@ protected:
     static std::string artefact(const char* name);
     // A NoCloud seed with root's key and a name.
     [[nodiscard]] std::string seed(const std::string& user_data, const std::string& name) const;
-    // Reachable under its name, doctor without a failure, this start of Xen confirmed.
+    // Reachable under its name, doctor without a failure, this start of Xen confirmed, and no trace of the modules for a provider's Xen.
     static void healthy(Machine& machine, const std::string& name);
     static std::string tail(const std::string& text) { return text.size() > 3000 ? text.substr(text.size() - 3000) : text; }
 
