@@ -21,12 +21,13 @@ using std::chrono::seconds;
 // At the provider: one more disk and one more card for the machine inside, and the other end of the measured network.
 constexpr std::string_view kProvide = R"sh(set -eu
 cd /root/rent
-losetup /dev/loop8 /root/bench.img
+losetup --direct-io=on /dev/loop8 /root/bench.img || { losetup -d /dev/loop8 2>/dev/null || true; losetup /dev/loop8 /root/bench.img; }
 xl block-attach east "format=raw, vdev=xvdc, access=rw, script=/root/rent/block, target=/dev/loop8"
 xl network-attach east mac=00:16:3e:99:00:09 script=/root/rent/vif
 ip address add 10.99.0.1/24 dev rent0
-chmod 755 /root/probe
+chmod 755 /root/probe /root/meter
 setsid /root/probe serve </dev/null >/dev/null 2>&1 &
+setsid /root/meter </dev/null >/dev/null 2>&1 &
 )sh";
 
 // In the blanket's dom0: both are handed on to a guest. Services that take processor time are stopped where there are any: one that is missing is no failure.
@@ -40,13 +41,14 @@ mv /root/probe root/init; chmod 755 root/init
 (cd root && find . | cpio --quiet -o -H newc) >initrd.img
 for i in $(seq 60); do [ ! -e /dev/xvdc ] || break; sleep 1; done; [ -e /dev/xvdc ]
 card=$(grep -l 00:16:3e:99:00:09 /sys/class/net/eth*/address | cut -d/ -f5); [ -n "$card" ]
-ip link add bench0 type bridge; ip link set "$card" master bench0 up; ip link set bench0 up
+ip link add bench0 type bridge; ip link set "$card" master bench0 up; ip link set bench0 up; ip address add 10.99.0.3/24 dev bench0
+chmod 755 /root/meter; setsid /root/meter </dev/null >/dev/null 2>&1 &
 cat >guest.cfg <<S
 name = "probe"
 type = "pv"
 kernel = "/boot/vmlinuz"
 ramdisk = "/root/bench/initrd.img"
-cmdline = "console=hvc0 quiet panic=5 stock=1 @WORDS@"
+cmdline = "console=hvc0 quiet panic=5 stock=1 inner=10.99.0.3 @WORDS@"
 memory = 256
 vcpus = 1
 on_crash = "destroy"
@@ -78,7 +80,10 @@ Result<std::string> run_in_domu(const std::string& appliance, const std::string&
     const std::string disk = lab->dir() + "/bench.img";
     BLANKET_CHECK(write_file(disk, bytes));
     BLANKET_CHECK(provider->put_file(disk, "/root/bench.img", minutes(3)));
-    for (lab::Ssh* const machine : {provider, inside}) BLANKET_CHECK(machine->put_file(UPLINK_PROBE, "/root/probe", minutes(3)));
+    for (lab::Ssh* const machine : {provider, inside}) {
+        BLANKET_CHECK(machine->put_file(UPLINK_PROBE, "/root/probe", minutes(3)));
+        BLANKET_CHECK(machine->put_file(UPLINK_METER, "/root/meter", minutes(3)));
+    }
     BLANKET_CHECK(provider->script(kProvide, minutes(3)));
     std::string script(kHandOn);
     script.replace(script.find("@WORDS@"), 7, words);
@@ -94,6 +99,8 @@ Result<std::string> run_in_domu(const std::string& appliance, const std::string&
     // What the guest's requests cost no copy: its own pages are granted on to the provider.
     BLANKET_TRY(const std::string granted, inside->run({"cat", "/sys/bus/blanket/granted_guests"}));
     said += std::format("PROBE bench granted_guests {} pages\n", trim(granted));
+    BLANKET_TRY(const std::string direct, provider->run({"cat", "/sys/block/loop8/loop/dio"}));
+    said += std::format("PROBE bench provider_disk_by_direct_io {} yes\n", trim(direct));
     if (!ended || !said.contains("PROBE end")) return fail(Kind::kIo, "the guest of the blanket did not end well; it said:\n{}", said);
     return said;
 }

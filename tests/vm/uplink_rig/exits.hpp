@@ -12,8 +12,11 @@
 
 namespace blanket::rig {
 
+constexpr std::uint32_t kSvmHypercall = 0x81;
+
 struct Stretch {  // from mark 2n to mark 2n+1; the marks' own exits are not in it
     std::uint64_t exits = 0, cycles = 0;
+    std::uint64_t requests = 0, sends = 0;           // in it, and events that the guest sent, by its own count: the trace does not tell
     std::map<std::uint32_t, std::uint64_t> reasons;  // by SVM's exit code (AMD64 manual, volume 2, appendix C)
     std::map<std::uint32_t, std::uint64_t> writes;   // of model-specific registers, by their number; reason 0x7c
 };

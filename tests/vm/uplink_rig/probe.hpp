@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace blanket::rig {
@@ -24,7 +25,25 @@ std::string use_disk(bool write, const std::string& name = "/dev/xvda");
 double seconds_of(const std::function<void()>& work);
 void told(const char* name, double value, const char* unit);  // a measured value
 void bench();
-void count_exits();  // work between marks in the provider's trace: one request at a time, eight, and none
+void count_exits();  // work between marks in the provider's trace: as kExitStretches says, and none
+
+// probe_meter.cpp
+struct RunTimes {  // of domains, in milliseconds
+    double dom0 = 0, machines = 0;
+};
+class Meter {
+public:
+    explicit Meter(const char* name);  // from here
+    void stop(double mib);             // to there: tells what each MiB cost
+
+private:
+    Meter();  // without work
+    void begin();
+    void end();
+    std::string name_;
+    std::optional<RunTimes> outer_, inner_;  // the time, then the time that went by
+    const Meter* asking_ = nullptr;
+};
 
 // probe_calls.cpp: the hypercall itself, by privcmd, with the modules away; they come back at the end
 std::string garbage(int calls);      // from dom0
@@ -35,6 +54,7 @@ std::string refused_in_domu(int calls);
 std::string start_domu();            // one that does that, in dom0: its console is told
 
 // probe_network.cpp
+int dial(const std::string& address, int port);  // -1: nobody answers
 std::string network_card(int number = 0);
 std::string use_network();           // the peer's sshd speaks first: one line of it proves both directions
 std::string both_ways(int seconds);  // TCP in both directions at once, every byte looked at

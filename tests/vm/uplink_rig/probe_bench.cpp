@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <set>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,10 +49,35 @@ struct Work {
     bool anywhere;  // or in order
     int depth;      // threads, each with one request at a time
     bool marked = false;  // in the provider's trace, from the first to the last
+    const char* meter = nullptr;  // the name under which the processor's time is told
 };
 
-// `count` pieces of `size` bytes of the region to be read, or the one to be written; the seconds that it took. What was read is looked at afterwards: that is no part of the time.
+double counted(const char* what) { return std::strtod(read_text(std::string("/sys/bus/blanket/") + what).c_str(), nullptr); }
+
+// What is on the disk where pieces were written, read past this kernel's caches. The whole MiB around them: that is quicker than each by itself.
+bool is_written(const std::set<std::uint64_t>& places, std::size_t size, std::uint64_t seed) {
+    const int fd = ::open(disk().c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+    void* memory = nullptr;
+    if (::posix_memalign(&memory, 4096, kMeg) != 0) std::abort();
+    bool good = fd >= 0;
+    std::uint64_t there = ~std::uint64_t{0};
+    for (const std::uint64_t place : places) {
+        const std::uint64_t at = place * size, start = at / kMeg * kMeg;
+        if (start != there) good = good && ::pread(fd, memory, kMeg, static_cast<off_t>(kRegionBytes + start)) == static_cast<ssize_t>(kMeg);
+        there = start;
+        good = good && holds(std::span(static_cast<const std::uint64_t*>(memory) + (at - start) / 8, size / 8), at / 8, seed);
+    }
+    std::free(memory);
+    ::close(fd);
+    return good;
+}
+
+// `count` pieces of `size` bytes of the region to be read, or the one to be written; the seconds that it took. What was read is looked at afterwards, and what was written is read back: that
+// is no part of the time. Each work writes something else, so that nothing that was there before passes for it.
 double disk_seconds(const Work& work) {
+    static std::uint64_t works = 0;
+    const std::uint64_t seed = kInsideSeed + ++works * 0x9e3779b97f4a7c15;
+    std::set<std::uint64_t> places_written;
     const std::uint64_t base = work.write ? kRegionBytes : 0, places = kRegionBytes / work.size;
     const int each = work.count / work.depth;
     const auto place_of = [&](int thread, int i) {
@@ -64,11 +90,15 @@ double disk_seconds(const Work& work) {
     const auto piece = [&](int thread, int i) { return static_cast<char*>(all) + work.size * static_cast<std::size_t>(thread * each + i); };
     for (int t = 0; t < work.depth; ++t)
         for (int i = 0; i < each; ++i) {
-            if (work.write) fill(words_of(piece(t, i)), place_of(t, i) * work.size / 8, kInsideSeed);
+            if (work.write) fill(words_of(piece(t, i)), place_of(t, i) * work.size / 8, seed);
+            if (work.write) places_written.insert(place_of(t, i));
             else std::fill_n(piece(t, i), work.size, 0);  // and so there: no first touch inside the time
         }
     std::vector<int> files;
     for (int t = 0; t < work.depth; ++t) files.push_back(::open(disk().c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
+    std::optional<Meter> meter;
+    if (work.meter != nullptr) meter.emplace(work.meter);
+    const double sends = counted("sends");
     if (work.marked) mark();
     const double seconds = seconds_of([&] {
         std::vector<std::jthread> threads;
@@ -82,6 +112,9 @@ double disk_seconds(const Work& work) {
             });
     });
     if (work.marked) mark();
+    if (work.marked) std::printf("PROBE sends %.0f\n", counted("sends") - sends);
+    if (meter) meter->stop(static_cast<double>(work.size) * each * work.depth / kMeg);
+    if (work.write && !is_written(places_written, work.size, seed)) std::printf("PROBE bench FAILED: what was written is not there\n");
     for (int t = 0; !work.write && t < work.depth; ++t)
         for (int i = 0; i < each; ++i)
             if (!holds(words_of(piece(t, i)), place_of(t, i) * work.size / 8, kProviderSeed)) std::printf("PROBE bench FAILED: wrong data\n");
@@ -94,17 +127,16 @@ void disk_rates() {
     const int part = parameter("slow", "") == "1" ? 8 : 1;  // of the requests, for a device that takes minutes for all
     const auto rate = [](const char* name, const Work& work, const char* unit) { told(name, work.count / disk_seconds(work), unit); };
     disk_seconds({false, kMeg, 4, false, 1});  // warm
-    rate("read_1m", {false, kMeg, 32 / part, false, 1}, "MiB/s");
-    rate("write_1m", {true, kMeg, 32 / part, false, 1}, "MiB/s");
+    rate("read_1m", {.write = false, .size = kMeg, .count = 32 / part, .anywhere = false, .depth = 1, .meter = "read_1m"}, "MiB/s");
+    rate("write_1m", {.write = true, .size = kMeg, .count = 32 / part, .anywhere = false, .depth = 1, .meter = "write_1m"}, "MiB/s");
     rate("read_4k_qd1", {false, 4096, 800 / part, true, 1}, "1/s");
     rate("write_4k_qd1", {true, 4096, 800 / part, true, 1}, "1/s");
-    rate("read_4k_qd32", {false, 4096, 3200 / part, true, 32}, "1/s");
-    rate("write_4k_qd32", {true, 4096, 3200 / part, true, 32}, "1/s");
+    rate("read_4k_qd32", {.write = false, .size = 4096, .count = 3200 / part, .anywhere = true, .depth = 32, .meter = "read_4k_qd32"}, "1/s");
+    rate("write_4k_qd32", {.write = true, .size = 4096, .count = 3200 / part, .anywhere = true, .depth = 32, .meter = "write_4k_qd32"}, "1/s");
 }
 
 // What one request costs at the hypervisor's door: events sent to the provider (a hypercall each) and events of the provider that came. Only in a dom0 inside.
 void count_events(const char* name, int count, int depth) {
-    const auto counted = [](const char* what) { return std::strtod(read_text(std::string("/sys/bus/blanket/") + what).c_str(), nullptr); };
     const double sends = counted("sends"), upcalls = counted("upcalls");
     disk_seconds({false, 4096, count, true, depth});
     told((std::string("kicks_") + name).c_str(), (counted("sends") - sends) / count, "per_request");
@@ -154,7 +186,9 @@ void count_exits() {
     std::printf("PROBE exits soon\n");
     std::fflush(stdout);
     std::this_thread::sleep_for(std::chrono::seconds(10));  // the trace begins
-    for (const int depth : {1, 8}) disk_seconds({false, 4096, kExitRequests, true, depth, true});
+    const int requests = parameter("slow", "") == "1" ? kSlowExitRequests : kExitRequests;
+    for (const bool write : {false, true})
+        for (const int depth : {1, 8}) disk_seconds({write, 4096, requests, true, depth, true});
     mark();
     std::this_thread::sleep_for(std::chrono::seconds(4));
     mark();

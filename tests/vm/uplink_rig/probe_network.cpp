@@ -21,7 +21,8 @@
 namespace blanket::rig {
 namespace {
 
-constexpr std::size_t kStream = 24 * kMeg;
+constexpr std::size_t kStream = 24 * kMeg, kShortStream = 3 * kMeg;
+constexpr int kServed = 7777;
 
 std::string bring_up(const std::string& card, const char* own = "10.99.0.2") {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -41,23 +42,6 @@ std::string bring_up(const std::string& card, const char* own = "10.99.0.2") {
 }
 
 std::string peer_address() { return parameter("peer", "10.99.0.1"); }
-
-int dial(const std::string& address = peer_address(), int port = 7777) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in peer{};
-    peer.sin_family = AF_INET;
-    peer.sin_port = htons(static_cast<std::uint16_t>(port));
-    ::inet_pton(AF_INET, address.c_str(), &peer.sin_addr);
-    timeval patience{.tv_sec = 15, .tv_usec = 0};  // with connect() only
-    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer) == 0) {
-        patience = {};
-        ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-        return fd;
-    }
-    ::close(fd);
-    return -1;
-}
 
 std::size_t receive(int fd, std::size_t want) {
     std::vector<char> buffer(64 * 1024);
@@ -110,13 +94,14 @@ bool receive_pattern(int fd, std::atomic<std::size_t>& got) {
     }
 }
 
-// One request per connection: 'S' takes kStream bytes and says so, 'G' gives them, 'E' echoes pieces of 64 bytes until the end, 'D' gives and takes at once
+// One request per connection: 'S' takes kStream bytes and says so, 'G' gives them, 's' and 'g' do so with kShortStream, 'E' echoes pieces of 64 bytes until the end, 'D' gives and takes at once
 // until the other side ends.
 void answer(int fd) {
     char what = 0;
     if (::recv(fd, &what, 1, 0) == 1) {
-        if (what == 'S' && receive(fd, kStream) == kStream) send_bytes(fd, 1);
-        if (what == 'G') send_bytes(fd, kStream);
+        const std::size_t stream = what == 'S' || what == 'G' ? kStream : kShortStream;
+        if ((what == 'S' || what == 's') && receive(fd, stream) == stream) send_bytes(fd, 1);
+        if (what == 'G' || what == 'g') send_bytes(fd, stream);
         if (what == 'D') {
             std::atomic<bool> stop = false;
             std::atomic<std::size_t> sent = 0, got = 0;
@@ -132,6 +117,23 @@ void answer(int fd) {
 }
 
 }  // namespace
+
+int dial(const std::string& address, int port) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in peer{};
+    peer.sin_family = AF_INET;
+    peer.sin_port = htons(static_cast<std::uint16_t>(port));
+    ::inet_pton(AF_INET, address.c_str(), &peer.sin_addr);
+    timeval patience{.tv_sec = 15, .tv_usec = 0};  // with connect() only
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer) == 0) {
+        patience = {};
+        ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        return fd;
+    }
+    ::close(fd);
+    return -1;
+}
 
 std::string network_card(int number) {
     std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(("/sys/bus/blanket/devices/vif-" + std::to_string(number) + "/net").c_str()), ::closedir);
@@ -174,7 +176,7 @@ std::string use_second_card(bool fresh) {
     if (const std::string wrong = bring_up(card, "10.97.0.2"); !wrong.empty()) return wrong;
     const char* const peer = "10.97.0.1";
     const auto reached = [&] {
-        const int fd = dial(peer);
+        const int fd = dial(peer, kServed);
         if (fd >= 0) ::close(fd);
         return fd >= 0;
     };
@@ -209,7 +211,7 @@ int serve() {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
     sockaddr_in own{};
     own.sin_family = AF_INET;
-    own.sin_port = htons(7777);
+    own.sin_port = htons(kServed);
     ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (::bind(listener, reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0 || ::listen(listener, 8) != 0) return 1;
     for (;;)
@@ -217,23 +219,30 @@ int serve() {
 }
 
 void network_work(const char* name, char what) {
-    const int fd = dial();
+    const bool slow = parameter("slow", "") == "1";
+    const std::size_t stream = slow ? kShortStream : kStream;
+    const char order = slow && what != 'E' ? static_cast<char>(what - 'A' + 'a') : what;
     constexpr int kRounds = 400;
-    bool good = fd >= 0 && ::send(fd, &what, 1, MSG_NOSIGNAL) == 1;
+    std::optional<Meter> meter;
+    if (what != 'E') meter.emplace(name);
+    const int fd = dial(peer_address(), kServed);
+    bool good = fd >= 0 && ::send(fd, &order, 1, MSG_NOSIGNAL) == 1;
     const double s = seconds_of([&] {
-        if (what == 'S') good = good && send_bytes(fd, kStream) && receive(fd, 1) == 1;
-        if (what == 'G') good = good && receive(fd, kStream) == kStream;
+        if (what == 'S') good = good && send_bytes(fd, stream) && receive(fd, 1) == 1;
+        if (what == 'G') good = good && receive(fd, stream) == stream;
         for (int i = 0; what == 'E' && good && i < kRounds; ++i) good = send_bytes(fd, 64) && receive(fd, 64) == 64;
     });
+    const double mib = static_cast<double>(stream) / kMeg;
+    if (meter && good) meter->stop(mib);
     ::close(fd);
     if (!good) std::printf("PROBE bench FAILED: %s\n", name);
-    else told(name, what == 'E' ? kRounds / s : static_cast<double>(kStream) / kMeg / s, what == 'E' ? "1/s" : "MiB/s");
+    else told(name, what == 'E' ? kRounds / s : mib / s, what == 'E' ? "1/s" : "MiB/s");
 }
 
 std::string both_ways(int seconds) { return both_ways(seconds, peer_address()); }
 
 std::string both_ways(int seconds, const std::string& peer) {
-    const int fd = dial(peer);
+    const int fd = dial(peer, kServed);
     if (fd < 0 || ::send(fd, "D", 1, MSG_NOSIGNAL) != 1) return "dial: " + errno_text();
     std::atomic<bool> stop = false;
     std::atomic<std::size_t> sent = 0, got = 0;

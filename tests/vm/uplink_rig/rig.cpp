@@ -31,7 +31,7 @@ if [ -e /dev/disk/by-id/virtio-model ]; then
     modprobe --show-depends -a ata_piix ahci sd_mod e1000 | awk '$1 == "insmod" && $2 !~ /uplink/ && !seen[$2]++ { print $2 }' >needed
     for module in $(cat needed); do cp "$module" root/modules/; basename "$module" .ko >>root/modules/emulated.list; done
 fi
-mv /root/probe root/init; chmod 755 root/init /root/start-domu /root/rogue
+mv /root/probe root/init; chmod 755 root/init /root/start-domu /root/rogue /root/meter
 pack() { (cd "$1" && find . | cpio --quiet -o -H newc); }
 pack root >initrd.img
 # The same with a guest to start in there: the program with its libraries, the kernel, and an initramfs of the probe alone.
@@ -40,8 +40,9 @@ cp -a root/. with/; cp /boot/vmlinuz with/domu/vmlinuz; mv /root/start-domu with
 ldd with/start-domu | grep -o '/[^ ]*' | sort -u | (cd / && xargs cp -L --parents -t /root/rig/with)
 pack with >initrd-domu.img; rm -r domu with
 ip link add rig0 type bridge; ip addr add 10.99.0.1/24 dev rig0; ip addr add 10.97.0.1/24 dev rig0; ip link set rig0 up
-losetup /dev/loop7 disk.img
+{ [ -n "${direct:-}" ] && losetup --direct-io=on /dev/loop7 disk.img; } || { losetup -d /dev/loop7 2>/dev/null || true; losetup /dev/loop7 disk.img; }
 setsid root/init serve </dev/null >/dev/null 2>&1 &
+setsid /root/meter </dev/null >/dev/null 2>&1 &
 )sh";
 
 std::string config_of(const Inside& inside) {
@@ -63,7 +64,7 @@ std::string config_of(const Inside& inside) {
 
 }  // namespace
 
-Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::string& appliance, const std::string& device_model) {
+Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::string& appliance, const std::string& device_model, bool direct_io) {
     std::unique_ptr<Rig> rig(new Rig);
     lab::LabOptions options;
     options.name = name;
@@ -79,12 +80,12 @@ Result<std::unique_ptr<Rig>> Rig::create(const std::string& name, const std::str
     BLANKET_CHECK(rig->lab_->start(provider));
     BLANKET_CHECK(rig->lab_->wait_ready(provider.name, minutes(6)));
     BLANKET_TRY(rig->ssh_, rig->lab_->ssh(provider.name));
-    BLANKET_CHECK(rig->prepare());
+    BLANKET_CHECK(rig->prepare(direct_io));
     if (!device_model.empty()) BLANKET_CHECK(lab::mount_device_model(*rig->ssh_));
     return rig;
 }
 
-Result<void> Rig::prepare() {
+Result<void> Rig::prepare(bool direct_io) {
     std::vector<std::uint64_t> words(kRegionBytes / 8);
     fill(words, 0, kProviderSeed);
     std::string bytes(reinterpret_cast<const char*>(words.data()), kRegionBytes);
@@ -94,6 +95,7 @@ Result<void> Rig::prepare() {
     BLANKET_CHECK(ssh_->put_file(UPLINK_PROBE, "/root/probe", minutes(2)));
     BLANKET_CHECK(ssh_->put_file(UPLINK_START_DOMU, "/root/start-domu", minutes(2)));
     BLANKET_CHECK(ssh_->put_file(UPLINK_ROGUE, kRogue, minutes(2)));
+    BLANKET_CHECK(ssh_->put_file(UPLINK_METER, "/root/meter", minutes(2)));
     BLANKET_CHECK(lab::put_hotplug_scripts(*ssh_, "/root/rig", "rig0"));
     if (const char* const folder = std::getenv("BLANKET_MODULES"); folder != nullptr) {
         BLANKET_CHECK(ssh_->run({"mkdir", "-p", "/root/modules"}));
@@ -101,7 +103,7 @@ Result<void> Rig::prepare() {
             BLANKET_CHECK(ssh_->put_file(std::format("{}/{}.ko", folder, name), std::format("/root/modules/{}.ko", name), minutes(2)));
     }
     BLANKET_CHECK(ssh_->put_file(disk, kDisk, minutes(2)));
-    BLANKET_CHECK(ssh_->script(kPrepare, minutes(3)));
+    BLANKET_CHECK(ssh_->script(std::string(direct_io ? "direct=1\n" : "") + std::string(kPrepare), minutes(3)));
     return {};
 }
 
@@ -161,8 +163,23 @@ Result<std::vector<Stretch>> Rig::run_exits(const Inside& inside) {
     BLANKET_CHECK(ssh_->get_file("/root/rig/trace", copy, minutes(3)));
     BLANKET_TRY(const std::string trace, read_file(copy, 512u << 20));
     BLANKET_TRY(auto stretches, parse_exits(trace));
-    if (stretches.size() != 3) return fail(Kind::kIo, "the trace has {} stretches, and not 3", stretches.size());
+    constexpr std::size_t kWorking = std::size(kExitStretches);
+    if (stretches.size() != kWorking + 1) return fail(Kind::kIo, "the trace has {} stretches, and not {}", stretches.size(), kWorking + 1);
+    const std::string said = console(), mark = "PROBE sends ";
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < kWorking; ++i) {
+        at = said.find(mark, at);
+        if (at == std::string::npos) return fail(Kind::kIo, "the probe does not tell what it has sent; it said:\n{}", said);
+        at += mark.size();
+        stretches[i].requests = static_cast<std::uint64_t>(inside.emulated.empty() ? kExitRequests : kSlowExitRequests);
+        stretches[i].sends = std::strtoull(said.c_str() + at, nullptr, 10);
+    }
     return stretches;
+}
+
+Result<bool> Rig::direct_io() {
+    BLANKET_TRY(const std::string is, ssh_->run({"cat", "/sys/block/loop7/loop/dio"}));
+    return is.starts_with("1");
 }
 
 }  // namespace blanket::rig

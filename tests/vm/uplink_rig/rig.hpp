@@ -23,22 +23,23 @@ struct Inside {
 class Rig final {
 public:
     // Boots the provider (a minute and a half under emulation). BLANKET_MODULES: a folder with modules to use instead of the image's. In a network namespace of its own; the thread must outlive it.
-    // `device_model`: of make_device_model.sh, for emulated devices; may be empty.
-    static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance, const std::string& device_model = {});
+    // `device_model`: of make_device_model.sh, for emulated devices; may be empty. `direct_io`: the provider's page cache is left out of the disk, where its loop driver can do so.
+    static Result<std::unique_ptr<Rig>> create(const std::string& name, const std::string& appliance, const std::string& device_model = {}, bool direct_io = false);
 
     Result<void> start(const Inside& inside);
     std::string console();                              // what the guest has said, its last 60,000 characters
     Result<void> wait_said(const std::string& what);
     Result<void> wait_gone();                           // the guest has ended; one that hangs or panics is ended here, and an error
     Result<std::string> run(const Inside& inside);      // start to end; the console
-    Result<std::vector<Stretch>> run_exits(const Inside& inside);  // the same with the word exits=1, watched by the provider's xentrace
+    Result<std::vector<Stretch>> run_exits(const Inside& inside);  // the same with the words exits=1 and slow=1 for emulated devices, watched by the provider's xentrace: as kExitStretches says, and idle
 
+    Result<bool> direct_io();  // it can
     lab::Ssh& provider() { return *ssh_; }
     lab::Lab& machine() { return *lab_; }
 
 private:
     Rig() = default;
-    Result<void> prepare();
+    Result<void> prepare(bool direct_io);
     std::unique_ptr<lab::Lab> lab_;
     lab::Ssh* ssh_ = nullptr;
 };
