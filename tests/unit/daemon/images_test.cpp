@@ -6,13 +6,17 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 
 #include "tests/unit/daemon/app_host.hpp"
+#include "tests/unit/fakes/fake_link.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "toolstack/base/file.hpp"
 #include "toolstack/core/content_hash.hpp"
+#include "toolstack/migrate/image_transfer.hpp"
 
 namespace {
 std::atomic<bool> no_holes = false;
@@ -93,6 +97,37 @@ TEST(Images, ADeviceIsAddedWhole) {
     const Json job = added->job->to_json();
     ASSERT_EQ(job["state"], "done") << job.dump(1);
     EXPECT_TRUE(host.site.image_content[job["result"]["sha256"].get<std::string>()] == content());
+}
+
+// The other end of a move or of a fetch has begun to send an image that has come from elsewhere meanwhile.
+TEST(Images, OneThatHasComeMeanwhileIsNotTakenTwice) {
+    fakes::FakeSite east("east"), west("west");
+    const std::string image = content();
+    const UniqueFd file(::memfd_create("image", MFD_CLOEXEC));
+    ASSERT_TRUE(write_all(file.get(), as_bytes(image)));
+    const std::string sha256 = identify(file.get())->sha256;
+    for (auto* site : {&east, &west}) {
+        site->images.insert(sha256);
+        site->image_content[sha256] = image;
+    }
+    {
+        auto [source, target] = fakes::FakeLink::pair("east", "west", std::make_shared<fakes::FakeLink::Wire>());
+        Result<void> sent;
+        std::jthread sender([&sent, &east, &sha256, link = std::move(source)] { sent = migrate::send_image(*link, east, sha256, [](double) { return true; }); });
+        const auto received = migrate::receive_image(*target, west, sha256);
+        EXPECT_TRUE(received) << received.error().what;
+        sender.join();
+        EXPECT_TRUE(sent) << sent.error().what;  // all of it was taken from the link, and acknowledged
+    }
+    std::jthread server;
+    const auto fetched = migrate::fetch_image([&]() -> Result<std::unique_ptr<PeerLink>> {
+        auto [asker, answerer] = fakes::FakeLink::pair("east", "west", std::make_shared<fakes::FakeLink::Wire>());
+        server = std::jthread([&west, link = std::move(answerer)] {
+            if (const auto request = link->receive(std::chrono::seconds(5))) (void)migrate::serve_image(*link, west, migrate::payload_json(*request).value());
+        });
+        return std::unique_ptr<PeerLink>(std::move(asker));
+    }, east, sha256);
+    EXPECT_TRUE(fetched) << fetched.error().what;
 }
 
 }  // namespace
