@@ -38,6 +38,10 @@ TEST_F(Program, AMigrationsReportIsOnePage) {
     EXPECT_NE(page.out.find("job j1, done"), std::string::npos);
     EXPECT_EQ(blanket({"job", "report", "j1", "--out", file}).out, "");
     EXPECT_EQ(read_file(file).value_or(""), page.out);
+    std::filesystem::create_symlink(file, file + ".link");
+    EXPECT_EQ(blanket({"report", "j1", "-o", "json", "--out", file + ".link"}).status, 0);
+    EXPECT_TRUE(std::filesystem::is_symlink(file + ".link"));
+    EXPECT_EQ(Json::parse(read_file(file).value_or("{}"))["trace"], Json::parse(trace));
     EXPECT_EQ(Json::parse(blanket({"report", "j1", "-o", "json"}).out)["trace"], Json::parse(trace));
     EXPECT_EQ(blanket({"report", "j1", "--out", daemon.folder() + "/none/move.html"}).status, 3);
     // What blanketd says is not believed blindly.
