@@ -154,7 +154,9 @@ Error with_suggestion(Error error, const Client& client, const Invocation& call)
         if (at == kNameLists.end()) continue;
         const auto names = names_of(client, kind);
         if (names.empty() || std::ranges::find(names, name) != names.end()) continue;
-        if (const auto near = nearest(name, names); !near.empty()) error.hint = std::format("did you mean '{}'? blanket {} list shows all", near, at->noun);
+        auto near = nearest(name, names);
+        if (kind == ArgKind::kJob && !near.starts_with(name)) near.clear();  // any two of their ids are alike: the next one is no more meant than another, and may be one to be cancelled
+        if (!near.empty()) error.hint = std::format("did you mean '{}'? blanket {} list shows all", near, at->noun);
         else if (error.hint.empty()) error.hint = std::format("blanket {} list shows all", at->noun);
         return error;
     }

@@ -100,6 +100,17 @@ TEST_F(Program, CtrlCLeavesAndSaysHowToComeBack) {
     EXPECT_EQ(read_file(errors).value_or(""), "blanket: cannot start web: no longer watching job j7, which goes on\n  next: blanket job watch j7, or to end it: blanket job cancel j7\n");
 }
 
+// Ids are times: the nearest one is another job, not the one that was meant.
+TEST_F(Program, AnotherJobIsNotSuggested) {
+    daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"18c5a0b1c2d-1f","state":"running"}]})");
+    daemon.on("DELETE /1.0/jobs/18c5a0b1c2d-2f", 404, R"({"error":{"kind":"not-found","what":"no running job '18c5a0b1c2d-2f'","hint":"blanket job list"}})");
+    daemon.on("DELETE /1.0/jobs/18c5a0b1", 404, R"({"error":{"kind":"not-found","what":"no running job '18c5a0b1'","hint":"blanket job list"}})");
+    const Output other = blanket({"job", "cancel", "18c5a0b1c2d-2f"}), begun = blanket({"job", "cancel", "18c5a0b1"});
+    EXPECT_EQ(other.status, 3);
+    EXPECT_TRUE(other.err.ends_with("next: blanket job list\n")) << other.err;
+    EXPECT_TRUE(begun.err.contains("did you mean '18c5a0b1c2d-1f'?")) << begun.err;
+}
+
 TEST_F(Program, CreateWithStartIsTwoJobs) {
     daemon.on("POST /1.0/vms", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
     daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","state":"done","seq":2}})");
