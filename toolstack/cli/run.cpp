@@ -109,7 +109,13 @@ Result<int> finish_job(const Context& context, const Json& reply) {
 
 Result<int> mutate(Context& context, Mutation mutation) {
     if (context.dry_run) mutation.request.path += "?dry_run=1";
-    BLANKET_TRY(Json reply, context.client.call(mutation.request));
+    auto answer = context.client.call(mutation.request);
+    if (!answer) {
+        Error error = std::move(answer).error();  // blanketd has heard it, and does not stop because nobody listens any more
+        if (!context.dry_run && (error.kind == Kind::kTimeout || error.kind == Kind::kCancelled)) error.hint = "it may go on all the same; look: blanket job list, blanket events";
+        return std::unexpected(std::move(error));
+    }
+    Json reply = std::move(*answer);
     if (context.dry_run) {
         if (auto steps = reply.find("steps"); steps != reply.end() && steps->is_array())
             for (const auto& step : mutation.more_steps) steps->push_back(step);

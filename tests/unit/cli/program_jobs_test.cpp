@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The real program against a fake daemon (program_fixture.hpp): verbs that are jobs, watched to their end, left, or broken off.
 #include "tests/unit/cli/program_fixture.hpp"
+#include "toolstack/cli/run.hpp"
 
 namespace blanket::cli {
 namespace {
@@ -109,6 +110,19 @@ TEST_F(Program, AnotherJobIsNotSuggested) {
     EXPECT_EQ(other.status, 3);
     EXPECT_TRUE(other.err.ends_with("next: blanket job list\n")) << other.err;
     EXPECT_TRUE(begun.err.contains("did you mean '18c5a0b1c2d-1f'?")) << begun.err;
+}
+
+TEST_F(Program, WhatIsNotAnsweredInTimeMayGoOn) {
+    daemon.hang("POST /1.0/drain");
+    daemon.hang("POST /1.0/drain?dry_run=1");
+    const Client client(daemon.socket());
+    for (const bool dry_run : {false, true}) {
+        Context context{.client = client, .terminal = {}, .dry_run = dry_run, .action = "drain this host"};
+        const auto late = mutate(context, {.request = {.method = "POST", .path = "/1.0/drain", .deadline = std::chrono::milliseconds(200)}});
+        ASSERT_FALSE(late);
+        EXPECT_EQ(late.error().kind, Kind::kTimeout);
+        EXPECT_EQ(late.error().hint.contains("blanket job list"), !dry_run) << late.error().hint;
+    }
 }
 
 TEST_F(Program, CreateWithStartIsTwoJobs) {
