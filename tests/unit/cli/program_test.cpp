@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The real program against a fake daemon (program_fixture.hpp): golden texts, requests sent, exit codes.
 #include "tests/unit/cli/program_fixture.hpp"
+#include "toolstack/cli/render.hpp"
+#include "toolstack/cli/restart.hpp"
 
 namespace blanket::cli {
 namespace {
@@ -170,6 +172,21 @@ TEST_F(Program, CreateSendsTheSeedAndNamesWhatIsWrongWithIt) {
     EXPECT_FALSE(create("secret", {"--ssh-key", data}).err.contains("secret"));
     EXPECT_EQ(create("", {"--hostname", "not a name"}).status, 2);
     EXPECT_EQ(sent(), before);  // refused here
+}
+
+TEST_F(Program, AnUpdateThatIsInstalledAndNotStartedSaysSo) {
+    const Client client(daemon.socket());
+    Context context{.client = client, .terminal = {}, .quiet = true, .action = "install the update x.update"};
+    int restarts = 0;
+    const auto restart = [&]() -> Result<void> { return ++restarts, Result<void>(); };
+    const auto stays = restart_if_free(context, "version 0.2.0 is installed", [] { return Result<void>(fail_hint(Kind::kConflict, "1 VM runs here: web", "blanket host drain")); }, restart);
+    ASSERT_FALSE(stays);
+    EXPECT_EQ(restarts, 0);
+    EXPECT_EQ(stays.error().kind, Kind::kConflict);
+    EXPECT_EQ(error_text(stays.error(), context.action),
+              "blanket: version 0.2.0 is installed; this machine was not restarted: 1 VM runs here: web\n  next: blanket host drain; then: systemctl reboot\n");
+    EXPECT_TRUE(restart_if_free(context, "", [] { return Result<void>(); }, restart));
+    EXPECT_EQ(restarts, 1);
 }
 
 TEST_F(Program, TokenAloneOnStdout) {
