@@ -193,7 +193,11 @@ int run_program(std::span<const std::string> words, const Terminal& terminal, in
                         .quiet = call->has("quiet"),
                         .action = action_text(*call)};
         const auto done = call->verb->run(context, *call);
-        if (!done) return complain(with_suggestion(done.error(), client, *call), context.action);
+        if (!done) {
+            Error error = with_suggestion(done.error(), client, *call);
+            if (error.kind == Kind::kInvalid && error.hint.empty()) error.hint = std::format("blanket {} --help", command_of(*call->verb));
+            return complain(error, context.action);
+        }
         code = *done;
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(Error{Kind::kIo, std::format("cannot write to standard output: {}", std::strerror(errno)), {}}, "");

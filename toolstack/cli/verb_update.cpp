@@ -60,7 +60,7 @@ Result<int> run_update_show(Context& context, const Invocation&) {
     show(context, update::to_json(update::read_status()), [&](const Json& status) {
         std::string text = format_table(update_table(status), context.terminal);
         if (const auto refused = status.find("refused"); refused != status.end())
-            text += std::format("\nnot installed at {}: {}\n", json_string_or(*refused, "time", "-"), json_string_or(*refused, "what", ""));
+            text += std::format("\nnot installed at {}: {}\n", printable(json_string_or(*refused, "time", "-")), printable(json_string_or(*refused, "what", "")));
         return text;
     });
     return 0;

@@ -12,6 +12,7 @@ namespace blanket {
 namespace {
 
 constexpr std::uint64_t kBesideMib = 32;  // what a VM takes of its host beside its own memory, about
+constexpr const char* kGoesOn = "blanket host drain goes on with those that are left";
 constexpr auto kLook = std::chrono::milliseconds(500);
 
 bool to_be_moved(const VmRecord& vm, const std::string& here) {
@@ -100,12 +101,12 @@ Result<Json> drain_now(App& app, const std::string& to, Job& self) {
     BLANKET_TRY(const auto steps, plan_now(app, to, [&self] { return self.cancelled(); }));
     Json moved = Json::array();
     for (const auto& step : steps) {
-        if (self.cancelled()) return fail(Kind::kCancelled, "{} of {} VMs have moved, the others run here", moved.size(), steps.size());
+        if (self.cancelled()) return fail_hint(Kind::kCancelled, std::format("{} of {} VMs have moved, the others run here", moved.size(), steps.size()), kGoesOn);
         self.phase(std::format("{} to {}", step.name, step.target));
         self.progress(100.0 * static_cast<double>(moved.size()) / static_cast<double>(steps.size()));
         if (auto done = move_one(app, step, self); !done) {
             Error error = std::move(done).error();
-            if (error.hint.empty()) error.hint = "blanket host drain goes on with those that are left";
+            if (error.hint.empty()) error.hint = kGoesOn;
             return std::unexpected(std::move(error).context(std::format("{} of {} VMs have moved, the others run here", moved.size(), steps.size())));
         }
         moved.push_back(std::format("{} to {}", step.name, step.target));
