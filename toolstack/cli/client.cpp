@@ -94,7 +94,7 @@ private:
     }
     Result<void> nap() {
         pollfd interrupt{interrupt_fd_, POLLIN, 0};
-        if (left_ms() == 0) return fail_hint(Kind::kTimeout, "blanketd takes no connections", "journalctl -u blanketd -e");
+        if (left_ms() == 0) return fail_hint(Kind::kUnavailable, "blanketd takes no connections", "journalctl -u blanketd -e");
         if (::poll(&interrupt, 1, 20) > 0) return fail(Kind::kCancelled, "interrupted");
         return {};
     }

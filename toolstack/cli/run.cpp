@@ -109,7 +109,13 @@ Result<int> finish_job(const Context& context, const Json& reply) {
 
 Result<int> mutate(Context& context, Mutation mutation) {
     if (context.dry_run) mutation.request.path += "?dry_run=1";
-    BLANKET_TRY(Json reply, context.client.call(mutation.request));
+    auto answer = context.client.call(mutation.request);
+    if (!answer) {
+        Error error = std::move(answer).error();  // blanketd has heard it, and does not stop because nobody listens any more
+        if (!context.dry_run && (error.kind == Kind::kTimeout || error.kind == Kind::kCancelled)) error.hint = "it may go on all the same; look: blanket job list, blanket events";
+        return std::unexpected(std::move(error));
+    }
+    Json reply = std::move(*answer);
     if (context.dry_run) {
         if (auto steps = reply.find("steps"); steps != reply.end() && steps->is_array())
             for (const auto& step : mutation.more_steps) steps->push_back(step);
@@ -154,7 +160,9 @@ Error with_suggestion(Error error, const Client& client, const Invocation& call)
         if (at == kNameLists.end()) continue;
         const auto names = names_of(client, kind);
         if (names.empty() || std::ranges::find(names, name) != names.end()) continue;
-        if (const auto near = nearest(name, names); !near.empty()) error.hint = std::format("did you mean '{}'? blanket {} list shows all", near, at->noun);
+        auto near = nearest(name, names);
+        if (kind == ArgKind::kJob && !near.starts_with(name)) near.clear();  // any two of their ids are alike: the next one is no more meant than another, and may be one to be cancelled
+        if (!near.empty()) error.hint = std::format("did you mean '{}'? blanket {} list shows all", near, at->noun);
         else if (error.hint.empty()) error.hint = std::format("blanket {} list shows all", at->noun);
         return error;
     }
@@ -185,7 +193,11 @@ int run_program(std::span<const std::string> words, const Terminal& terminal, in
                         .quiet = call->has("quiet"),
                         .action = action_text(*call)};
         const auto done = call->verb->run(context, *call);
-        if (!done) return complain(with_suggestion(done.error(), client, *call), context.action);
+        if (!done) {
+            Error error = with_suggestion(done.error(), client, *call);
+            if (error.kind == Kind::kInvalid && error.hint.empty()) error.hint = std::format("blanket {} --help", command_of(*call->verb));
+            return complain(error, context.action);
+        }
         code = *done;
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(Error{Kind::kIo, std::format("cannot write to standard output: {}", std::strerror(errno)), {}}, "");

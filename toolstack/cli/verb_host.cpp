@@ -6,7 +6,8 @@ namespace blanket::cli {
 namespace {
 
 Result<int> run_drain(Context& context, const Invocation& call) {
-    return mutate(context, {.request = {.method = "POST", .path = "/1.0/drain", .body = {{"to", call.option("to")}}}});
+    // --dry-run plans before it answers, and each site that does not answer may cost a minute.
+    return mutate(context, {.request = {.method = "POST", .path = "/1.0/drain", .body = {{"to", call.option("to")}}, .deadline = std::chrono::minutes(3)}});
 }
 
 }  // namespace

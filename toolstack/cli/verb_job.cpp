@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // blanket job list|show|watch|report|cancel|cleanup, and blanket report.
-#include "toolstack/base/file.hpp"
 #include "toolstack/cli/http.hpp"
+#include "toolstack/cli/output_file.hpp"
 #include "toolstack/cli/render.hpp"
 #include "toolstack/cli/report_html.hpp"
 #include "toolstack/cli/verb_lists.hpp"
@@ -49,7 +49,7 @@ Result<int> run_report(Context& context, const Invocation& call) {
         Context::out(text);
         return 0;
     }
-    BLANKET_CHECK(write_file(call.option("out"), text));
+    BLANKET_CHECK(write_output(call.option("out"), text));
     context.note(printable(std::format("written: {}", call.option("out"))) + "\n");
     return 0;
 }

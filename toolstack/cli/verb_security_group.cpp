@@ -26,8 +26,8 @@ Json with_names(Context& context, Json group) {
 }
 
 std::string answer_text(Context& context, const Json& reply) {
-    const auto group = reply.find("group"), net = reply.find("net");
-    return group == reply.end() || !group->is_object() ? std::string("removed\n") : security_group_text(*net, with_names(context, *group), context.terminal);
+    const auto group = reply.find("group");
+    return group == reply.end() || !group->is_object() ? std::format("done: {}\n", context.action) : security_group_text(reply.value("net", Json()), with_names(context, *group), context.terminal);
 }
 
 Result<int> change(Context& context, Request request) {

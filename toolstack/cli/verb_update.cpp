@@ -6,6 +6,7 @@
 #include "toolstack/base/process.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/cli/render.hpp"
+#include "toolstack/cli/restart.hpp"
 #include "toolstack/cli/verb_lists.hpp"
 #include "toolstack/update/install.hpp"
 
@@ -17,9 +18,8 @@ Result<void> as_root() {
     return fail_hint(Kind::kDenied, "only root may change what this machine starts", "sudo blanket update ...");
 }
 
-Result<void> restart(const Context& context) {
-    context.note("restarting this machine\n");
-    return run({"systemctl", "reboot"}).transform([](const std::string&) {});
+Result<void> restart_now(Context& context, const std::string& done) {
+    return restart_if_free(context, done, [] { return update::check_no_guests({}); }, [] { return run({"systemctl", "reboot"}).transform([](const std::string&) {}); });
 }
 
 void show_steps(const Context& context, const std::vector<std::string>& steps) { show(context, Json{{"steps", steps}}, steps_text); }
@@ -48,8 +48,7 @@ Result<int> run_install(Context& context, const Invocation& call) {
     show(context, update::to_json(update::read_status()),
          [&](const Json&) { return std::format("version {} is in slot {}, signed by {}\n", plan->manifest.version, plan->slot, plan->signer); });
     if (call.has("reboot")) {
-        BLANKET_CHECK(update::check_no_guests({}));  // one may have come meanwhile
-        BLANKET_CHECK(restart(context));
+        BLANKET_CHECK(restart_now(context, std::format("version {} is installed, and started at the next start, on trial", plan->manifest.version)));
         return 0;
     }
     context.note("it is started at the next start, on trial: reboot\n");
@@ -61,7 +60,7 @@ Result<int> run_update_show(Context& context, const Invocation&) {
     show(context, update::to_json(update::read_status()), [&](const Json& status) {
         std::string text = format_table(update_table(status), context.terminal);
         if (const auto refused = status.find("refused"); refused != status.end())
-            text += std::format("\nnot installed at {}: {}\n", json_string_or(*refused, "time", "-"), json_string_or(*refused, "what", ""));
+            text += std::format("\nnot installed at {}: {}\n", printable(json_string_or(*refused, "time", "-")), printable(json_string_or(*refused, "what", "")));
         return text;
     });
     return 0;
@@ -92,11 +91,24 @@ Result<int> run_rollback(Context& context, const Invocation& call) {
     if (env.slot != status.running) BLANKET_CHECK(update::check_no_guests({}));
     const std::string version = status.slot(env.slot).version;
     BLANKET_TRY(const int code, change(context, env, std::format("start version {} (slot {}) from now on", version, env.slot), std::format("version {} is started from the next start on", version)));
-    if (!context.dry_run && call.has("reboot")) BLANKET_CHECK(restart(context));
+    if (!context.dry_run && call.has("reboot")) BLANKET_CHECK(restart_now(context, std::format("version {} is started from the next start on", version)));
     return code;
 }
 
 }  // namespace
+
+Result<void> restart_if_free(Context& context, const std::string& done, const std::function<Result<void>()>& check, const std::function<Result<void>()>& restart) {
+    auto gone = check();  // a VM may have come meanwhile
+    if (gone) {
+        context.note("restarting this machine\n");
+        gone = restart();
+    }
+    if (gone) return {};
+    context.action.clear();  // that has been done
+    Error error = std::move(gone).error();
+    const std::string then = "then: systemctl reboot";
+    return fail_hint(error.kind, std::format("{}; this machine was not restarted: {}", done, error.what), error.hint.empty() ? then : std::format("{}; {}", error.hint, then));
+}
 
 std::vector<VerbSpec> update_verbs() {
     const OptionSpec reboot{.name = "reboot", .help = "restart this machine when it is done"};

@@ -75,7 +75,7 @@ Result<void> check_public_port(const PublicPort& port) {
         if (own.proto == port.proto && port.port >= own.first && port.port <= own.last)
             return fail_hint(Kind::kInvalid, std::format("{}:{} is the host's own, for {}", proto_name(port.proto), port.port, own.what),
                              std::format("choose another public port for it, as in {}:{}:{}", proto_name(port.proto), 20000 + port.to % 10000, port.to));
-    if (port.proto == RuleProto::kUdp && (port.to == 67 || port.to == 68)) return fail(Kind::kInvalid, "no VM plays DHCP server: udp port {} of it cannot be exposed", port.to);
+    if (port.proto == RuleProto::kUdp && (port.to == 67 || port.to == 68)) return fail_hint(Kind::kInvalid, std::format("no VM plays DHCP server: udp port {} of it cannot be exposed", port.to), "choose another port of the VM");
     return {};
 }
 

@@ -71,8 +71,8 @@ Result<void> add_member(Net& net, const std::string& group_name, const VmRecord&
     BLANKET_TRY(SecurityGroup* const group, find_group(net, group_name));
     if (std::ranges::find(vm.nics, net.name, &Nic::net) == vm.nics.end())
         return fail_hint(Kind::kInvalid, std::format("VM '{}' has no card in network '{}'", vm.name, net.name), std::format("blanket vm show {}", vm.name));
-    if (std::ranges::find(group->vms, vm.uuid) != group->vms.end()) return fail(Kind::kConflict, "VM '{}' is in security group '{}' already", vm.name, group_name);
-    if (group->vms.size() >= kMaxGroupVms) return fail(Kind::kConflict, "security group '{}' has {} VMs, which is the most", group_name, kMaxGroupVms);
+    if (std::ranges::find(group->vms, vm.uuid) != group->vms.end()) return fail_hint(Kind::kConflict, std::format("VM '{}' is in security group '{}' already", vm.name, group_name), std::format("blanket security-group show {} {}", net.name, group_name));
+    if (group->vms.size() >= kMaxGroupVms) return fail_hint(Kind::kConflict, std::format("security group '{}' has {} VMs, which is the most", group_name, kMaxGroupVms), "make another group with the same rules");
     group->vms.push_back(vm.uuid);
     return {};
 }

@@ -159,7 +159,7 @@ public:
     virtual ~BlockStore() = default;
     virtual Result<PoolFacts> pool() = 0;
     virtual Result<bool> has_image(const std::string& sha256) = 0;
-    // Stores `size` bytes of raw content in a new thin volume; verifies the hash before it becomes visible.
+    // Stores `size` bytes of raw content in a new thin volume; verifies the hash before it becomes visible. Waits for another import of it; where it is there then, that is a success, and `content` is not read.
     virtual Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) = 0;
     virtual Result<std::vector<Extent>> image_extents(const std::string& sha256) = 0;  // allocated parts, for sending it to a peer
     virtual Result<UniqueFd> open_image(const std::string& sha256) = 0;                // its raw content, for reading

@@ -9,6 +9,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/api_groups.hpp"
+#include "toolstack/daemon/api_jobs.hpp"
 #include "toolstack/daemon/api_vms.hpp"
 #include "toolstack/daemon/images.hpp"
 #include "toolstack/daemon/nets.hpp"
@@ -19,20 +20,6 @@
 
 namespace blanket {
 namespace {
-
-constexpr std::uint64_t kMaxWait = 55;  // seconds of a long poll
-
-std::chrono::milliseconds wait_of(const RestRequest& request) {
-    const auto it = request.query.find("wait_s");
-    const auto seconds = it == request.query.end() ? Result<std::uint64_t>(0) : parse_number(it->second, 0, kMaxWait, "wait_s");
-    return std::chrono::seconds(seconds ? *seconds : 0);
-}
-
-std::uint64_t after_of(const RestRequest& request) {
-    const auto it = request.query.find("after");
-    const auto after = it == request.query.end() ? Result<std::uint64_t>(0) : parse_number(it->second, 0, std::uint64_t{1} << 62, "after");
-    return after ? *after : 0;
-}
 
 template <typename T>
 Json list_of(const std::vector<Versioned<T>>& items) {
@@ -188,37 +175,6 @@ void bind_lists(RestServer& server, App& app, const ApiHooks& hooks) {
     }), Access::kLocal);
     server.route("DELETE", "/1.0/nets/*", respond([&](const RestRequest& request) { return delete_net(app, request.matches.at(0), is_dry_run(request)); }), Access::kLocal);
     server.route("GET", "/1.0/trace", respond([hooks](const RestRequest& request) { return hooks.trace(request.query); }), Access::kLocal);
-    server.route("GET", "/1.0/jobs", respond([&](const RestRequest&) -> Result<Json> { return Json{{"jobs", app.jobs.list()}}; }));
-    server.route("GET", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
-        const std::string& id = request.matches.at(0);
-        if (const std::string where = app.jobs.site_of(id); !where.empty() && request.local) {
-            BLANKET_TRY(const Site site, app.world.site(where));
-            const std::string path = std::format("/1.0/jobs/{}?after={}&wait_s={}", id, after_of(request), std::min<long long>(wait_of(request) / std::chrono::seconds(1), 30));
-            return app.neighbours.call(site, "GET", path, nullptr);
-        }
-        BLANKET_TRY(const Json job, app.jobs.show(id, after_of(request), wait_of(request)));
-        return Json{{"job", job}};
-    }));
-    server.route("GET", "/1.0/jobs/*/trace", respond([&](const RestRequest& request) -> Result<Json> {
-        const std::string& id = request.matches.at(0);
-        if (const std::string where = app.jobs.site_of(id); !where.empty() && request.local) {
-            BLANKET_TRY(const Site site, app.world.site(where));
-            return app.neighbours.call(site, "GET", std::format("/1.0/jobs/{}/trace", id), nullptr);
-        }
-        BLANKET_TRY(const Json trace, app.jobs.trace(id));
-        return Json{{"trace", trace}};
-    }));
-    server.route("DELETE", "/1.0/jobs", respond([&, hooks](const RestRequest& request) -> Result<Json> {
-        if (is_dry_run(request)) return steps_json({"look at every VM of this site and put in order what broken actions left", "forget the jobs that have ended"});
-        app.jobs.forget_ended();
-        hooks.look_at_all();
-        return Json::object();
-    }), Access::kLocal);
-    server.route("DELETE", "/1.0/jobs/*", respond([&](const RestRequest& request) -> Result<Json> {
-        BLANKET_CHECK(app.jobs.cancel(request.matches.at(0)));
-        return Json::object();
-    }));
-    server.route("GET", "/1.0/events", respond([&](const RestRequest& request) -> Result<Json> { return app.events.since(after_of(request), wait_of(request)); }));
 }
 
 }  // namespace
@@ -261,6 +217,7 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
     server.route("GET", "/1.0/uplinks", respond([](const RestRequest&) -> Result<Json> { return to_json(gather_uplinks()); }));
     bind_federation(server, app, federation, hooks);
     bind_lists(server, app, hooks);
+    bind_jobs(server, app, hooks.look_at_all);
     bind_vms(server, app);
     bind_groups(server, app);
 }

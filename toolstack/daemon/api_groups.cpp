@@ -64,7 +64,7 @@ void bind_groups(RestServer& server, App& app) {
             if (!meant && number <= group->rules.size()) meant = group->rules[number - 1];
             if (!meant) return remove_rule(net, name, number);  // says how many there are
             const auto at = std::ranges::find(group->rules, *meant);
-            if (at == group->rules.end()) return fail(Kind::kConflict, "somebody else has just removed rule {} of security group '{}'", number, name);
+            if (at == group->rules.end()) return fail_hint(Kind::kConflict, std::format("somebody else has just removed rule {} of security group '{}'", number, name), std::format("blanket security-group show {} {}", net.name, name));
             return remove_rule(net, name, static_cast<std::size_t>(at - group->rules.begin()) + 1);
         });
     }), Access::kLocal);

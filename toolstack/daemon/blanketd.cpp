@@ -325,7 +325,8 @@ void Daemon::run(const std::atomic<bool>& stop) {
     });
     parts.start_failover();
     parts.start_path_probe();
-    parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); });
+    parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); },
+                                              [&parts](const std::string& uuid, const std::function<Result<void>()>& go) { return parts.guard->let_run(uuid, go); });
     notify_systemd("STATUS=running");
     log::info("start", "site '{}' at {} is up", parts.settings.site, parts.settings.address);
 

@@ -12,6 +12,7 @@ namespace blanket {
 namespace {
 
 constexpr std::uint64_t kBesideMib = 32;  // what a VM takes of its host beside its own memory, about
+constexpr const char* kGoesOn = "blanket host drain goes on with those that are left";
 constexpr auto kLook = std::chrono::milliseconds(500);
 
 bool to_be_moved(const VmRecord& vm, const std::string& here) {
@@ -82,15 +83,30 @@ Result<void> move_one(App& app, const DrainStep& step, Job& self) {
     return {};
 }
 
-Result<Json> drain_now(App& app, const std::vector<DrainStep>& steps, Job& self) {
+// Sites that do not answer make this long: a job does it, not the request. `ended`: nothing more is asked.
+Result<std::vector<DrainStep>> plan_now(App& app, const std::string& to, const std::function<bool()>& ended) {
+    const auto ask = [&](const VmRecord& vm, const std::string& target) -> Result<void> {
+        if (ended()) return fail(Kind::kCancelled, "not asked any more");
+        BLANKET_CHECK(migrate_vm(app, vm, target, MoveLimits{}, true));
+        return {};
+    };
+    auto steps = plan_drain(app.world.snapshot(), app.site, to, ask);
+    if (ended()) return fail_hint(Kind::kCancelled, "ended before anything was moved", "blanket host drain");
+    BLANKET_CHECK(refuse_if_any_stays(steps));
+    return steps;
+}
+
+Result<Json> drain_now(App& app, const std::string& to, Job& self) {
+    self.phase("plan");
+    BLANKET_TRY(const auto steps, plan_now(app, to, [&self] { return self.cancelled(); }));
     Json moved = Json::array();
     for (const auto& step : steps) {
-        if (self.cancelled()) return fail(Kind::kCancelled, "{} of {} VMs have moved, the others run here", moved.size(), steps.size());
+        if (self.cancelled()) return fail_hint(Kind::kCancelled, std::format("{} of {} VMs have moved, the others run here", moved.size(), steps.size()), kGoesOn);
         self.phase(std::format("{} to {}", step.name, step.target));
         self.progress(100.0 * static_cast<double>(moved.size()) / static_cast<double>(steps.size()));
         if (auto done = move_one(app, step, self); !done) {
             Error error = std::move(done).error();
-            if (error.hint.empty()) error.hint = "blanket host drain goes on with those that are left";
+            if (error.hint.empty()) error.hint = kGoesOn;
             return std::unexpected(std::move(error).context(std::format("{} of {} VMs have moved, the others run here", moved.size(), steps.size())));
         }
         moved.push_back(std::format("{} to {}", step.name, step.target));
@@ -109,9 +125,16 @@ std::vector<DrainStep> plan_drain(const Snapshot& now, const std::string& here, 
         if (to_be_moved(vm.value, here)) vms.push_back(vm.value);
     // The largest first: what is left fits more easily.
     std::ranges::sort(vms, [](const VmRecord& a, const VmRecord& b) { return std::pair(b.memory_mib, a.name) < std::pair(a.memory_mib, b.name); });
+    std::map<std::string, Error> silent;  // to find that out takes long: once is enough
+    const auto ask_once = [&](const VmRecord& vm, const std::string& site) -> Result<void> {
+        if (const auto at = silent.find(site); at != silent.end()) return std::unexpected(at->second);
+        auto taken = ask(vm, site);
+        if (!taken && (taken.error().kind == Kind::kUnavailable || taken.error().kind == Kind::kTimeout)) silent.emplace(site, taken.error());
+        return taken;
+    };
     std::map<std::string, std::uint64_t> planned;
     std::vector<DrainStep> steps;
-    for (const auto& vm : vms) steps.push_back(plan_one(vm, sites, planned, ask));
+    for (const auto& vm : vms) steps.push_back(plan_one(vm, sites, planned, ask_once));
     return steps;
 }
 
@@ -122,18 +145,13 @@ Result<Answer> drain_host(App& app, const std::string& to, bool dry_run) {
         if (target.name == app.site) return fail_hint(Kind::kInvalid, std::format("'{}' is this site", to), "choose another site: blanket site list");
         if (target.role == "witness") return fail_hint(Kind::kInvalid, std::format("'{}' is a witness: it runs no VMs", to), "choose another site: blanket site list");
     }
-    const auto ask = [&app](const VmRecord& vm, const std::string& target) -> Result<void> {
-        BLANKET_CHECK(migrate_vm(app, vm, target, MoveLimits{}, true));
-        return {};
-    };
-    const auto steps = plan_drain(app.world.snapshot(), app.site, to, ask);
-    BLANKET_CHECK(refuse_if_any_stays(steps));
     if (dry_run) {
+        BLANKET_TRY(const auto steps, plan_now(app, to, [] { return false; }));
         Answer plan;
         for (const auto& step : steps) plan.steps.push_back(std::format("move VM '{}' ({} MiB) to '{}'", step.name, step.memory_mib, step.target));
         return plan;
     }
-    BLANKET_TRY(auto job, app.jobs.start("drain", "host/" + app.site, [&app, steps](Job& self) { return drain_now(app, steps, self); }));
+    BLANKET_TRY(auto job, app.jobs.start("drain", "host/" + app.site, [&app, to](Job& self) { return drain_now(app, to, self); }));
     return Answer{job, {}};
 }
 

@@ -83,9 +83,7 @@ Result<ImageIdentity> identify(int fd) {
     ContentHasher hasher;
     std::vector<std::byte> block(kBlockSize);
     for (std::uint64_t at = 0; at < size;) {
-        const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
-        const std::uint64_t next = data < 0 ? size : std::max(at, static_cast<std::uint64_t>(data) / kBlockSize * kBlockSize);
-        if (next > at) {
+        if (const std::uint64_t next = storage::skip_hole(fd, at, size); next > at) {
             const std::uint64_t hole = next - at;
             hasher.add_zero_blocks((hole + kBlockSize - 1) / kBlockSize, hole);
             at = next;

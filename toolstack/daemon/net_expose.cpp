@@ -98,7 +98,7 @@ Result<std::string> reserve_address(App& app, const Net& net, const std::string&
         other.nics.push_back({net.name, {}, ip});
         vms.push_back(std::move(other));
     }
-    return fail(Kind::kConflict, "no free address in network '{}' after {} tries", net.name, kAddressTries);
+    return fail_hint(Kind::kConflict, std::format("no free address in network '{}' after {} tries", net.name, kAddressTries), "try again");
 }
 
 void release(App& app, const std::string& net, const std::vector<std::string>& addresses) {
@@ -127,7 +127,7 @@ Result<Json> expose_vm(App& app, const std::string& name, const Json& body, bool
     const VmRecord& vm = found.value;
     BLANKET_TRY(const Wish wish, parse_wish(body, vm.uuid));
     if (wish.ports.empty()) return fail_hint(Kind::kInvalid, "nothing is made public but the ports that are named", std::format("blanket net expose {} --public --port tcp:80", vm.name));
-    if (vm.phase == Phase::kDeleting) return fail(Kind::kConflict, "VM '{}' is being deleted", vm.name);
+    if (vm.phase == Phase::kDeleting) return fail_hint(Kind::kConflict, std::format("VM '{}' is being deleted", vm.name), "blanket vm list");
     BLANKET_TRY(const Site site, app.world.site(wish.at.empty() ? vm.owner : wish.at));
     if (site.role == "witness" || site.index == 0)
         return fail_hint(Kind::kInvalid, std::format("'{}' is no site with a network of VMs", site.name), "name another one with --at: blanket site list");
@@ -159,7 +159,7 @@ Result<Json> expose_vm(App& app, const std::string& name, const Json& body, bool
 
     const auto recheck = [&]() -> Result<void> {
         BLANKET_TRY(Records after, read_records(app));
-        if (std::ranges::find(after.vms, vm.uuid, &VmRecord::uuid) == after.vms.end()) return fail(Kind::kConflict, "VM '{}' has been deleted meanwhile", vm.name);
+        if (std::ranges::find(after.vms, vm.uuid, &VmRecord::uuid) == after.vms.end()) return fail_hint(Kind::kConflict, std::format("VM '{}' has been deleted meanwhile", vm.name), "blanket vm list");
         std::erase_if(after.nets, [&](const Net& one) { return one.name == net_name; });
         BLANKET_CHECK(check_one_table(*changed, after.nets));
         return check_free(wish.ports, site.name, after.nets, after.vms);

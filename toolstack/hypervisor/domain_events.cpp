@@ -81,6 +81,7 @@ using SharedQueue = std::shared_ptr<Queue>;
 
 struct DomainEvents::State {
     Handler handler;
+    LetRun let_run;
     std::string uri;
     SharedQueue queue = std::make_shared<Queue>();
     ConnectHandle connection;
@@ -150,11 +151,15 @@ void DomainEvents::State::heal(XenHost& xen) {
         still[domain.id] = known == stopped_since.end() ? Clock::now() : known->second;
         if (Clock::now() - still[domain.id] < 3s) continue;
         const bool reboot = *domain.shutdown == XenShutdown::kReboot;
-        log::warning("hypervisor", "libvirt missed that '{}' (domain {}) {}: acting on it", name_of(handle.get()), domain.id, reboot ? "reboots" : "stopped");
         const std::string uuid = uuid_of(handle.get()), name = name_of(handle.get());
-        if (virDomainDestroy(handle.get()) != 0) continue;
+        const auto act = [&]() -> Result<void> {
+            log::warning("hypervisor", "libvirt missed that '{}' (domain {}) {}: acting on it", name, domain.id, reboot ? "reboots" : "stopped");
+            if (virDomainDestroy(handle.get()) != 0) return std::unexpected(libvirt_error("destroy " + name));
+            if (reboot && virDomainCreate(handle.get()) != 0) log::error("hypervisor", "{}", libvirt_error("restart " + name).what);
+            return {};
+        };
+        if (const auto acted = reboot && let_run ? let_run(uuid, act) : act(); !acted) continue;  // tried again in a second
         still.erase(domain.id);
-        if (reboot && virDomainCreate(handle.get()) != 0) log::error("hypervisor", "{}", libvirt_error("restart " + name).what);
         const bool crash = *domain.shutdown == XenShutdown::kCrash || *domain.shutdown == XenShutdown::kWatchdog;
         queue->push({.kind = reboot ? DomainEventKind::kRebooted : crash ? DomainEventKind::kCrashed : DomainEventKind::kShutdown, .uuid = uuid, .name = name});
     }
@@ -190,10 +195,11 @@ DomainEvents::DomainEvents(std::unique_ptr<State> state) : state_(std::move(stat
 
 DomainEvents::~DomainEvents() = default;  // the jthread is State's last member: it stops and joins first
 
-std::unique_ptr<DomainEvents> DomainEvents::start(Handler handler, std::string uri) {
+std::unique_ptr<DomainEvents> DomainEvents::start(Handler handler, LetRun let_run, std::string uri) {
     init_libvirt();
     auto state = std::make_unique<State>();
     state->handler = std::move(handler);
+    state->let_run = std::move(let_run);
     state->uri = std::move(uri);
     State* raw = state.get();
     state->thread = std::jthread([raw](const std::stop_token& stop) { raw->loop(stop); });

@@ -4,7 +4,8 @@
 // Survives restarts of libvirtd: after each (re)connection a kResync tells the listener to compare list() with what it knows.
 //
 // It also cures a gap of libxl: its event source reports one shutdown per domain and process, and a suspend counts. A guest whose move was aborted
-// (suspend, then cancel) would power off unnoticed by libvirt for ever. Here such a domain is found by asking Xen and dealt with by on_poweroff and so on.
+// (suspend, then cancel) would power off unnoticed by libvirt for ever. Here such a domain is found by asking Xen and dealt with by on_poweroff and so on; where it
+// reboots, whoever decides what may run is asked first (LetRun), and while the answer is no, nothing is done to it.
 #pragma once
 
 #include <functional>
@@ -30,8 +31,10 @@ DomainEventKind lifecycle_event(int event, int detail);
 class DomainEvents final {
 public:
     using Handler = std::function<void(const DomainEvent&)>;
+    // Does `go`, which lets the domain run, or says why not (Guard::let_run). Empty: it may always. Called by the same thread as the handler.
+    using LetRun = std::function<Result<void>(const std::string& uuid, const std::function<Result<void>()>& go)>;
     // Starts at once; when libvirtd is away it keeps trying. The destructor stops; no call of the handler is under way afterwards.
-    static std::unique_ptr<DomainEvents> start(Handler handler, std::string uri = "xen:///system");
+    static std::unique_ptr<DomainEvents> start(Handler handler, LetRun let_run = {}, std::string uri = "xen:///system");
     ~DomainEvents();
 
 private:

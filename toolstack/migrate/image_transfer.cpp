@@ -35,12 +35,14 @@ public:
         again_ = 0;
     }
     [[nodiscard]] std::uint64_t position() const { return position_; }  // all below it has come
+    [[nodiscard]] bool whole() const { return ended_; }
 
     Result<std::optional<Piece>> next() override {
-        for (;;) {
+        while (!ended_) {
             BLANKET_TRY(const Message message, link_->receive(silence_));
             const auto type = static_cast<Type>(message.type);
-            if (type == Type::kImageEnd) return std::optional<Piece>();
+            ended_ = type == Type::kImageEnd;
+            if (ended_) break;
             if (type == Type::kError) {
                 BLANKET_TRY(const Json body, payload_json(message));
                 return std::unexpected(error_from_json(body));
@@ -59,11 +61,13 @@ public:
             position_ = end;
             return Piece{start, std::span(plain_).subspan(start - block.offset)};
         }
+        return std::optional<Piece>();
     }
 
 private:
     PeerLink* link_;
     std::uint64_t size_, position_ = 0, again_ = 0;  // again_: bytes of this link that had come before
+    bool ended_ = false;
     std::chrono::milliseconds silence_;
     std::vector<std::byte> plain_;
 };
@@ -99,9 +103,9 @@ public:
             std::this_thread::sleep_for(limits_.pause);
         }
     }
-    // The other end may forget it: what matters is on the disk.
+    // The other end may forget it: what matters is on the disk. Where the image was there already, it has not sent all of it, and hears that nobody listens any more.
     void acknowledge() {
-        if (link_) (void)send_json(*link_, Type::kAck, Json::object());
+        if (link_ && content_->whole()) (void)send_json(*link_, Type::kAck, Json::object());
     }
 
 private:
@@ -145,6 +149,7 @@ Result<void> receive_image(PeerLink& link, BlockStore& blocks, const std::string
     BLANKET_TRY(const std::uint64_t size, read_head(link, sha256, kImageSilence));
     LinkImage content(link, size);
     if (auto imported = blocks.import_image(sha256, size, content); !imported) return std::unexpected(std::move(imported).error().context("importing the base image"));
+    while (!content.whole()) BLANKET_CHECK(content.next());  // another import was first: what comes by this link is no longer wanted
     return send_json(link, Type::kAck, Json::object());
 }
 

@@ -3,6 +3,7 @@
 #include "toolstack/storage/fd_image.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <unistd.h>
 
 #include "toolstack/core/content_hash.hpp"
@@ -12,14 +13,13 @@ namespace {
 
 constexpr std::size_t kChunk = 16 * kBlockSize;
 
-// Where the next data of a sparse file begins, in whole blocks from `offset`; `offset` itself for anything that cannot say.
+}  // namespace
+
 std::uint64_t skip_hole(int fd, std::uint64_t offset, std::uint64_t size) {
     const off_t data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
-    if (data < 0 && errno != ENXIO) return offset;
-    return data < 0 ? size : std::min<std::uint64_t>(static_cast<std::uint64_t>(data) / kBlockSize * kBlockSize, size);
+    if (data < 0) return errno == ENXIO ? size : offset;
+    return std::clamp<std::uint64_t>(static_cast<std::uint64_t>(data) / kBlockSize * kBlockSize, offset, size);
 }
-
-}  // namespace
 
 FdImage::FdImage(int fd, std::uint64_t size) : fd_(fd), size_(size), seekable_(::lseek(fd, 0, SEEK_CUR) == 0), buffer_(kChunk) {}
 
@@ -34,7 +34,7 @@ Result<std::optional<ImageReader::Piece>> FdImage::next() {
         offset_ += filled_;
         at_ = filled_ = 0;
         if (seekable_ && offset_ < size_) {
-            offset_ = std::max(offset_, skip_hole(fd_, offset_, size_));
+            offset_ = skip_hole(fd_, offset_, size_);
             if (offset_ < size_ && ::lseek(fd_, static_cast<off_t>(offset_), SEEK_SET) < 0) return fail_errno("lseek", "image");
         }
         if (offset_ >= size_) return std::optional<Piece>();

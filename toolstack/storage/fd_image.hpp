@@ -7,6 +7,9 @@
 
 namespace blanket::storage {
 
+// Where the next data of a sparse file begins, in whole blocks: `size` when there is none. `offset` (up to `size`) itself for what cannot say, as a block device. Moves the fd's position.
+std::uint64_t skip_hole(int fd, std::uint64_t offset, std::uint64_t size);
+
 class FdImage final : public ImageReader {
 public:
     // Reads `size` bytes from fd, from its current position. Holes of a file that is read from its beginning are skipped, blocks of zeros anywhere.

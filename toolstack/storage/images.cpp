@@ -25,13 +25,37 @@ Result<bool> ThinStore::has_image(const std::string& sha256) {
     return std::unexpected(std::move(entry).error());
 }
 
+// One import of an image at a time.
+class ThinStore::ImportTurn final {
+public:
+    ImportTurn(ThinStore& store, const std::string& sha256) : store_(store), sha256_(sha256) {
+        std::unique_lock lock(store_.imports_);
+        store_.imported_.wait(lock, [&] { return store_.importing_.insert(sha256_).second; });
+    }
+    ~ImportTurn() {
+        const std::lock_guard lock(store_.imports_);
+        store_.importing_.erase(sha256_);
+        store_.imported_.notify_all();
+    }
+    ImportTurn(const ImportTurn&) = delete;
+    ImportTurn& operator=(const ImportTurn&) = delete;
+
+private:
+    ThinStore& store_;
+    const std::string sha256_;
+};
+
 Result<void> ThinStore::import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) {
     BLANKET_CHECK(check_sha256(sha256));
     if (size == 0 || size % kSector != 0 || size > kMaxVolume)
         return fail_hint(Kind::kInvalid, std::format("an image of {} bytes cannot be a disk", size), "give a raw disk image: a multiple of 512 bytes, at most 16 TiB");
+    const ImportTurn turn(*this, sha256);
+    BLANKET_TRY(const bool present, has_image(sha256));
+    if (present) return {};
     BLANKET_TRY(const auto status, thin_->status());
     BLANKET_CHECK(admit_new(status));
     const auto key = image_key(sha256), device = image_device(sha256);
+    if (const auto left = thin_->find(key); left && left->state != ThinState::kReady) BLANKET_CHECK(thin_->destroy(key, device));  // by an import whose end failed, too
     // Staged: until set_ready() the entry counts as not there, and a start after a crash removes it.
     auto reserved = thin_->reserve(key, {.kind = ThinKind::kImage, .size = (size + kBlock - 1) / kBlock * kBlock, .sha256 = sha256, .raw_size = size, .mirror = {}});
     if (!reserved) return std::unexpected(std::move(reserved).error().context(std::format("image {}", sha256.substr(0, 12))));
@@ -68,8 +92,15 @@ Result<std::vector<Extent>> ThinStore::image_extents(const std::string& sha256) 
 Result<UniqueFd> ThinStore::open_image(const std::string& sha256) {
     BLANKET_TRY(const auto entry, ready_image(sha256));
     const auto device = image_device(sha256);
-    BLANKET_TRY(const auto present, thin_->info(device));
-    if (!present) BLANKET_CHECK(thin_->system().run(plan_thin_device(thin_->name(), device, entry.id, entry.raw_size, true)));
+    const std::lock_guard one(opening_);
+    BLANKET_TRY(auto present, thin_->info(device));
+    if (!present) {
+        if (auto made = thin_->system().run(plan_thin_device(thin_->name(), device, entry.id, entry.raw_size, true)); !made) {
+            if (made.error().kind != Kind::kConflict) return std::unexpected(std::move(made).error());
+            BLANKET_TRY(present, thin_->info(device));  // it came meanwhile
+            if (!present) return std::unexpected(std::move(made).error());
+        }
+    }
     BLANKET_TRY(UniqueFd fd, thin_->system().open_device(device, false));
     // The content never changes, so the page cache is safe here, and the reader needs no aligned buffers.
     const int flags = ::fcntl(fd.get(), F_GETFL);

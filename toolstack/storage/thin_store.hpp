@@ -6,7 +6,10 @@
 // needs the ids anyway. Opening is idempotent: after a reboot it activates the pool, after a crash it removes what was half made.
 #pragma once
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "toolstack/core/ports.hpp"
@@ -42,11 +45,16 @@ public:
     Result<void> raise_epoch(const std::string& id, std::uint64_t epoch);
 
 private:
+    class ImportTurn;
     explicit ThinStore(std::unique_ptr<ThinPool> thin) : thin_(std::move(thin)) {}
     Result<ThinEntry> ready_image(const std::string& sha256);
     void collect_garbage();
 
     std::unique_ptr<ThinPool> thin_;
+    std::mutex opening_;  // an image's device is looked for and made by one at a time
+    std::mutex imports_;
+    std::condition_variable imported_;
+    std::set<std::string> importing_;  // hashes
 };
 
 // Writes the blocks that are not zero to `device`, returns the content's identity (content_hash.hpp). kInvalid: pieces out of order or beyond `size`.

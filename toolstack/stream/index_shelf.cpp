@@ -29,6 +29,7 @@ Result<void> IndexShelf::keep(const ImageIndex& index) const {
 
 Result<std::optional<ImageReader::Piece>> IndexedContent::next() {
     BLANKET_TRY(const auto piece, content_.next());
+    whole_ = !piece;
     if (!piece || !builder_) return piece;
     if (auto added = builder_->add(piece->offset, piece->data); !added) builder_ = std::unexpected(added.error());  // an image without an index is an image
     return piece;

@@ -24,10 +24,12 @@ class IndexedContent final : public ImageReader {
 public:
     explicit IndexedContent(ImageReader& content) : content_(content), builder_(ImageIndex::Builder::create()) {}
     Result<std::optional<Piece>> next() override;
+    [[nodiscard]] bool whole() const { return whole_; }    // it was read to its end
     Result<ImageIndex> finish(const std::string& sha256);  // after the last piece
 
 private:
     ImageReader& content_;
+    bool whole_ = false;
     Result<ImageIndex::Builder> builder_;
 };
 

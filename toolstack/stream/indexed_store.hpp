@@ -14,6 +14,7 @@ public:
     Result<void> import_image(const std::string& sha256, std::uint64_t size, ImageReader& content) override {
         IndexedContent indexed(content);
         BLANKET_CHECK(store_.import_image(sha256, size, indexed));
+        if (!indexed.whole()) return {};  // the image was there: its first import has made the index
         auto index = indexed.finish(sha256);
         auto kept = index ? shelf_.keep(*index) : Result<void>(std::unexpected(index.error()));
         if (!kept) log::warning("stream", "base image {} has no index, moves do not refer to it: {}", sha256.substr(0, 12), kept.error().what);

@@ -31,6 +31,33 @@ bool stays_below(const std::string& path) {
     return std::ranges::none_of(split(path, '/'), [](const std::string& part) { return part.empty() || part == "." || part == ".."; });
 }
 
+// The folders above `path`, the outermost first.
+std::vector<std::string> folders_above(const std::string& path) {
+    std::vector<std::string> above;
+    for (auto slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) above.push_back(path.substr(0, slash));
+    return above;
+}
+
+// Not a link to one: that may lead out of the new version, into what runs.
+bool is_folder(const std::string& path) {
+    std::error_code code;
+    return fs::symlink_status(path, code).type() == fs::file_type::directory;
+}
+
+// With the owner and the mode of `source`, and nothing of what is in it. What is there and no folder is replaced.
+Result<void> make_folder_as(const std::string& source, const std::string& target) {
+    struct stat info{};
+    if (::lstat(source.c_str(), &info) != 0) return fail_errno("lstat", source);
+    if (!S_ISDIR(info.st_mode)) return fail_hint(Kind::kConflict, std::format("'{}' is a folder no more", source), "leave /etc as it is while an update is being installed, and try again");
+    if (!is_folder(target)) {
+        BLANKET_CHECK(remove_file(target));
+        if (::mkdir(target.c_str(), 0700) != 0) return fail_errno("mkdir", target);
+    }
+    if (::chown(target.c_str(), info.st_uid, info.st_gid) != 0) return fail_errno("chown", target);
+    if (::chmod(target.c_str(), info.st_mode & 07777) != 0) return fail_errno("chmod", target);
+    return {};
+}
+
 Result<unsigned> octal(const std::string& text) {
     unsigned value = 0;
     if (text.empty() || text.size() > 5) return fail(Kind::kInvalid, "'{}' is no mode", text);
@@ -96,8 +123,10 @@ Merge plan_merge(const Tree& pristine, const Tree& now) {
 }
 
 Result<void> apply_merge(const Merge& merge, const std::string& from, const std::string& to) {
+    if (!is_folder(to)) return fail(Kind::kInvalid, "'{}' is no folder", to);
     std::error_code code;
     for (const auto& path : merge.remove) {
+        if (!std::ranges::all_of(folders_above(path), [&](const std::string& folder) { return is_folder(to + "/" + folder); })) continue;  // the new version has no such file
         fs::remove(to + "/" + path, code);  // a folder in which the new version has more stays
         if (code && code != std::errc::directory_not_empty) return fail(Kind::kIo, "{}/{}: {}", to, path, code.message());
     }
@@ -105,18 +134,12 @@ Result<void> apply_merge(const Merge& merge, const std::string& from, const std:
         const std::string source = from + "/" + path, target = to + "/" + path;
         const auto kind = fs::symlink_status(source, code).type();
         if (kind == fs::file_type::not_found) continue;  // gone since it was looked at
-        if (const auto there = fs::symlink_status(target, code).type(); there != fs::file_type::not_found && (there == fs::file_type::directory) != (kind == fs::file_type::directory)) fs::remove_all(target, code);
-        if (const auto parent = fs::path(target).parent_path(); !fs::is_directory(parent, code)) {  // an unchanged folder here that the new version has no more
-            BLANKET_CHECK(make_dirs(parent));
-            BLANKET_CHECK(run({"cp", "-a", "--no-dereference", "--attributes-only", "-T", fs::path(source).parent_path(), parent}));
-        }
+        for (const auto& folder : folders_above(path))  // an unchanged folder here that the new version has no more, or has as something else
+            if (!is_folder(to + "/" + folder)) BLANKET_CHECK(make_folder_as(from + "/" + folder, to + "/" + folder));
         if (kind == fs::file_type::directory) {
-            struct stat info{};
-            BLANKET_CHECK(make_dirs(target));
-            if (::stat(source.c_str(), &info) != 0) return fail_errno("stat", source);
-            if (::chown(target.c_str(), info.st_uid, info.st_gid) != 0) return fail_errno("chown", target);
-            if (::chmod(target.c_str(), info.st_mode & 07777) != 0) return fail_errno("chmod", target);
+            BLANKET_CHECK(make_folder_as(source, target));
         } else {
+            if (is_folder(target)) fs::remove_all(target, code);
             BLANKET_CHECK(run({"cp", "-a", "--remove-destination", "-T", source, target}));
         }
     }

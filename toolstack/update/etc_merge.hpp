@@ -30,7 +30,7 @@ struct Merge {
 };
 Merge plan_merge(const Tree& pristine, const Tree& now);
 
-// `from`'s files into `to`, as `merge` says: owner, mode and times too.
+// `from`'s files into `to`, as `merge` says: owner, mode and times too. A link of `to` where `from` has a folder is replaced, never followed: it may lead to the system that runs.
 Result<void> apply_merge(const Merge& merge, const std::string& from, const std::string& to);
 
 // What /var holds belongs to numbers, so one name must not have another number (passwd, group). The first name that has, or empty.

@@ -21,7 +21,7 @@ std::string state_of(const Status& status, char name) {
     return "previous";
 }
 
-std::unexpected<Error> no_slots() { return fail(Kind::kPrecondition, "this system was not started from a disk with two slots: a live system, or one that an older image made, takes no updates"); }
+std::unexpected<Error> no_slots() { return fail_hint(Kind::kPrecondition, "this system was not started from a disk with two slots: a live system, or one that an older image made, takes no updates", "install the new version's image anew"); }
 
 }  // namespace
 
@@ -89,7 +89,7 @@ Result<char> slot_for_update(const Status& status) {
 
 Result<BootEnv> confirmed(const Status& status) {
     if (status.running == 0) return no_slots();
-    if (status.env.slot == status.running && !(status.on_trial)) return fail(Kind::kConflict, "version {} is the one that is started already", status.slot(status.running).version);
+    if (status.env.slot == status.running && !(status.on_trial)) return fail_hint(Kind::kConflict, std::format("version {} is the one that is started already", status.slot(status.running).version), "blanket update show");
     return BootEnv{.slot = status.running};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The real program against a fake daemon (program_fixture.hpp): verbs that are jobs, watched to their end, left, or broken off.
 #include "tests/unit/cli/program_fixture.hpp"
+#include "toolstack/cli/run.hpp"
 
 namespace blanket::cli {
 namespace {
@@ -38,6 +39,10 @@ TEST_F(Program, AMigrationsReportIsOnePage) {
     EXPECT_NE(page.out.find("job j1, done"), std::string::npos);
     EXPECT_EQ(blanket({"job", "report", "j1", "--out", file}).out, "");
     EXPECT_EQ(read_file(file).value_or(""), page.out);
+    std::filesystem::create_symlink(file, file + ".link");
+    EXPECT_EQ(blanket({"report", "j1", "-o", "json", "--out", file + ".link"}).status, 0);
+    EXPECT_TRUE(std::filesystem::is_symlink(file + ".link"));
+    EXPECT_EQ(Json::parse(read_file(file).value_or("{}"))["trace"], Json::parse(trace));
     EXPECT_EQ(Json::parse(blanket({"report", "j1", "-o", "json"}).out)["trace"], Json::parse(trace));
     EXPECT_EQ(blanket({"report", "j1", "--out", daemon.folder() + "/none/move.html"}).status, 3);
     // What blanketd says is not believed blindly.
@@ -94,6 +99,30 @@ TEST_F(Program, CtrlCLeavesAndSaysHowToComeBack) {
     ASSERT_TRUE(status) << status.error().what;
     EXPECT_EQ(*status, 9);
     EXPECT_EQ(read_file(errors).value_or(""), "blanket: cannot start web: no longer watching job j7, which goes on\n  next: blanket job watch j7, or to end it: blanket job cancel j7\n");
+}
+
+// Ids are times: the nearest one is another job, not the one that was meant.
+TEST_F(Program, AnotherJobIsNotSuggested) {
+    daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"18c5a0b1c2d-1f","state":"running"}]})");
+    daemon.on("DELETE /1.0/jobs/18c5a0b1c2d-2f", 404, R"({"error":{"kind":"not-found","what":"no running job '18c5a0b1c2d-2f'","hint":"blanket job list"}})");
+    daemon.on("DELETE /1.0/jobs/18c5a0b1", 404, R"({"error":{"kind":"not-found","what":"no running job '18c5a0b1'","hint":"blanket job list"}})");
+    const Output other = blanket({"job", "cancel", "18c5a0b1c2d-2f"}), begun = blanket({"job", "cancel", "18c5a0b1"});
+    EXPECT_EQ(other.status, 3);
+    EXPECT_TRUE(other.err.ends_with("next: blanket job list\n")) << other.err;
+    EXPECT_TRUE(begun.err.contains("did you mean '18c5a0b1c2d-1f'?")) << begun.err;
+}
+
+TEST_F(Program, WhatIsNotAnsweredInTimeMayGoOn) {
+    daemon.hang("POST /1.0/drain");
+    daemon.hang("POST /1.0/drain?dry_run=1");
+    const Client client(daemon.socket());
+    for (const bool dry_run : {false, true}) {
+        Context context{.client = client, .terminal = {}, .dry_run = dry_run, .action = "drain this host"};
+        const auto late = mutate(context, {.request = {.method = "POST", .path = "/1.0/drain", .deadline = std::chrono::milliseconds(200)}});
+        ASSERT_FALSE(late);
+        EXPECT_EQ(late.error().kind, Kind::kTimeout);
+        EXPECT_EQ(late.error().hint.contains("blanket job list"), !dry_run) << late.error().hint;
+    }
 }
 
 TEST_F(Program, CreateWithStartIsTwoJobs) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The real program against a fake daemon (program_fixture.hpp): golden texts, requests sent, exit codes.
 #include "tests/unit/cli/program_fixture.hpp"
+#include "toolstack/cli/render.hpp"
+#include "toolstack/cli/restart.hpp"
 
 namespace blanket::cli {
 namespace {
@@ -109,6 +111,55 @@ TEST_F(Program, ANetworkIsDeletedByOneRequest) {
     EXPECT_EQ(asked[1].path, "/1.0/nets/dmz?dry_run=1");
 }
 
+TEST_F(Program, WhatChangesSomethingAnswersInEveryForm) {
+    const std::string group = R"({"net":"lan","group":{"name":"web","everybody":false,"vms":[],"rules":[]}})";
+    struct Case {
+        std::string request, reply;
+        Argv words;
+    };
+    const std::vector<Case> cases{
+        {"POST /1.0/site/rotate-key", R"({"rotated":{"site":"east","key":"k3"}})", {"site", "rotate-key"}},
+        {"POST /1.0/sites/west/revoke", R"({"revoked":{"site":"west","ms":12,"confirmed":["south"]}})", {"site", "revoke", "west"}},
+        {"POST /1.0/vms/web/expose", R"({"net":"lan","vm":"web","site":"east","address":"192.0.2.1","ip":"10.1.0.254","ports":"tcp:80"})", {"net", "expose", "web", "--public", "--port", "tcp:80"}},
+        {"POST /1.0/vms/web/unexpose", R"({"vm":"web","nets":["lan"]})", {"net", "unexpose", "web"}},
+        {"DELETE /1.0/nets/lan", R"({"net":"lan"})", {"net", "delete", "lan"}},
+        {"POST /1.0/nets/lan/groups", group, {"security-group", "create", "lan", "web"}},
+        {"POST /1.0/nets/lan/groups/web/rules", group, {"security-group", "add-rule", "lan", "web", "ingress"}},
+        {"DELETE /1.0/nets/lan/groups/web/rules/1", group, {"security-group", "remove-rule", "lan", "web", "1"}},
+        {"POST /1.0/nets/lan/groups/web/vms", group, {"security-group", "attach", "lan", "web", "web"}},
+        {"DELETE /1.0/nets/lan/groups/web/vms/web", group, {"security-group", "detach", "lan", "web", "web"}},
+        {"DELETE /1.0/nets/lan/groups/web", R"({"net":"lan","group":null})", {"security-group", "delete", "lan", "web"}}};
+    for (const auto& [request, reply, words] : cases) {
+        daemon.on(request, 200, reply);
+        daemon.on(request + "?dry_run=1", 200, R"({"steps":["one"]})");
+        const auto with = [&](std::initializer_list<std::string> more) {
+            Argv all = words;
+            all.insert(all.end(), more);
+            return blanket(all);
+        };
+        EXPECT_EQ(Json::parse(with({"-o", "json"}).out, nullptr, false), Json::parse(reply)) << request;
+        const Output yaml = with({"-o", "yaml"}), plain = with({});
+        EXPECT_EQ(yaml.status, 0) << request << yaml.err;
+        EXPECT_TRUE(yaml.out.contains(": ") && yaml.out != plain.out) << yaml.out;
+        EXPECT_TRUE(plain.status == 0 && !plain.out.empty() && !plain.out.starts_with("{")) << plain.out;
+        EXPECT_EQ(with({"--dry-run"}).out, " 1. one\n") << request;
+    }
+    daemon.on("POST /1.0/drain", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
+    const std::string drained = R"({"job":{"id":"j1","verb":"drain","subject":"host/east","state":"done","seq":2,"result":{"moved":["web to west"]}}})";
+    daemon.on("GET /1.0/jobs/j1", 200, drained);
+    EXPECT_EQ(Json::parse(blanket({"host", "drain", "-q", "-o", "json"}).out, nullptr, false), Json::parse(drained));
+    // What is refused names the next step, whoever refuses it.
+    FakeDaemon other;
+    other.on("POST /1.0/vms/web/unexpose", 400, R"({"error":{"kind":"invalid","what":"port '0' is not a number from 1 to 65535","hint":""}})");
+    const auto refused = run_any({BLANKET_PROGRAM, "net", "unexpose", "web", "--port", "tcp:0", "--socket", other.socket()}, {.deadline = std::chrono::seconds(30), .input = {}});
+    ASSERT_TRUE(refused);
+    EXPECT_TRUE(refused->err.ends_with("next: blanket net unexpose --help\n")) << refused->err;
+    if (::geteuid() != 0) return;
+    const Output slots = blanket({"update", "show", "-o", "json"}), confirm = blanket({"update", "confirm"}), back = blanket({"update", "rollback", "--dry-run"});
+    EXPECT_TRUE(Json::parse(slots.out, nullptr, false).contains("slots")) << slots.out << slots.err;
+    for (const auto& none : {confirm, back}) EXPECT_TRUE(none.status == 5 && none.err.contains("  next: ")) << none.err;
+}
+
 TEST_F(Program, PublicPortsAreOpenedAndClosedByOneRequestEach) {
     daemon.on("POST /1.0/vms/web/expose", 200, R"({"net":"lan","vm":"web","site":"east","address":"192.0.2.1","ip":"10.1.0.254","ports":"tcp:80, tcp:8443:443"})");
     daemon.on("POST /1.0/vms/web/unexpose", 200, R"({"vm":"web","nets":["lan"]})");
@@ -170,6 +221,21 @@ TEST_F(Program, CreateSendsTheSeedAndNamesWhatIsWrongWithIt) {
     EXPECT_FALSE(create("secret", {"--ssh-key", data}).err.contains("secret"));
     EXPECT_EQ(create("", {"--hostname", "not a name"}).status, 2);
     EXPECT_EQ(sent(), before);  // refused here
+}
+
+TEST_F(Program, AnUpdateThatIsInstalledAndNotStartedSaysSo) {
+    const Client client(daemon.socket());
+    Context context{.client = client, .terminal = {}, .quiet = true, .action = "install the update x.update"};
+    int restarts = 0;
+    const auto restart = [&]() -> Result<void> { return ++restarts, Result<void>(); };
+    const auto stays = restart_if_free(context, "version 0.2.0 is installed", [] { return Result<void>(fail_hint(Kind::kConflict, "1 VM runs here: web", "blanket host drain")); }, restart);
+    ASSERT_FALSE(stays);
+    EXPECT_EQ(restarts, 0);
+    EXPECT_EQ(stays.error().kind, Kind::kConflict);
+    EXPECT_EQ(error_text(stays.error(), context.action),
+              "blanket: version 0.2.0 is installed; this machine was not restarted: 1 VM runs here: web\n  next: blanket host drain; then: systemctl reboot\n");
+    EXPECT_TRUE(restart_if_free(context, "", [] { return Result<void>(); }, restart));
+    EXPECT_EQ(restarts, 1);
 }
 
 TEST_F(Program, TokenAloneOnStdout) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <semaphore>
 #include <thread>
 
 #include "tests/unit/daemon/app_host.hpp"
@@ -87,12 +88,30 @@ TEST(DrainPlan, WhoMovesAlreadyAndWhoHasNowhereToGo) {
     EXPECT_FALSE(nowhere[0].refusal.empty() || nowhere[0].hint.empty());
 }
 
+TEST(DrainPlan, ASiteThatDoesNotAnswerIsAskedOnce) {
+    const auto now = world_of({drain_vm(1, 512), drain_vm(2, 512), drain_vm(3, 512)});
+    for (const Kind kind : {Kind::kUnavailable, Kind::kTimeout}) {
+        std::map<std::string, int> asked;
+        const auto ask = [&](const VmRecord& vm, const std::string& target) -> Result<void> {
+            ++asked[target];
+            if (target == "south") return fail_hint(kind, "site 'south' does not answer", "blanket path list");
+            return room({{"west", 1100}})(vm, target);
+        };
+        const auto steps = plan_drain(now, "east", "", ask);
+        EXPECT_EQ(told(steps), "vm1>west vm2>west vm3>! ");
+        EXPECT_EQ(asked["south"], 1);
+        EXPECT_EQ(asked["west"], 3);
+        EXPECT_TRUE(steps[2].refusal.contains("'south' does not answer") && steps[2].refusal.contains("'west' has 1100 MiB")) << steps[2].refusal;
+    }
+}
+
 // Asks and moves reach the other site's real code; a link is served on a thread of its own.
 struct DrainWires final : Neighbours {
     std::map<std::string, App*> up;
     migrate::LinkSessions sessions;
     std::vector<std::jthread> serving;
     std::function<void(fakes::FakeLink::Wire&)> spoil = [](fakes::FakeLink::Wire&) {};
+    std::function<void()> admitting = [] {};
     Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline) override {
         if (deadline > std::chrono::seconds(5)) serving.clear();  // the fakes take one move at a time; a lost link that is made anew is the same move's
         const auto wire = std::make_shared<fakes::FakeLink::Wire>();
@@ -103,6 +122,7 @@ struct DrainWires final : Neighbours {
     }
     Result<Json> call(const Site& site, const std::string&, const std::string& path, const Json* body) override {
         if (path != "/1.0/peer/admit") return fail(Kind::kNotFound, "no {}", path);
+        admitting();
         BLANKET_TRY(const VmRecord vm, parse_vm((*body)["record"]));
         App& app = *up.at(site.name);
         BLANKET_TRY(const HostFacts facts, app.hypervisor.facts());
@@ -172,15 +192,39 @@ TEST(Drain, MovesThemAllOneAfterAnother) {
 TEST(Drain, NothingMovesWhenOneCannot) {
     DrainRig rig;
     rig.west.site.host.free_mib = 400;
-    const auto refused = drain_host(rig.east.app, "west", false);
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
-    EXPECT_TRUE(refused.error().what.contains("1 of 2 running VMs cannot move, so none is moved; 'vm2': site 'west' has 400 MiB")) << refused.error().what;
-    EXPECT_FALSE(refused.error().hint.empty());
+    const auto plan = drain_host(rig.east.app, "west", true);
+    ASSERT_FALSE(plan);
+    const Json job = rig.drain("west");
+    EXPECT_EQ(job["state"], "failed");
+    for (const Error& refused : {plan.error(), error_from_json({{"error", job["error"]}})}) {
+        EXPECT_EQ(refused.kind, Kind::kPrecondition);
+        EXPECT_TRUE(refused.what.contains("1 of 2 running VMs cannot move, so none is moved; 'vm2': site 'west' has 400 MiB")) << refused.what;
+        EXPECT_FALSE(refused.hint.empty());
+    }
     EXPECT_EQ(rig.owner(1), "east");
     EXPECT_EQ(drain_host(rig.east.app, "east", false).error().kind, Kind::kInvalid);
     EXPECT_EQ(drain_host(rig.east.app, "judge", false).error().kind, Kind::kInvalid);
     EXPECT_EQ(drain_host(rig.east.app, "nowhere", false).error().kind, Kind::kNotFound);
+}
+
+// The request is answered at once, however long the sites take to say whether they have room.
+TEST(Drain, IsPlannedByItsJob) {
+    DrainRig rig;
+    std::binary_semaphore asked{0}, answer{0};
+    rig.wires.admitting = [&] {
+        asked.release();
+        answer.acquire();
+    };
+    const auto drain = drain_host(rig.east.app, "", false);
+    ASSERT_TRUE(drain) << drain.error().what;
+    asked.acquire();
+    EXPECT_EQ(drain->job->to_json()["progress"]["phase"], "plan");
+    drain->job->cancel();
+    answer.release();
+    std::uint64_t seen = 0;
+    while (!drain->job->ended()) seen = drain->job->wait(seen, std::chrono::seconds(5));
+    EXPECT_EQ(drain->job->to_json()["state"], "cancelled");
+    EXPECT_EQ(rig.owner(1) + rig.owner(2), "easteast");
 }
 
 TEST(Drain, AMoveThatFailsEndsItAndTheRestRunsOn) {

@@ -96,9 +96,11 @@ Result<std::string> FakeSystem::dmsetup(const Argv& argv) {
         return {};
     };
     if (verb == "create") {
+        const bool first = appears == name && !std::exchange(appears, "").empty();
         if (devices.contains(name)) return fail(Kind::kConflict, "{} exists", name);
         BLANKET_CHECK(check_lower(table));
         devices[name] = {.uuid = uuid, .table = table, .inactive = {}, .suspended = false, .opens = 0, .minor = next_minor_++};
+        if (first) return fail(Kind::kConflict, "{} exists", name);
         return "";
     }
     const auto at = devices.find(name);

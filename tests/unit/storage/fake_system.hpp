@@ -47,6 +47,7 @@ public:
     std::map<std::string, Device> devices;
     std::map<std::uint32_t, int> thin;   // id -> memory file
     std::map<std::uint32_t, Drbd> drbd;  // by minor
+    std::string appears;                 // a device that somebody else makes just before it is made here
     bool drbd_loaded = false, metadata_snapshot = false;
     bool peer_answers = true;            // a connect becomes Connected at once
     bool stale_state = false;            // the state that a peer sent before comes after both were declared equal, and is its last until a new handshake

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // ThinStore over a fake kernel: images, volumes, fencing by epoch, starts after a crash and after a reboot.
+#include <semaphore>
 #include <thread>
 
 #include "tests/unit/storage/site_fixture.hpp"
@@ -45,7 +46,8 @@ TEST(Store, ImportIsVerifiedSparseAndReadable) {
     EXPECT_FALSE(*host.store->has_image(sha256));
     ASSERT_TRUE(host.import(content, sha256));
     EXPECT_TRUE(*host.store->has_image(sha256));
-    EXPECT_EQ(host.import(content, sha256).error().kind, Kind::kConflict);
+    EXPECT_TRUE(host.import(content, sha256));  // another one was first: that is as good
+    EXPECT_EQ(host.system->thin.size(), 1u);
     const auto extents = host.store->image_extents(sha256);
     ASSERT_TRUE(extents) << extents.error().what;
     EXPECT_EQ(*extents, (std::vector<Extent>{{0, 3 * kBlock, false}, {4 * kBlock, 3 * kBlock + 512, false}}));
@@ -91,6 +93,86 @@ TEST(Store, ImportThroughAPipe) {
     });
     FdImage content_in(pipe->read.get(), content.size());
     EXPECT_TRUE(host.store->import_image(FakeHost::hash(content), content.size(), content_in));
+}
+
+// An import whose content comes when it is let go on.
+class Gated final : public ImageReader {
+public:
+    Gated(const std::string& content, bool breaks) : content_(content), breaks_(breaks) {}
+    Result<std::optional<Piece>> next() override {
+        if (at_ == 0) {
+            reads_.release();
+            go_on_.acquire();
+        }
+        if (breaks_) return fail(Kind::kIo, "the link broke");
+        if (at_ == content_.size()) return std::optional<Piece>();
+        const Piece piece{at_, as_bytes(content_).subspan(at_, std::min<std::size_t>(kBlock, content_.size() - at_))};
+        at_ += piece.data.size();
+        return piece;
+    }
+    void wait_until_read() { reads_.acquire(); }
+    void go_on() { go_on_.release(); }
+    [[nodiscard]] std::size_t read() const { return at_; }
+
+private:
+    const std::string& content_;
+    const bool breaks_;
+    std::size_t at_ = 0;
+    std::binary_semaphore reads_{0}, go_on_{0};
+};
+
+TEST(Store, OfTwoImportsOfAnImageOneIsMade) {
+    for (const bool breaks : {false, true}) {
+        FakeHost host;
+        ASSERT_TRUE(host.start());
+        const auto content = FakeHost::image_content(8);
+        const auto sha256 = FakeHost::hash(content);
+        Gated first(content, breaks), second(content, false);
+        second.go_on();
+        Result<void> one, two;
+        {
+            std::jthread a([&] { one = host.store->import_image(sha256, content.size(), first); });
+            first.wait_until_read();
+            std::jthread b([&] { two = host.store->import_image(sha256, content.size(), second); });
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+            first.go_on();
+        }
+        EXPECT_EQ(one.has_value(), !breaks);
+        EXPECT_TRUE(two) << two.error().what;
+        EXPECT_EQ(second.read(), breaks ? content.size() : 0);  // it waited, and went on itself only where the first had failed
+        EXPECT_TRUE(*host.store->has_image(sha256));
+        EXPECT_EQ(host.system->thin.size(), 1u);
+    }
+}
+
+TEST(Store, WhatAFailedImportLeftIsNoObstacle) {
+    FakeHost host;
+    ASSERT_TRUE(host.start());
+    const auto content = FakeHost::image_content(8);
+    const auto key = image_key(FakeHost::hash(content));
+    ASSERT_TRUE(host.store->thin().reserve(key, {.kind = ThinKind::kImage, .size = content.size(), .sha256 = FakeHost::hash(content), .raw_size = content.size(), .mirror = {}}));
+    EXPECT_TRUE(host.import_default());
+    EXPECT_TRUE(*host.store->has_image(FakeHost::hash(content)));
+}
+
+TEST(Store, AnImageIsOpenedByManyAtOnce) {
+    FakeHost host;
+    ASSERT_TRUE(host.start());
+    ASSERT_TRUE(host.import_default());
+    const auto sha256 = FakeHost::hash(FakeHost::image_content(8));
+    for (int round = 0; round < 20; ++round) {
+        ASSERT_TRUE(host.store->thin().remove_device(image_device(sha256)));
+        std::vector<Result<UniqueFd>> opened(4);
+        {
+            std::vector<std::jthread> threads;
+            for (auto& one : opened) threads.emplace_back([&] { one = host.store->open_image(sha256); });
+        }
+        for (const auto& one : opened) EXPECT_TRUE(one) << one.error().what;
+    }
+    ASSERT_TRUE(host.store->thin().remove_device(image_device(sha256)));
+    host.system->appears = image_device(sha256);
+    const auto found = host.store->open_image(sha256);
+    EXPECT_TRUE(found) << found.error().what;
 }
 
 TEST(Store, BadInput) {

@@ -134,6 +134,12 @@ TEST(IndexedStore, AnImageThatIsImportedHasItsIndex) {
     ASSERT_TRUE(index) << index.error().what;
     EXPECT_EQ(index->find(block_of(image, 100)), 100u);
     EXPECT_EQ(index->find(block_of(image, 299)).has_value(), !is_zero(block_of(image, 299)));
+    // Of an image that is there nothing is read: its index stays.
+    Pieces again(image);
+    ASSERT_TRUE(store.import_image(sha256, image.size(), again));
+    auto kept = shelf.load(sha256);
+    ASSERT_TRUE(kept) << kept.error().what;
+    EXPECT_EQ(kept->size(), index->size());
     // An import that fails leaves none.
     const std::string other = fakes::seeded_image(3, 30);
     const std::string promised = fakes::image_hash(fakes::seeded_image(4, 30));

@@ -65,6 +65,28 @@ TEST(EtcMerge, IsAppliedWithModesAndLinks) {
     EXPECT_EQ(info.st_mode & 07777, 0700u);
 }
 
+// The new version has links where this one has folders: what they lead to, here the running root, is not touched.
+TEST(EtcMerge, DoesNotFollowLinksOfTheNewVersion) {
+    const FakeRoot root;
+    for (const char* at : {"/old/dir/file", "/old/dir/same", "/old/deep/a/b/file", "/old/tree/x", "/run/file", "/run/gone", "/run/b/file"}) root.file(at, at);
+    for (const char* at : {"/now/dir", "/now/deep/a", "/now/tree", "/now/off"}) root.link(at, root.path() + "/run");
+    ASSERT_EQ(::chmod((root.path() + "/old/dir").c_str(), 0750), 0);
+    const auto done = apply_merge({.take = {"deep/a/b/file", "dir/file", "tree", "tree/x"}, .remove = {"off/gone", "off/b/file"}}, root.path() + "/old", root.path() + "/now");
+    ASSERT_TRUE(done) << done.error().what;
+    for (const char* at : {"/run/file", "/run/gone", "/run/b/file"}) EXPECT_EQ(read_file(root.path() + at).value_or("?"), at);
+    EXPECT_FALSE(std::filesystem::exists(root.path() + "/run/x"));
+    for (const char* at : {"/dir/file", "/deep/a/b/file", "/tree/x"}) EXPECT_EQ(read_file(root.path() + "/now" + at).value_or("?"), std::string("/old") + at);
+    for (const char* at : {"/dir", "/deep/a", "/tree"}) EXPECT_TRUE(std::filesystem::is_directory(std::filesystem::symlink_status(root.path() + "/now" + at))) << at;
+    EXPECT_TRUE(std::filesystem::is_symlink(root.path() + "/now/off"));
+    EXPECT_FALSE(std::filesystem::exists(root.path() + "/now/dir/same")) << "a folder comes without what is unchanged in it";
+    struct stat info{};
+    ASSERT_EQ(::stat((root.path() + "/now/dir").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, 0750u);
+    root.link("/etc-link", root.path() + "/run");
+    EXPECT_FALSE(apply_merge({.take = {"dir"}, .remove = {"file"}}, root.path() + "/old", root.path() + "/etc-link"));
+    EXPECT_TRUE(std::filesystem::exists(root.path() + "/run/file"));
+}
+
 TEST(EtcMerge, AnAccountThatGotAnotherNumberIsFound) {
     EXPECT_EQ(renumbered("root:x:0:0\ndnsmasq:x:100:1\n", "root:x:0:0\nnew:x:100:1\ndnsmasq:x:101:1\n"), "dnsmasq");
     EXPECT_EQ(renumbered("root:x:0:0\ngone:x:5:5\n", "root:x:0:0\nnew:x:100:1\n"), "");
