@@ -63,13 +63,16 @@ std::string revoked_text(const Json& reply) {
         for (const auto& one : *open)
             text += std::format("not told yet: {}: {}; it hears of it from the registry\n", printable(json_string_or(one, "site", "?")), printable(json_string_or(one, "why", "")));
     if (!json_bool_or(done, "recorded", true)) text += "the registry did not answer: this site writes it there as soon as it does\n";
-    if (!json_bool_or(done, "member_removed", true)) text += "its etcd member is still there: run this again\n";
+    if (!json_bool_or(done, "member_removed", true)) text += "no member of etcd went with it: it had no vote, or was removed before\n";
+    if (const auto members = done.find("unclaimed"); members == done.end() || !members->is_array()) text += "whether another member of etcd is its, could not be seen: blanket federation show\n";
+    else
+        for (const auto& one : *members) text += std::format("the member of etcd '{}' is no site's: run this again, then look at blanket federation show\n", printable(one.is_string() ? one.get<std::string>() : "?"));
     return text;
 }
 
 Result<int> run_site_revoke(Context& context, const Invocation& call) {
     BLANKET_CHECK(check_name(call.arg(0), "site"));
-    return mutate(context, {.request = {.method = "POST", .path = std::format("/1.0/sites/{}/revoke", percent_encode(call.arg(0))), .body = Json::object()}, .table = revoked_text});
+    return mutate(context, {.request = {.method = "POST", .path = std::format("/1.0/sites/{}/revoke", percent_encode(call.arg(0))), .body = {{"unknown", call.has("unknown")}}}, .table = revoked_text});
 }
 
 Result<int> run_rotate_key(Context& context, const Invocation&) {
@@ -160,6 +163,7 @@ std::vector<VerbSpec> site_verbs() {
                         "for the site that holds the key of the federation's CA.",
              .action = "revoke site {NAME}",
              .args = {{"NAME", "the site", ArgKind::kSite}},
+             .options = {{.name = "unknown", .help = "this site has never seen it: no record, no member of etcd, as it removed them itself"}},
              .mutates = true,
              .example = "blanket site revoke west",
              .run = run_site_revoke}};

@@ -11,6 +11,8 @@
 //     | sees that it votes                | record (state "joined")              |
 //
 // Version rule: both ends have the same major.minor version of blanketd.
+// An answer may be lost: the machine comes again with a new token and the same key, which this site remembers on its own disk (state/admitted.json), and gets its
+// record and number back. Who only knows the name, the address and the WireGuard key of a site, as all members do, is refused.
 #include <algorithm>
 #include <chrono>
 #include <openssl/crypto.h>
@@ -80,6 +82,19 @@ Result<void> check_fit(const Asked& asked, const std::string& version) {
     return {};
 }
 
+// The key of each newcomer's certificate, by its name.
+std::string admitted_file(const std::string& root) { return root + "/state/admitted.json"; }
+
+Result<Json> read_admitted(const std::string& root) {
+    const auto text = read_file(admitted_file(root), 1u << 20);
+    if (!text && text.error().kind == Kind::kNotFound) return Json::object();
+    if (!text) return std::unexpected(text.error());
+    auto value = parse_json(*text, 1u << 20);
+    if (value && value->is_object()) return value;
+    log::warning("federation", "{} makes no sense, and begins anew", admitted_file(root));
+    return Json::object();
+}
+
 }  // namespace
 
 Result<Json> Federation::make_token(const std::string& role, const std::string& name, std::chrono::seconds ttl) {
@@ -88,7 +103,7 @@ Result<Json> Federation::make_token(const std::string& role, const std::string& 
     if (ttl.count() < 1 || ttl > std::chrono::hours(24 * 30)) return fail(Kind::kInvalid, "a token's life of {} s is not within 1 s and 30 days", ttl.count());
     BLANKET_TRY(const auto federation, registry_->get("federation"));
     if (!federation) return fail_hint(Kind::kPrecondition, "this site is in no federation yet, so nobody can join", "blanket federation init NAME");
-    const std::string founder = json_string_or(federation->value, "founder", options_.site);
+    const std::string founder = ca_holder(options_.root);
     BLANKET_TRY(const auto record, registry_->get("sites/" + founder));
     if (!record) return fail(Kind::kNotFound, "site '{}', which holds the federation's CA key, has no record", founder);
     BLANKET_TRY(const Site site, parse_site(record->value));
@@ -135,8 +150,8 @@ Result<Json> Federation::handle_join(const Json& body) {
     if (!token.value.name.empty() && token.value.name != asked.name)
         return fail_hint(Kind::kConflict, std::format("this token is for '{}', not for '{}'", token.value.name, asked.name), "name the newcomer so, or make another token");
     BLANKET_CHECK(check_fit(asked, options_.version));
-    if (admitting_) return fail_hint(Kind::kConflict, "another newcomer is being admitted at this moment", "try again in a minute with the same token");
-
+    BLANKET_TRY(const std::string key, request_key(asked.csr));
+    BLANKET_TRY(Json admitted, read_admitted(options_.root));
     if (revocations_->refuses(asked.name))
         return fail_hint(Kind::kDenied, std::format("the federation has revoked a site named '{}': that name is never given again", asked.name), "reinstall the machine under another name");
     if (revocations_->refuses_key(asked.wireguard_key))
@@ -144,9 +159,18 @@ Result<Json> Federation::handle_join(const Json& body) {
     BLANKET_TRY(Snapshot snapshot, registry_->snapshot());
     mark(snapshot);
     std::size_t voters = 0;
+    std::optional<Versioned<Site>> before;  // its record, of a try whose answer it did not get
     for (const auto& site : snapshot.sites) {
         if (site.value.state == kRevoked) continue;
-        if (site.value.name == asked.name) return fail_hint(Kind::kConflict, std::format("the federation has a site '{}' already", asked.name), "choose another name");
+        if (site.value.name == asked.name) {
+            if (site.value.address != asked.address || site.value.wireguard_key != asked.wireguard_key || (site.value.role == "witness") != (asked.role == "witness") ||
+                json_string_or(admitted, asked.name, "") != key)
+                return fail_hint(Kind::kConflict, std::format("the federation has a site '{}' already", asked.name), "choose another name");
+            before = site;
+            continue;
+        }
+        if (!asked.wireguard_key.empty() && site.value.wireguard_key == asked.wireguard_key)
+            return fail_hint(Kind::kConflict, std::format("site '{}' has this WireGuard key already", site.value.name), "is the machine a copy of that one? Reinstall it: it makes new keys at its first start");
         if (site.value.address == asked.address)
             return fail_hint(Kind::kConflict, std::format("site '{}' has the address {} already", site.value.name, asked.address), "each site needs an address of its own");
         if (site.value.role == "voter") ++voters;
@@ -154,27 +178,40 @@ Result<Json> Federation::handle_join(const Json& body) {
             return fail_hint(Kind::kConflict, std::format("the federation has a witness already: '{}'", site.value.name), "one witness is enough");
     }
 
+    if (admitting_) {
+        if (!before || !std::ranges::contains(admitting_names_, asked.name))
+            return fail_hint(Kind::kConflict, "another newcomer is being admitted at this moment", "try again in a minute with the same token");
+        promoter_ = {};  // ends it: the same machine begins anew
+        admitting_ = false;
+    }
+    admitted[asked.name] = key;
+    BLANKET_CHECK(write_file(admitted_file(options_.root), admitted.dump(1) + "\n", 0600));
+
     // From here on the token is gone, whatever happens.
     token.value.used = true;
     if (auto used = registry_->put("tokens/" + asked.id, to_json(token.value), token.revision); !used) {
         if (used.error().kind == Kind::kConflict) return fail_hint(Kind::kConflict, "this join token has been used already", "make a new one: blanket site token");
         return std::unexpected(std::move(used).error());
     }
-    Site site;
+    Site site = before ? before->value : Site{};
     site.name = asked.name;
     site.address = asked.address;
     site.wireguard_key = asked.wireguard_key;
     site.version = asked.version;
-    site.role = asked.role == "witness" ? "witness" : voters < 2 ? "voter" : "client";
-    BLANKET_TRY(const std::string cert, sign_csr({ca_cert, *ca_key}, asked.csr, {asked.name, asked.address}));
-    if (site.role != "witness") {
+    if (!before) site.role = asked.role == "witness" ? "witness" : voters < 2 ? "voter" : "client";
+    BLANKET_TRY(const std::string cert, sign_csr({ca_cert, *ca_key}, asked.csr, {asked.name, asked.address, asked.role}));
+    if (site.role != "witness" && site.index == 0) {
         BLANKET_TRY(const std::uint64_t index, next_number(*registry_, "site"));
         if (index > 254) return fail(Kind::kConflict, "all 254 site numbers have been given");
         site.index = static_cast<std::uint32_t>(index);
     }
     std::string cluster;
     if (site.role != "client") {
-        BLANKET_TRY(site.member, etcd_->member_add(std::format("https://{}:{}", asked.address, asked.peer_port), true));
+        const std::string url = std::format("https://{}:{}", asked.address, asked.peer_port);
+        BLANKET_TRY(const bool waits, waits_for_start(site.member, url));
+        if (!waits) {
+            BLANKET_TRY(site.member, etcd_->member_add(url, true));
+        }
         site.state = "joining";
     }
     const auto rest = [&]() -> Result<Json> {
@@ -185,25 +222,62 @@ Result<Json> Federation::handle_join(const Json& body) {
             for (const auto& url : member.peer_urls) cluster += std::format("{}{}={}", cluster.empty() ? "" : ",", name, url);
             if (!member.learner && !member.client_urls.empty()) endpoints.push_back(without_scheme(member.client_urls.front()));
         }
-        BLANKET_CHECK(registry_->put("sites/" + site.name, to_json(site), 0));
+        BLANKET_CHECK(registry_->put("sites/" + site.name, to_json(site), before ? before->revision : 0));
         Json revoked = Json::array();
         for (const auto& one : revocations_->list()) revoked.push_back(to_json(one));
         return Json{{"revoked", revoked}, {"ca", ca_cert}, {"cert", cert}, {"initial_cluster", cluster}, {"endpoints", endpoints}, {"index", site.index},
-                    {"role", site.role}, {"federation", snapshot.federation_name}, {"member", site.member}};
+                    {"role", site.role}, {"federation", snapshot.federation_name}, {"member", site.member}, {"founder", options_.site}};
     }();
     if (!rest) {
         if (site.member != 0) static_cast<void>(etcd_->member_remove(site.member));
         return rest;
     }
-    if (site.member != 0) {
-        admitting_ = true;
-        promoter_ = std::jthread([this, member = site.member, name = site.name](const std::stop_token& stop) {
-            finish_join(stop, member, name);
-            admitting_ = false;
-        });
-    }
-    log::info("federation", "'{}' at {} admitted as {}", site.name, site.address, site.role);
+    if (site.member != 0) finish_joins({{site.member, site.name}});
+    log::info("federation", "'{}' at {} admitted as {}{}", site.name, site.address, site.role, before ? ", again" : "");
     return rest;
+}
+
+// The member of an earlier try: true when it was added and has never started. One that has started has lost its data since, and goes.
+Result<bool> Federation::waits_for_start(std::uint64_t member, const std::string& url) {
+    if (member == 0) return false;
+    BLANKET_TRY(const auto members, etcd_->members());
+    const auto at = std::ranges::find(members, member, &EtcdMember::id);
+    if (at == members.end()) return false;
+    if (at->learner && at->name.empty() && std::ranges::contains(at->peer_urls, url)) return true;
+    BLANKET_CHECK(etcd_->member_remove(member));
+    return false;
+}
+
+// Expects change_.
+void Federation::finish_joins(std::vector<std::pair<std::uint64_t, std::string>> members) {
+    admitting_names_.clear();
+    for (const auto& [member, name] : members) admitting_names_.push_back(name);
+    admitting_ = true;
+    promoter_ = std::jthread([this, members = std::move(members)](const std::stop_token& stop) {
+        for (const auto& [member, name] : members) finish_join(stop, member, name);
+        admitting_ = false;
+    });
+}
+
+// What blanketd's end broke off: etcd takes no other learner while one is there. Expects change_, so that no newcomer is between its member and its record.
+Result<void> Federation::resume_admissions() {
+    BLANKET_TRY(Snapshot now, registry_->snapshot());
+    mark(now);
+    std::vector<std::pair<std::uint64_t, std::string>> open;
+    std::set<std::uint64_t> named;
+    for (const auto& [site, revision] : now.sites) {
+        if (site.member == 0) continue;
+        named.insert(site.member);
+        if (site.state == "joining" && site.name != options_.site) open.emplace_back(site.member, site.name);
+    }
+    BLANKET_TRY(const auto members, etcd_->members());
+    for (const auto& member : members) {
+        if (!member.learner || !member.name.empty() || named.contains(member.id)) continue;
+        log::warning("federation", "a member of etcd that has no record and has never started is removed: {:x}", member.id);
+        BLANKET_CHECK(etcd_->member_remove(member.id));
+    }
+    if (!open.empty()) finish_joins(std::move(open));
+    return {};
 }
 
 // Promotes the learner when it has caught up. A newcomer that does not come is removed again, so that it does not block the next one.
@@ -215,7 +289,7 @@ void Federation::finish_join(const std::stop_token& stop, std::uint64_t member, 
         if (promoted || promoted.error().kind == Kind::kNotFound) break;
         for (int i = 0; i < 10 && !stop.stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
-    if (stop.stop_requested()) return;  // blanketd ends: the next start of a join cleans up
+    if (stop.stop_requested()) return;  // blanketd ends, and goes on with it at its next start; or the machine has come again
     const auto record = registry_->get("sites/" + name);
     if (!promoted) {
         log::warning("federation", "'{}' did not become a voter and is removed again: {}", name, promoted.error().what);

@@ -79,11 +79,13 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
     }));
     server.route("POST", "/1.0/sites/*/revoke", respond([&](const RestRequest& request) -> Result<Json> {
         const std::string& name = request.matches.at(0);
+        BLANKET_TRY(const Json body, request.json());
+        const bool unknown = json_bool_or(body, "unknown", false);
         if (is_dry_run(request)) {
-            BLANKET_TRY(const auto steps, federation.plan_revoke(name));
+            BLANKET_TRY(const auto steps, federation.plan_revoke(name, unknown));
             return steps_json(steps);
         }
-        BLANKET_TRY(Json answer, federation.revoke(name, [&](const std::string& text) { app.events.add("site", name, text); }));
+        BLANKET_TRY(Json answer, federation.revoke(name, [&](const std::string& text) { app.events.add("site", name, text); }, unknown));
         (void)app.world.refresh();
         return answer;
     }), Access::kLocal);
@@ -99,12 +101,12 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         BLANKET_TRY(const Json body, request.json());
         BLANKET_CHECK(federation.accept_revocation(body));
         return Json::object();
-    }));
+    }), Access::kMembers);
     server.route("POST", "/1.0/peer/renew", respond([&](const RestRequest& request) -> Result<Json> {
         if (request.peer_site.empty()) return fail(Kind::kDenied, "only another site asks for this, with its certificate");
         BLANKET_TRY(const Json body, request.json());
-        return federation.handle_renew(request.peer_site, body);
-    }));
+        return federation.handle_renew(Subject{request.peer_site, request.peer_address, request.peer_role}, body);
+    }), Access::kMembers);
     server.route("GET", "/1.0/peer/standing", respond([&](const RestRequest& request) -> Result<Json> {
         const auto name = request.query.find("site");
         if (name == request.query.end()) return fail(Kind::kInvalid, "which site? (?site=NAME)");

@@ -45,8 +45,16 @@ RestServer::Handler at_owner(App& app, std::function<RestResponse(const RestRequ
 using Act = std::function<Result<Answer>(const RestRequest&, const VmRecord&)>;
 
 RestServer::Handler act_at_owner(App& app, Act act) {
-    return at_owner(app, [act = std::move(act)](const RestRequest& request, const VmRecord& vm) {
-        return respond_job([&](const RestRequest& inner) { return act(inner, vm); })(request);
+    return at_owner(app, [&app, act = std::move(act)](const RestRequest& request, const VmRecord& vm) {
+        return respond_job([&](const RestRequest& inner) -> Result<Answer> {
+            BLANKET_TRY(Answer answer, act(inner, vm));
+            if (answer.job && !inner.peer_site.empty()) {
+                const std::string text = std::format("asked for by site '{}': {} {}", inner.peer_site, inner.method, inner.path);
+                answer.job->note(text);
+                app.events.add("vm", vm.name, text);
+            }
+            return answer;
+        })(request);
     });
 }
 
@@ -127,6 +135,7 @@ void bind_vms(RestServer& server, App& app) {
         return respond([&](const RestRequest& inner) -> Result<Json> {
             BLANKET_TRY(const Json body, inner.json());
             BLANKET_TRY(const std::string policy, json_string(body, "policy"));
+            if (!inner.peer_site.empty() && !is_dry_run(inner)) app.events.add("vm", vm.name, std::format("site '{}' asks for the policy '{}'", inner.peer_site, policy.substr(0, 40)));
             return set_policy(app, vm, policy, is_dry_run(inner));
         })(request);
     }));

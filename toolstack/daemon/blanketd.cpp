@@ -175,6 +175,12 @@ struct Daemon::Parts {
         });
     }
 
+    // By its record: for certificates that say no role.
+    [[nodiscard]] bool is_witness(const std::string& site) const {
+        const auto sites = world->snapshot().sites;
+        return std::ranges::any_of(sites, [&](const auto& one) { return one.value.name == site && one.value.role == "witness"; });
+    }
+
     Result<void> open_listeners() {
         const std::lock_guard lock(listeners);
         BLANKET_TRY(const TlsContext tls, federation->tls());
@@ -183,6 +189,7 @@ struct Daemon::Parts {
         streams.reset();
         sessions = std::make_unique<migrate::LinkSessions>();
         const auto handler = [this](std::unique_ptr<Channel> channel) {
+            if (channel->role().empty() && is_witness(channel->peer())) return log::warning("channel", "refused a connection of '{}': a witness takes no part in moves", channel->peer());
             serve_channel(*app, *sessions, std::make_unique<ChannelLink>(std::move(channel)), [this] { return stopping.load(); });
         };
         BLANKET_TRY(streams, ChannelListener::create(tls, "0.0.0.0", kStreamPort, handler, kMostChannels));
@@ -288,6 +295,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
                                      [&parts](const std::string& pub) { return parts.federation->publish_wireguard_key(pub); }});
     };
     bind_routes(parts.server, *parts.app, *parts.federation, hooks);
+    parts.server.witness_if([&parts](const std::string& site) { return parts.is_witness(site); });
     if (auto listening = parts.server.listen_unix(parts.settings.run + "/blanketd.sock"); !listening) {
         log::error("start", "{}", listening.error().what);
         return;

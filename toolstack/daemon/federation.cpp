@@ -10,6 +10,11 @@
 #include "toolstack/peer/join_token.hpp"
 
 namespace blanket {
+namespace {
+
+constexpr std::size_t kMostKnown = 1024;  // names of sites that are remembered
+
+}  // namespace
 
 Result<std::unique_ptr<Federation>> Federation::create(FederationOptions options, std::unique_ptr<EtcdRunner> runner) {
     BLANKET_CHECK(check_name(options.site, "site"));
@@ -22,7 +27,7 @@ Result<std::unique_ptr<Federation>> Federation::create(FederationOptions options
     return made;
 }
 
-Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), renewal_(options_.root, {options_.site, options_.address}, options_.rest_port), runner_(std::move(runner)) {
+Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), renewal_(options_.root, {options_.site, options_.address, kSiteRole}, options_.rest_port), runner_(std::move(runner)) {
     wireguard_key_ = options_.wireguard_key;
     etcd_ = std::make_shared<EtcdClient>(std::vector<std::string>{}, etcd_tls(options_.root));
     registry_ = std::make_shared<EtcdRegistry>(etcd_);
@@ -68,7 +73,7 @@ void Federation::use(const LocalState& state) {
 Result<void> Federation::make_local(const Progress& progress) {
     const PkiPaths paths = PkiPaths::in(options_.root + "/pki");
     progress("making this site's certificate authority and certificate");
-    const Subject subject{options_.site, options_.address};
+    const Subject subject{options_.site, options_.address, kSiteRole};
     BLANKET_TRY(const CertAndKey ca, make_ca(options_.site));
     BLANKET_TRY(const CsrAndKey request, make_csr(subject));
     BLANKET_TRY(const std::string cert, sign_csr(ca, request.csr, subject));
@@ -94,7 +99,7 @@ Result<void> Federation::move_address(const Progress& progress) {
                          "give the machine its old address back, or set [site] address in /etc/blanket/blanket.toml");
     progress(std::format("the uplink address changed from {} to {}", state.address, options_.address));
     BLANKET_TRY(const std::string ca_cert, read_file(paths.ca_cert, 65536));
-    const Subject subject{options_.site, options_.address};
+    const Subject subject{options_.site, options_.address, kSiteRole};
     BLANKET_TRY(const CsrAndKey request, make_csr(subject));
     BLANKET_TRY(const std::string cert, sign_csr({ca_cert, *ca_key}, request.csr, subject));
     BLANKET_CHECK(write_file(paths.key, request.key, 0600));
@@ -122,6 +127,7 @@ Result<void> Federation::ensure_local(const Progress& progress) {
                          std::format("set [site] name = \"{}\" in /etc/blanket/blanket.toml", state->site));
     use(*state);
     if (state->address != options_.address) BLANKET_CHECK(move_address(progress));
+    BLANKET_CHECK(check_certificate(progress));
 
     if (state->role != "client") {
         const EtcdConfig config = etcd_config(self(), local());
@@ -145,8 +151,18 @@ Result<void> Federation::ensure_local(const Progress& progress) {
     }
     BLANKET_CHECK(write_site());
     BLANKET_TRY(const auto record, registry_->get("federation"));
-    federated_ = record.has_value();
+    state = local();
+    federated_ = record.has_value() || state->existing || !state->founder.empty();  // a member may have removed the record
+    if (federated_ && state->founder.empty()) BLANKET_CHECK(pin_founder(ca_holder(options_.root)));
+    if (federated_ && ca_holder(options_.root) == options_.site && !admitting_) BLANKET_CHECK(resume_admissions());
     return {};
+}
+
+// From then on nobody's word in etcd says whose the CA is.
+Result<void> Federation::pin_founder(const std::string& name) {
+    const std::scoped_lock lock(state_mutex_);
+    state_.founder = name;
+    return save_local_state(options_.root, state_);
 }
 
 Result<void> Federation::write_site() {
@@ -228,6 +244,7 @@ Result<Json> Federation::init(const std::string& name) {
                          "look at it: blanket federation show");
     BLANKET_CHECK(registry_->put("federation", {{"name", name}, {"id", make_uuid()}, {"founder", options_.site}}, 0));
     federated_ = true;
+    BLANKET_CHECK(pin_founder(options_.site));
     log::info("federation", "'{}' founded by site '{}'", name, options_.site);
     return show();
 }
@@ -292,6 +309,8 @@ Result<void> Federation::refresh_endpoints(const std::vector<Versioned<Site>>& s
     {
         const std::scoped_lock lock(state_mutex_);
         if (seen == sites_seen_) return {};
+        for (const auto& site : sites)
+            if (known_.size() < kMostKnown) known_.insert(site.value.name);
     }
     BLANKET_TRY(const auto members, etcd_->members());
     LocalState next = local();

@@ -63,9 +63,10 @@ public:
 
     // Cuts a site off everywhere and for good (revocation.cpp). Answers {"revoked":{site, since, by, ms, confirmed:[..], open:[{site, why}], ..}}: `open` are sites that
     // could not be told; they hear of it from the registry, without which they let nobody in that asks for anything in it. kPrecondition: the registry would lose
-    // its quorum, or the site holds the CA's key. Repeating it is harmless.
-    Result<Json> revoke(const std::string& name, const Progress& progress);
-    Result<std::vector<std::string>> plan_revoke(const std::string& name);
+    // its quorum, or the site holds the CA's key. Repeating it is harmless. Its record may be missing or say anything; kNotFound only for a name that this site has
+    // never seen either, unless `unknown` says that it is meant. `member_removed`: its member of etcd really went; `unclaimed`: members that no site's record names.
+    Result<Json> revoke(const std::string& name, const Progress& progress, bool unknown = false);
+    Result<std::vector<std::string>> plan_revoke(const std::string& name, bool unknown = false);
     // Another site's word that a third one is cut off: believed by its signature. kDenied otherwise.
     Result<void> accept_revocation(const Json& body);
     // {"revoked": the statement about that site, or null}; for one that wonders why nobody talks to it.
@@ -86,8 +87,10 @@ public:
     // Lets this site's certificate be signed anew, with the same key, once half of its life is over: by ourselves or by the site that holds the CA's key (renewal.cpp).
     // True: it was, and listeners are to be opened again. `now`: Unix seconds. Asks once an hour at most.
     Result<bool> renew_if_due(std::int64_t now);
-    // At the holder of the CA's key: body {csr} of POST /1.0/peer/renew from `peer`, the name in its verified certificate. Answers {cert}.
-    Result<Json> handle_renew(const std::string& peer, const Json& body);
+    // At the holder of the CA's key: body {csr} of POST /1.0/peer/renew from `peer`, as its verified certificate says. Answers {cert}. kDenied: its record has another
+    // address than that certificate, or one that another site's record has too.
+    Result<Json> handle_renew(const Subject& peer, const Json& body);
+    Result<Json> handle_renew(const std::string& peer, const Json& body);  // of whom only the name is known
     [[nodiscard]] Result<std::int64_t> certificate_expires() const;  // Unix seconds
 
     // Adapts the etcd endpoints to the registry's sites; cheap, call it at changes (Watcher).
@@ -105,15 +108,21 @@ private:
     Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner);
     Result<void> make_local(const Progress& progress);
     Result<void> move_address(const Progress& progress);
+    Result<void> check_certificate(const Progress& progress);
     Result<void> write_site();
     Result<void> write_key();
     void use(const LocalState& state);
     Result<Versioned<Token>> check_token(const std::string& id, const std::string& secret);
     void finish_join(const std::stop_token& stop, std::uint64_t member, const std::string& name);
+    void finish_joins(std::vector<std::pair<std::uint64_t, std::string>> members);
+    Result<void> resume_admissions();
+    Result<bool> waits_for_start(std::uint64_t member, const std::string& url);
     [[nodiscard]] Newcomer self() const;
     [[nodiscard]] std::string wireguard_key() const;
     struct Cut;
-    Result<Cut> plan_cut(const std::string& name);
+    Result<Cut> plan_cut(const std::string& name, bool unknown);
+    Result<std::vector<std::string>> unclaimed_members();
+    Result<void> pin_founder(const std::string& name);
     Result<void> accept(const Revocation& statement);
     Result<void> publish(const Revocation& statement);
     static Result<void> drop_tokens(EtcdClient& client);
@@ -134,9 +143,11 @@ private:
     LocalState state_;          // under state_mutex_
     std::string wireguard_key_;  // under state_mutex_
     std::atomic<bool> key_unpublished_ = false;  // set and cleared under change_
+    std::set<std::string> known_;  // under state_mutex_: sites that have had a record since we started
     std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;
+    std::vector<std::string> admitting_names_;  // under change_
     std::jthread promoter_;     // last: ends before what it uses
 };
 

@@ -37,18 +37,18 @@ Result<std::vector<std::string>> endpoint_list(const Json& object) {
     return out;
 }
 
-// The old identity and etcd data, put aside until the join has succeeded.
+// The old identity and etcd data, put aside until the join has succeeded. What it has not come to yet, when something fails, is not touched by the way back either.
 class SetAside final {
 public:
     SetAside(const Newcomer& self, EtcdRunner& runner) : root_(self.root), runner_(runner) {}
     Result<void> take() {
-        if (const auto old = load_local_state(root_)) old_ = *old;
-        BLANKET_CHECK(runner_.stop());
+        if (auto old = load_local_state(root_)) old_ = std::move(*old);
+        else if (old.error().kind != Kind::kNotFound) return std::unexpected(std::move(old).error());
         taken_ = true;
+        BLANKET_CHECK(runner_.stop());
         BLANKET_CHECK(make_dirs(root_ + "/pki/old", 0700));
-        for (const char* name : kIdentityFiles) BLANKET_CHECK(move(root_ + "/pki/" + name, root_ + "/pki/old/" + name));
-        BLANKET_CHECK(move(root_ + "/etcd", root_ + "/etcd.old"));
-        return {};
+        for (const char* name : kIdentityFiles) BLANKET_CHECK(put_aside(root_ + "/pki/" + name, root_ + "/pki/old/" + name));
+        return put_aside(root_ + "/etcd", root_ + "/etcd.old");
     }
     void keep_new() {
         taken_ = false;
@@ -59,9 +59,11 @@ public:
     [[nodiscard]] Result<void> put_back(const Newcomer& self) {
         if (!taken_) return {};
         taken_ = false;
-        BLANKET_CHECK(runner_.stop());
-        for (const char* name : kIdentityFiles) BLANKET_CHECK(move(root_ + "/pki/old/" + name, root_ + "/pki/" + name));
-        BLANKET_CHECK(move(root_ + "/etcd.old", root_ + "/etcd"));
+        static_cast<void>(runner_.stop());  // one that cannot be stopped starts again below
+        Result<void> back;
+        for (const auto& item : items_)
+            if (auto done = item.there ? move(item.aside, item.place) : remove(item.place); !done && back) back = std::move(done);
+        BLANKET_CHECK(back);
         if (!old_) return remove_file(state_file(root_));
         BLANKET_CHECK(save_local_state(root_, *old_));
         if (old_->role == "client") return {};
@@ -71,11 +73,28 @@ public:
     }
 
 private:
-    // `to` ends up as `from` was: replaced, or absent when there was no `from`.
-    static Result<void> move(const std::string& from, const std::string& to) {
+    struct Item {
+        std::string place, aside;
+        bool there = false;  // else nothing was at its place
+    };
+    Result<void> put_aside(const std::string& place, const std::string& aside) {
         std::error_code code;
-        fs::remove_all(to, code);
-        if (!fs::exists(from)) return {};
+        const auto type = fs::symlink_status(place, code).type();
+        if (type == fs::file_type::none) return fail(Kind::kIo, "cannot look at {}: {}", place, code.message());
+        const bool there = type != fs::file_type::not_found;
+        if (there) BLANKET_CHECK(move(place, aside));
+        items_.push_back({place, aside, there});
+        return {};
+    }
+    static Result<void> remove(const std::string& path) {
+        std::error_code code;
+        fs::remove_all(path, code);
+        if (code) return fail(Kind::kIo, "cannot remove {}: {}", path, code.message());
+        return {};
+    }
+    static Result<void> move(const std::string& from, const std::string& to) {
+        BLANKET_CHECK(remove(to));
+        std::error_code code;
         fs::rename(from, to, code);
         if (code) return fail(Kind::kIo, "cannot rename {} to {}: {}", from, to, code.message());
         return {};
@@ -83,6 +102,7 @@ private:
     std::string root_;
     EtcdRunner& runner_;
     std::optional<LocalState> old_;
+    std::vector<Item> items_;
     bool taken_ = false;
 };
 
@@ -93,8 +113,21 @@ struct Admission {
     std::vector<Revocation> revoked;
 };
 
+std::string join_key(const std::string& root) { return root + "/pki/join.key"; }
+
+// One key until a join has succeeded: by it the site that signs knows a machine again to which its answer was lost.
+Result<CsrAndKey> make_request(const Newcomer& self) {
+    const Subject subject{self.name, self.address};
+    if (const auto key = read_file(join_key(self.root), 65536))
+        if (auto csr = make_csr(subject, *key)) return CsrAndKey{std::move(*csr), *key};
+    BLANKET_TRY(CsrAndKey made, make_csr(subject));
+    BLANKET_CHECK(make_dirs(self.root + "/pki", 0700));
+    BLANKET_CHECK(write_file(join_key(self.root), made.key, 0600));
+    return made;
+}
+
 Result<Admission> ask(const Newcomer& self, const JoinToken& token, const Progress& progress) {
-    BLANKET_TRY(const CsrAndKey request, make_csr({self.name, self.address}));
+    BLANKET_TRY(const CsrAndKey request, make_request(self));
     const Json body = join_request(self, token, request.csr);
     Result<Json> answer = fail(Kind::kInvalid, "the token names no endpoint");
     for (const auto& endpoint : token.endpoints) {
@@ -127,6 +160,8 @@ Result<Admission> ask(const Newcomer& self, const JoinToken& token, const Progre
     admission.state.address = self.address;
     admission.state.index = static_cast<std::uint32_t>(index);
     admission.state.existing = true;
+    admission.state.founder = json_string_or(*answer, "founder", "");
+    if (!admission.state.founder.empty()) BLANKET_CHECK(check_name(admission.state.founder, "site"));
     return admission;
 }
 
@@ -195,7 +230,7 @@ void withdraw(const Newcomer& self, const Admission& admission, const std::vecto
 
 Json to_json(const LocalState& state) {
     return {{"site", state.site}, {"address", state.address}, {"role", state.role}, {"index", state.index},
-            {"endpoints", state.endpoints}, {"initial_cluster", state.initial_cluster}, {"existing", state.existing}};
+            {"endpoints", state.endpoints}, {"initial_cluster", state.initial_cluster}, {"existing", state.existing}, {"founder", state.founder}};
 }
 
 Result<LocalState> parse_local_state(const Json& value) {
@@ -210,6 +245,8 @@ Result<LocalState> parse_local_state(const Json& value) {
     BLANKET_TRY(state.endpoints, endpoint_list(value));
     state.initial_cluster = json_string_or(value, "initial_cluster", "");
     state.existing = json_bool_or(value, "existing", false);
+    state.founder = json_string_or(value, "founder", "");
+    if (!state.founder.empty()) BLANKET_CHECK(check_name(state.founder, "site"));
     return state;
 }
 
@@ -224,6 +261,16 @@ Result<LocalState> load_local_state(const std::string& root) {
 Result<void> save_local_state(const std::string& root, const LocalState& state) {
     BLANKET_CHECK(make_dirs(root + "/state", 0700));
     return write_file(state_file(root), to_json(state).dump(2) + "\n", 0600);
+}
+
+std::string ca_holder(const std::string& root) {
+    const PkiPaths paths = PkiPaths::in(root + "/pki");
+    const auto state = load_local_state(root);
+    std::error_code ignored;
+    if (state && fs::exists(paths.ca_key, ignored)) return state->site;
+    if (state && !state->founder.empty()) return state->founder;
+    const auto ca = read_file(paths.ca_cert, 65536);  // who joined before there was a pin: the CA's own name says whose it is
+    return ca ? ca_maker(*ca) : std::string();
 }
 
 EtcdTls etcd_tls(const std::string& root) {
@@ -265,6 +312,7 @@ Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token,
     auto done = take_part(self, admission, aside, runner, progress);
     if (done) {
         aside.keep_new();
+        if (auto removed = remove_file(join_key(self.root)); !removed) log::warning("join", "{}", removed.error().what);
         return admission.state;
     }
     Error error = std::move(done).error();

@@ -25,6 +25,7 @@ struct LocalState {
     std::vector<std::string> endpoints;  // etcd clients "host:port", our own first
     std::string initial_cluster;         // of etcd.conf.yml
     bool existing = false;
+    std::string founder = {};            // holds the CA's key; pinned when this site made the federation or joined it
     bool operator==(const LocalState&) const = default;
 };
 Json to_json(const LocalState& state);
@@ -44,6 +45,8 @@ struct Newcomer {
 // The file below root/state; kNotFound at the first start.
 Result<LocalState> load_local_state(const std::string& root);
 Result<void> save_local_state(const std::string& root, const LocalState& state);
+// The site that holds the CA's key, by this machine's own disk: every member can write anything into etcd. Empty: not known.
+std::string ca_holder(const std::string& root);
 EtcdTls etcd_tls(const std::string& root);
 EtcdConfig etcd_config(const Newcomer& self, const LocalState& state);
 

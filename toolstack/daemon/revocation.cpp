@@ -24,6 +24,7 @@ namespace {
 constexpr auto kAsk = std::chrono::milliseconds(1500);  // a member whether it is well
 constexpr auto kTell = std::chrono::seconds(4);         // one other site
 constexpr int kRemovals = 3;
+constexpr auto kProof = std::chrono::seconds(4);  // a member whose it is
 
 std::string key_of(const std::string& site) { return "revoked/" + site; }
 
@@ -34,29 +35,44 @@ std::string endpoint_of(const EtcdMember& member) {
     return at == std::string::npos ? url : url.substr(at + 3);
 }
 
+// The member of that id shows the certificate of that site.
+bool shows_certificate(const TlsContext& tls, const EtcdMember& member, const std::string& site) {
+    const auto where = parse_host_port(endpoint_of(member));
+    if (!where) return false;
+    const Json nothing = Json::object();
+    const auto status = RestClient::site(tls, where->host, where->port, site).call_ok("POST", "/v3/maintenance/status", &nothing, kProof);
+    const auto header = status ? status->find("header") : Json::const_iterator();
+    return status && header != status->end() && json_string_or(*header, "member_id", "") == std::to_string(member.id);
+}
+
 }  // namespace
 
 struct Federation::Cut {
     Site site;
     bool own_address = true;     // no other site's record has it
     std::set<std::string> names;  // of the other sites, this one among them
-    std::uint64_t revision = 0;  // of its record
+    std::set<std::uint64_t> not_its;  // members that other sites' records name, this one's own, and one that showed another site's certificate
+    std::set<std::uint64_t> shown;    // members that showed its own certificate
+    std::uint64_t revision = 0;  // of its record; 0: there is none that makes sense
     std::vector<Site> others;    // to be told
     std::vector<EtcdMember> members, left;
     std::size_t voters = 0, left_voters = 0, left_healthy = 0;
     std::uint64_t leader = 0, successor = 0;
     std::string leader_endpoint;
 
-    // Its record is its own word: it must not cost another site its vote.
+    // Its record is its own word, and the name of its member too: neither must cost another site its vote, nor save this one's. A voter that has never started and that no
+    // record names goes along: sites begin as learners, so somebody added it for the quorum not to be one without the site.
     [[nodiscard]] bool belongs(const EtcdMember& member) const {
-        if (member.name == site.name) return true;
+        if (member.name == site.name || shown.contains(member.id)) return true;
+        if (not_its.contains(member.id)) return false;
+        if (member.name.empty() && !member.learner) return true;
+        if (site.member != 0 && member.id == site.member) return true;
         if (names.contains(member.name)) return false;
-        if (member.id == site.member) return true;
         return own_address && std::ranges::any_of(member.peer_urls, [&](const std::string& url) { return url.starts_with(std::format("https://{}:", site.address)); });
     }
 };
 
-Result<Federation::Cut> Federation::plan_cut(const std::string& name) {
+Result<Federation::Cut> Federation::plan_cut(const std::string& name, bool unknown) {
     BLANKET_CHECK(check_name(name, "site"));
     if (!federated_) return fail_hint(Kind::kPrecondition, "this site is in no federation", "blanket federation init NAME, or blanket site join TOKEN");
     if (name == options_.site) return fail_hint(Kind::kInvalid, "a site does not revoke itself", "run this at another site of the federation");
@@ -68,6 +84,7 @@ Result<Federation::Cut> Federation::plan_cut(const std::string& name) {
     }
     mark(*read);
     Cut cut;
+    cut.site.name = name;
     for (const auto& [site, revision] : read->sites) {
         if (site.name == name) {
             cut.site = site;
@@ -75,17 +92,42 @@ Result<Federation::Cut> Federation::plan_cut(const std::string& name) {
             continue;
         }
         cut.names.insert(site.name);
+        if (site.member != 0 && site.state != kRevoked) cut.not_its.insert(site.member);
         if (site.name != options_.site && site.role != "witness" && site.state != kRevoked) cut.others.push_back(site);
     }
-    if (cut.site.name.empty()) return fail_hint(Kind::kNotFound, std::format("there is no site '{}'", name), "blanket site list");
     cut.names.insert(options_.site);
     for (const auto& [site, revision] : read->sites)
         if (site.name != name && site.state != kRevoked && site.address == cut.site.address) cut.own_address = false;
-    BLANKET_TRY(const auto record, registry_->get("federation"));
-    if (record && json_string_or(record->value, "founder", "") == name)
+    if (ca_holder(options_.root) == name)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' holds the key of the federation's CA: whoever has it can make certificates that no site can tell from good ones", name),
                          "cutting it off needs a new CA, which Blanket cannot make yet: stop the machine at its provider, and move the VMs to a new federation");
     BLANKET_TRY(cut.members, etcd_->members());
+    if (cut.revision == 0) {  // it may have removed its record itself, or made nonsense of it: the statement needs the name only
+        cut.own_address = false;
+        const auto raw = registry_->get(std::format("sites/{}", name));
+        if (!raw && raw.error().kind == Kind::kUnavailable) return std::unexpected(raw.error());
+        const std::scoped_lock lock(state_mutex_);
+        if (!unknown && raw && !*raw && !known_.contains(name) && !revocations_->refuses(name) && !std::ranges::contains(cut.members, name, &EtcdMember::name))
+            return fail_hint(Kind::kNotFound, std::format("there is no site '{}', and no member of etcd of that name", name),
+                             std::format("blanket site list; if it removed its record itself: blanket site revoke {} --unknown", name));
+    }
+    std::uint64_t own = 0;
+    if (const LocalState state = local(); state.role != "client" && !state.endpoints.empty())
+        if (const auto status = etcd_->status(state.endpoints.front())) cut.not_its.insert(own = status->member);
+    BLANKET_TRY(const TlsContext any, TlsContext::load(PkiPaths::in(options_.root + "/pki")));  // without the list of the revoked ones, of which it may be one
+    std::vector<std::pair<std::uint64_t, std::future<std::pair<bool, bool>>>> looks;
+    for (const auto& member : cut.members) {  // whose a member is, its certificate tells, if it answers at all
+        if (member.id == own || member.name.empty()) continue;
+        const bool other = member.id == cut.site.member && member.name != name && cut.names.contains(member.name);  // its record names it, but it calls itself as another site does
+        looks.emplace_back(member.id, std::async(std::launch::async, [&any, &name, member, other] {
+            return std::pair(shows_certificate(any, member, name), other && shows_certificate(any, member, member.name));
+        }));
+    }
+    for (auto& [id, look] : looks) {
+        const auto [its, others] = look.get();
+        if (its) cut.shown.insert(id);
+        if (others) cut.not_its.insert(id);
+    }
     std::vector<std::pair<const EtcdMember*, std::future<Result<EtcdStatus>>>> asked;
     for (const auto& member : cut.members) {
         const bool goes = cut.belongs(member);
@@ -116,9 +158,27 @@ Result<Federation::Cut> Federation::plan_cut(const std::string& name) {
     return cut;
 }
 
-Result<std::vector<std::string>> Federation::plan_revoke(const std::string& name) {
-    BLANKET_TRY(const Cut cut, plan_cut(name));
+// Members that no record of a site in good standing names. A member's name is its own word, so each record has one at most: the one of its number, or else of its name.
+Result<std::vector<std::string>> Federation::unclaimed_members() {
+    BLANKET_TRY(Snapshot now, registry_->snapshot());
+    mark(now);
+    BLANKET_TRY(auto members, etcd_->members());
+    std::set<std::string> served;
+    for (const auto& [site, revision] : now.sites)
+        if (site.state != kRevoked && std::erase_if(members, [&](const EtcdMember& member) { return site.member != 0 && member.id == site.member; }) > 0) served.insert(site.name);
+    for (const auto& [site, revision] : now.sites) {
+        if (site.state == kRevoked || served.contains(site.name)) continue;
+        if (const auto at = std::ranges::find(members, site.name, &EtcdMember::name); at != members.end()) members.erase(at);
+    }
+    std::vector<std::string> out;
+    for (const auto& member : members) out.push_back(std::format("{:x} {}", member.id, member.name.empty() ? "(not started)" : member.name));
+    return out;
+}
+
+Result<std::vector<std::string>> Federation::plan_revoke(const std::string& name, bool unknown) {
+    BLANKET_TRY(const Cut cut, plan_cut(name, unknown));
     std::vector<std::string> steps;
+    if (cut.revision == 0) steps.push_back(std::format("go by the name '{}' alone: it has no record that makes sense", name));
     if (!cut.leader_endpoint.empty()) steps.push_back(std::format("move the registry's leader away from '{}'", name));
     if (cut.left.size() < cut.members.size()) steps.push_back(std::format("remove the etcd member of '{}': {} voters are left, {} of them well", name, cut.left_voters, cut.left_healthy));
     steps.push_back(std::format("refuse its certificates and its WireGuard key at this site and {} others, for good, and end what is connected to it", cut.others.size()));
@@ -127,19 +187,24 @@ Result<std::vector<std::string>> Federation::plan_revoke(const std::string& name
     return steps;
 }
 
-Result<Json> Federation::revoke(const std::string& name, const Progress& progress) {
+Result<Json> Federation::revoke(const std::string& name, const Progress& progress, bool unknown) {
     const auto begin = std::chrono::steady_clock::now();
     const std::scoped_lock one(revoking_);
-    BLANKET_TRY(const Cut cut, plan_cut(name));
+    BLANKET_TRY(const Cut cut, plan_cut(name, unknown));
     if (!cut.leader_endpoint.empty()) {
         progress(std::format("moving the registry's leader away from '{}'", name));
         EtcdClient leader({cut.leader_endpoint}, etcd_tls(options_.root), kAsk);
         if (auto moved = leader.move_leader(cut.successor); !moved) log::warning("federation", "'{}' keeps the registry's leader: {}", name, moved.error().what);
     }
+    std::size_t gone = 0;
     const auto remove_members = [&]() -> Result<void> {
-        BLANKET_TRY(const auto members, etcd_->members());
-        for (const auto& member : members)
-            if (cut.belongs(member)) BLANKET_CHECK(etcd_->member_remove(member.id));
+        BLANKET_TRY(auto members, etcd_->members());
+        std::ranges::stable_partition(members, [](const EtcdMember& member) { return member.name.empty(); });  // while its own vote still helps to remove them
+        for (const auto& member : members) {
+            if (!cut.belongs(member)) continue;
+            BLANKET_CHECK(etcd_->member_remove(member.id));
+            ++gone;
+        }
         return {};
     };
     progress(std::format("removing its etcd member, {} voters are left", cut.left_voters));
@@ -181,9 +246,10 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     for (int attempt = 0; attempt < kRemovals; ++attempt)
         if (removed = remove_members(); removed) break;
     const Result<void> cleaned = drop_tokens(*etcd_);
+    const auto unclaimed = unclaimed_members();
     for (const Result<void>* result : {&std::as_const(removed), &cleaned, &written})
         if (!*result) log::warning("federation", "after the revocation of '{}': {}", name, result->error().what);
-    if (auto site = cut.site; site.member != 0 || site.state != kRevoked) {
+    if (auto site = cut.site; cut.revision != 0 && (site.member != 0 || site.state != kRevoked)) {
         site.state = kRevoked;
         site.member = 0;
         site.wireguard_key.clear();
@@ -191,7 +257,7 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     }
     log::warning("federation", "site '{}' is revoked: {} sites confirmed it within {} ms, {} did not", name, confirmed.size(), took, open.size());
     return Json{{"revoked", {{"site", name}, {"since", statement.since}, {"by", statement.by}, {"ms", took}, {"confirmed", confirmed}, {"open", open},
-                             {"recorded", written.has_value()}, {"member_removed", removed.has_value()}}}};
+                             {"recorded", written.has_value()}, {"member_removed", gone > 0}, {"unclaimed", unclaimed ? Json(*unclaimed) : Json(nullptr)}}}};
 }
 
 Result<void> Federation::publish(const Revocation& statement) {

@@ -104,7 +104,7 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
         if (!taken) log::warning("witness", "{}", taken.error().what);
         else if (*taken) cut = true;
     });
-    Renewal renewal(root, {state.site, state.address}, kSitesRest);
+    Renewal renewal(root, {state.site, state.address, kWitnessRole}, kSitesRest);
     auto look = std::chrono::steady_clock::now();
     for (timespec slice{0, 200'000'000};;) {
         if (std::chrono::steady_clock::now() >= look) {

@@ -92,6 +92,7 @@ Result<Frame> Channel::receive(std::chrono::milliseconds deadline) {
 }
 
 const std::string& Channel::peer() const { return wire_->peer(); }
+const std::string& Channel::role() const { return wire_->role(); }
 std::uint64_t Channel::bytes_sent() const { return wire_->sent(); }
 std::uint64_t Channel::bytes_received() const { return wire_->received(); }
 void Channel::shutdown() { wire_->shutdown(); }

@@ -51,6 +51,7 @@ public:
     Result<Frame> receive(std::chrono::milliseconds deadline);
 
     [[nodiscard]] const std::string& peer() const;      // verified site name
+    [[nodiscard]] const std::string& role() const;      // of the peer, by its certificate; empty: it says none
     [[nodiscard]] std::uint64_t bytes_sent() const;      // on the wire, TLS included, TCP/IP headers not
     [[nodiscard]] std::uint64_t bytes_received() const;
     void shutdown();  // both directions; wakes blocked threads here and at the peer
@@ -67,7 +68,8 @@ private:
     bool in_payload_ = false;
 };
 
-// Accepts channels; each authenticated one is handled on a thread of its own, at most `limit` at once (more are closed at once).
+// Accepts channels of sites; each authenticated one is handled on a thread of its own, at most `limit` at once (more are closed at once). Who has not shown a certificate
+// yet does not count: of those there are a few, for a few seconds (knocks.hpp). A witness is refused.
 class ChannelListener final {
 public:
     using Handler = std::function<void(std::unique_ptr<Channel>)>;

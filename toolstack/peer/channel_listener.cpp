@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "toolstack/base/log.hpp"
+#include "toolstack/peer/knocks.hpp"
 #include "toolstack/peer/wire.hpp"
 
 namespace blanket {
@@ -31,13 +32,21 @@ struct ChannelListener::State {
     Handler handler;
     std::size_t limit = 0;
     std::uint16_t port = 0;
+    Knocks knocks;                       // handshakes; they do not count against the limit
+    std::atomic<std::size_t> open = 0;  // channels
     std::list<Worker> workers;  // touched by the accepting thread, and by stop() after it has ended
     std::jthread acceptor;
 
-    void work(Worker& worker, UniqueFd connection) {
-        auto channel = Channel::accept(tls, std::move(connection), std::chrono::seconds(10));
+    void work(Worker& worker, UniqueFd connection, std::unique_ptr<Knocks::Ticket> ticket) {
+        auto channel = Channel::accept(tls, std::move(connection), Knocks::kHandshake);
+        ticket.reset();
         if (!channel) {
             log::warning("channel", "refused a connection: {}", channel.error().what);
+        } else if ((*channel)->role() == kWitnessRole) {
+            log::warning("channel", "refused a connection of '{}': a witness takes no part in moves", (*channel)->peer());
+        } else if (++open > limit) {
+            --open;
+            log::warning("channel", "refused a connection of '{}': {} are open already", (*channel)->peer(), limit);
         } else {
             {
                 const std::scoped_lock lock(worker.mutex);
@@ -45,6 +54,7 @@ struct ChannelListener::State {
                 if (worker.stopping) (*channel)->shutdown();
             }
             handler(std::move(*channel));
+            --open;
         }
         worker.done = true;
     }
@@ -59,12 +69,13 @@ struct ChannelListener::State {
                 continue;
             }
             workers.remove_if([](const Worker& worker) { return worker.done.load(); });
-            if (workers.size() >= limit) {
-                log::warning("channel", "refused a connection: {} are open already", workers.size());
+            if (open >= limit) {
+                log::warning("channel", "refused a connection: {} are open already", limit);
                 continue;
             }
+            auto ticket = knocks.enter(connection.get());
             Worker& worker = workers.emplace_back();
-            worker.thread = std::jthread([this, &worker, fd = std::move(connection)]() mutable { work(worker, std::move(fd)); });
+            worker.thread = std::jthread([this, &worker, fd = std::move(connection), ticket = std::move(ticket)]() mutable { work(worker, std::move(fd), std::move(ticket)); });
         }
     }
 };
@@ -97,6 +108,7 @@ void ChannelListener::stop() {
     state_->acceptor.request_stop();
     ::eventfd_write(state_->wake.get(), 1);
     state_->acceptor.join();
+    state_->knocks.end_all();
     for (auto& worker : state_->workers) {
         const std::scoped_lock lock(worker.mutex);
         worker.stopping = true;

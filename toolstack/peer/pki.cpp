@@ -63,10 +63,10 @@ Result<KeyPtr> make_key() {
     return key;
 }
 
-bool set_name(X509_NAME* name, std::string_view common_name) {
-    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.data()),
-                                      static_cast<int>(common_name.size()), -1, 0) == 1;
+bool set_part(X509_NAME* name, const char* part, std::string_view text) {
+    return X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()), -1, 0) == 1;
 }
+bool set_name(X509_NAME* name, std::string_view common_name) { return set_part(name, "CN", common_name); }
 
 bool add_extension(X509* cert, X509* issuer, int nid, const std::string& value) {
     X509V3_CTX context;
@@ -76,6 +76,9 @@ bool add_extension(X509* cert, X509* issuer, int nid, const std::string& value) 
     const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
     return extension && X509_add_ext(cert, extension.get(), -1) == 1;
 }
+
+constexpr std::string_view kCaOf = "blanket CA of ";
+constexpr std::size_t kCaOfMost = 40;  // of the name; X.509 allows 64 in all
 
 using CrlPtr = std::unique_ptr<X509_CRL, SslDeleter<X509_CRL_free>>;
 constexpr std::size_t kMostRevoked = 1024;
@@ -98,9 +101,9 @@ bool set_number(ASN1_INTEGER* out, const std::string& hex) {
 }
 
 // Serial, version and validity: what both kinds of certificate share.
-bool set_basics(X509* cert, const std::string& serial, std::chrono::hours valid) {
+bool set_basics(X509* cert, const std::string& serial, std::chrono::seconds valid) {
     const bool good = set_number(X509_get_serialNumber(cert), serial);
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(valid).count();
+    const auto seconds = valid.count();
     return good && X509_set_version(cert, X509_VERSION_3) == 1 && X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != nullptr &&
            X509_gmtime_adj(X509_getm_notAfter(cert), seconds) != nullptr;
 }
@@ -115,18 +118,39 @@ Result<unsigned> random_pick() {
 Result<void> check_subject(const Subject& subject) {
     BLANKET_CHECK(check_name(subject.name, "site"));
     BLANKET_CHECK(parse_ipv4(subject.address));
+    if (!subject.role.empty() && subject.role != kSiteRole && subject.role != kWitnessRole) return fail(Kind::kInvalid, "'{}' is no role", subject.role.substr(0, 40));
+    return {};
+}
+
+std::string name_part(const X509* cert, int nid) {
+    const X509_NAME* name = X509_get_subject_name(cert);
+    const int at = X509_NAME_get_index_by_NID(name, nid, -1);
+    if (at < 0) return {};
+    const ASN1_STRING* data = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(data)), static_cast<std::size_t>(ASN1_STRING_length(data))};
+}
+
+// The first of the SAN; we sign the uplink's before 127.0.0.1.
+std::string first_address(const X509* cert) {
+    using NamesPtr = std::unique_ptr<GENERAL_NAMES, SslDeleter<GENERAL_NAMES_free>>;
+    const NamesPtr names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert, NID_subject_alt_name, nullptr, nullptr)));
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+        int type = 0;
+        const void* const value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names.get(), i), &type);
+        if (type != GEN_IPADD) continue;
+        const auto* const octets = static_cast<const ASN1_STRING*>(value);
+        if (ASN1_STRING_length(octets) != 4) continue;
+        const unsigned char* const ip = ASN1_STRING_get0_data(octets);
+        return std::format("{}.{}.{}.{}", ip[0], ip[1], ip[2], ip[3]);
+    }
     return {};
 }
 
 }  // namespace
 
-std::string x509_name(const X509* cert) {
-    const X509_NAME* name = X509_get_subject_name(cert);
-    const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-    if (at < 0) return {};
-    const ASN1_STRING* data = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(data)), static_cast<std::size_t>(ASN1_STRING_length(data))};
-}
+std::string x509_name(const X509* cert) { return name_part(cert, NID_commonName); }
+
+Subject x509_subject(const X509* cert) { return {x509_name(cert), first_address(cert), name_part(cert, NID_organizationalUnitName)}; }
 
 std::string x509_fingerprint(const X509* cert) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -147,7 +171,7 @@ bool x509_signed_by(X509* leaf, X509* ca) {
 Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid) {
     BLANKET_TRY(const KeyPtr key, make_key());
     const X509Ptr cert(X509_new());
-    const std::string name = std::format("blanket CA of {}", federation.substr(0, 40));
+    const std::string name = std::format("{}{}", kCaOf, federation.substr(0, kCaOfMost));
     if (!cert || !set_basics(cert.get(), positive(random_hex(16)), valid) || !set_name(X509_get_subject_name(cert.get()), name) ||
         X509_set_issuer_name(cert.get(), X509_get_subject_name(cert.get())) != 1 || X509_set_pubkey(cert.get(), key.get()) != 1 ||
         !add_extension(cert.get(), cert.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
@@ -178,24 +202,45 @@ Result<CsrAndKey> make_csr(const Subject& subject) {
     return pair;
 }
 
-Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::hours valid) {
-    BLANKET_CHECK(check_subject(subject));
-    BLANKET_TRY(const X509Ptr ca_cert, parse_cert(ca.cert));
-    BLANKET_TRY(const KeyPtr ca_key, parse_key(ca.key));
+namespace {
+
+// Checked: P-256, and signed by its own key.
+Result<X509ReqPtr> parse_request(std::string_view csr) {
     if (csr.size() > 16384) return fail(Kind::kInvalid, "a certificate request of {} bytes is too long", csr.size());
     const BioPtr bio = bio_of(csr);
-    const X509ReqPtr request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
+    X509ReqPtr request(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, no_passphrase, nullptr) : nullptr);
     if (!request) return fail(Kind::kInvalid, "the text is not a PEM certificate request: {}", tls_errors());
     EVP_PKEY* key = X509_REQ_get0_pubkey(request.get());
     std::array<char, 32> group{};
     if (key == nullptr || EVP_PKEY_get_group_name(key, group.data(), group.size(), nullptr) != 1 || std::string_view(group.data()) != "prime256v1")
         return fail(Kind::kInvalid, "the certificate request's key is not ECDSA P-256: {}", tls_errors());
     if (X509_REQ_verify(request.get(), key) != 1) return fail(Kind::kInvalid, "the certificate request's signature is wrong: {}", tls_errors());
+    return request;
+}
 
+}  // namespace
+
+Result<std::string> request_key(std::string_view csr) {
+    BLANKET_TRY(const X509ReqPtr request, parse_request(csr));
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(X509_REQ_get0_pubkey(request.get()), &der);
+    if (size <= 0) return openssl_failed("reading a public key");
+    std::string id = sha256_hex(std::string_view(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)));
+    OPENSSL_free(der);
+    return id;
+}
+
+Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::seconds valid) {
+    BLANKET_CHECK(check_subject(subject));
+    BLANKET_TRY(const X509Ptr ca_cert, parse_cert(ca.cert));
+    BLANKET_TRY(const KeyPtr ca_key, parse_key(ca.key));
+    BLANKET_TRY(const X509ReqPtr request, parse_request(csr));
+    EVP_PKEY* const key = X509_REQ_get0_pubkey(request.get());
     const X509Ptr cert(X509_new());
     BLANKET_TRY(const unsigned pick, random_pick());
     const std::string names = std::format("DNS:{},IP:{},IP:127.0.0.1", subject.name, subject.address);
     if (!cert || !set_basics(cert.get(), serial_of(subject.name, pick), valid) || !set_name(X509_get_subject_name(cert.get()), subject.name) ||
+        (!subject.role.empty() && !set_part(X509_get_subject_name(cert.get()), "OU", subject.role)) ||
         X509_set_issuer_name(cert.get(), X509_get_subject_name(ca_cert.get())) != 1 || X509_set_pubkey(cert.get(), key) != 1 ||
         !add_extension(cert.get(), ca_cert.get(), NID_basic_constraints, "critical,CA:FALSE") ||
         !add_extension(cert.get(), ca_cert.get(), NID_key_usage, "critical,digitalSignature") ||
@@ -224,15 +269,27 @@ Result<std::string> fingerprint(std::string_view cert_pem) {
     return x509_fingerprint(cert.get());
 }
 
+Result<Subject> certificate_subject(std::string_view cert_pem) {
+    BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
+    return x509_subject(cert.get());
+}
+
 Result<std::string> certificate_name(std::string_view cert_pem) {
     BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
     return x509_name(cert.get());
+}
+
+std::string ca_maker(std::string_view ca_pem) {
+    const std::string name = certificate_name(ca_pem).value_or(std::string());
+    const bool whole = name.starts_with(kCaOf) && name.size() < kCaOf.size() + kCaOfMost;
+    return whole ? name.substr(kCaOf.size()) : std::string();
 }
 
 Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, std::string_view key_pem, std::string_view name) {
     BLANKET_TRY(const X509Ptr ca, parse_cert(ca_pem));
     BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
     BLANKET_TRY(const KeyPtr key, parse_key(key_pem));
+    if (X509_cmp_current_time(X509_get0_notAfter(cert.get())) < 0) return fail(Kind::kDenied, "the certificate of '{}' has expired", x509_name(cert.get()));
     if (!x509_signed_by(cert.get(), ca.get())) return fail(Kind::kDenied, "the certificate of '{}' is not signed by this CA or not valid now", x509_name(cert.get()));
     if (X509_check_private_key(cert.get(), key.get()) != 1) return fail(Kind::kDenied, "the certificate and the private key do not belong together: {}", tls_errors());
     if (x509_name(cert.get()) != name) return fail(Kind::kDenied, "the certificate names '{}', not '{}'", x509_name(cert.get()), name);

@@ -30,13 +30,18 @@ struct CsrAndKey {
 struct Subject {
     std::string name;     // site name: CN and SAN DNS
     std::string address;  // uplink IPv4: SAN IP (127.0.0.1 is added, for the site's own etcd clients)
+    std::string role = {};  // kSiteRole | kWitnessRole: OU. Certificates from before there were roles have none
 };
+inline constexpr const char* kSiteRole = "site";
+inline constexpr const char* kWitnessRole = "witness";  // votes, and nothing else: it may not do what a site may
 
 // All certificates are valid from one hour ago, so that a clock behind ours accepts them.
 Result<CertAndKey> make_ca(std::string_view federation, std::chrono::hours valid = std::chrono::hours(24 * 3650));
 Result<CsrAndKey> make_csr(const Subject& subject);
+// Hex SHA-256 of the request's public key, for which the request's own signature shows that whoever made it has the private one; kInvalid as sign_csr().
+Result<std::string> request_key(std::string_view csr);
 // Signs the request's public key for `subject` (nothing else in the request is believed). kInvalid when the request's own signature is wrong or the key is not P-256.
-Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::hours valid = std::chrono::hours(24 * 365));
+Result<std::string> sign_csr(const CertAndKey& ca, std::string_view csr, const Subject& subject, std::chrono::seconds valid = std::chrono::hours(24 * 365));
 // A certificate's serial number is one of this many that follow from its name: whoever knows the name of a revoked site knows the numbers of all certificates
 // that it has, had, or hides. (etcd's list of revoked certificates names numbers.)
 inline constexpr unsigned kSerialsOfName = 256;
@@ -50,6 +55,10 @@ Result<void> check_signed_text(std::string_view cert_pem, std::string_view text,
 Result<void> check_issued(std::string_view ca_pem, std::string_view cert_pem, std::string_view name);
 // Hex SHA-256 of the DER form of the first certificate in the text.
 Result<std::string> fingerprint(std::string_view cert_pem);
+// The name that make_ca() was given, from the CA's certificate; empty when it is none of ours, or the name was too long for it.
+std::string ca_maker(std::string_view ca_pem);
+// What the first certificate says; address: the first one in its SAN.
+Result<Subject> certificate_subject(std::string_view cert_pem);
 // The CN of the first certificate.
 Result<std::string> certificate_name(std::string_view cert_pem);
 struct Validity {

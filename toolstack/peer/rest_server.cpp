@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <httplib.h>
 #include <mutex>
+#include <semaphore>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,6 +16,7 @@
 #include "toolstack/base/fd.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/peer/rest_tls.hpp"
 #include "toolstack/peer/worker_threads.hpp"
 
 namespace blanket {
@@ -22,13 +24,15 @@ namespace {
 
 constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kMaxWaiting = 256;  // connections that no thread serves yet
+constexpr std::size_t kLocalThreads = 12;
+constexpr std::ptrdiff_t kAnswers = 8, kToStrangers = 4;  // at the same time, over TLS
 
 struct Route {
     std::string method;
     std::vector<std::string> parts;
     bool exact = false;  // no `*`
     RestServer::Handler handler;
-    Access access = Access::kMembers;
+    Access access = Access::kSites;
 };
 
 bool match(const Route& route, const std::vector<std::string>& parts, std::vector<std::string>& matches) {
@@ -110,6 +114,8 @@ struct RestServer::State {
     std::mutex mutex;  // guards the listeners
     std::unique_ptr<Listener> unix_listener, tls_listener;
     std::string socket_path;
+    std::function<bool(const std::string&)> is_witness = [](const std::string&) { return false; };
+    std::counting_semaphore<> answers{kAnswers}, to_strangers{kToStrangers};
 
     RestResponse answer(RestRequest& request) {
         const auto parts = split(request.path, '/');
@@ -121,8 +127,10 @@ struct RestServer::State {
                 if (route.method != request.method) continue;
                 if (!request.local && route.access == Access::kLocal)
                     return RestResponse::of(Error{Kind::kDenied, std::format("{} is served on the unix socket only", request.path), {}});
-                if (!request.local && route.access == Access::kMembers && request.peer_site.empty())
+                if (!request.local && route.access != Access::kOpen && request.peer_site.empty())
                     return RestResponse::of(Error{Kind::kDenied, "this needs a client certificate of the federation", {}});
+                if (!request.local && route.access == Access::kSites && request.peer_role == kWitnessRole)
+                    return RestResponse::of(Error{Kind::kDenied, std::format("'{}' is a witness: {} is for sites", request.peer_site, request.path), {}});
                 return route.handler(request);
             }
         }
@@ -132,7 +140,14 @@ struct RestServer::State {
 
     // `peer` was let in by the handshake, which may have been before it was revoked; and what is answered must not reach it if it was revoked meanwhile.
     RestResponse answer_peer(RestRequest& request, const TlsContext& tls, const httplib::Request& in) {
-        if (request.peer_site.empty()) return answer(request);
+        if (request.peer_site.empty()) {
+            if (!to_strangers.try_acquire()) return RestResponse::of(Error{Kind::kUnavailable, "this site answers as many strangers at this moment as it does at once", "try again in a moment"});
+            const std::unique_ptr<std::counting_semaphore<>, void (*)(std::counting_semaphore<>*)> turn(&to_strangers, [](auto* over) { over->release(); });
+            RestTlsServer::answering();
+            return answer(request);
+        }
+        answers.acquire();
+        const std::unique_ptr<std::counting_semaphore<>, void (*)(std::counting_semaphore<>*)> turn(&answers, [](auto* over) { over->release(); });
         const auto answering = std::make_shared<Answering>(SSL_get_fd(in.ssl));
         if (!tls.enrol(request.peer_site, answering)) return refuse_revoked_site(request.peer_site);
         const std::unique_ptr<Answering, void (*)(Answering*)> guard(answering.get(), [](Answering* over) { over->over(); });
@@ -150,7 +165,12 @@ struct RestServer::State {
             for (const auto& [name, value] : in.params) request.query.emplace(name, value);
             request.body = in.body;
             request.local = local;
-            if (in.ssl != nullptr) request.peer_site = peer_name(in.ssl);
+            if (in.ssl != nullptr) {
+                const Subject peer = peer_subject(in.ssl);
+                request.peer_site = peer.name;
+                request.peer_address = peer.address;
+                request.peer_role = !peer.role.empty() || peer.name.empty() ? peer.role : is_witness(peer.name) ? kWitnessRole : kSiteRole;
+            }
             RestResponse response = local ? answer(request) : answer_peer(request, tls, in);
             out.status = response.status;
             out.set_content(std::move(response.body), response.content_type);
@@ -183,6 +203,8 @@ void RestServer::route(std::string_view method, std::string_view pattern, Handle
     state_->routes.push_back({std::string(method), split(pattern, '/'), pattern.find('*') == std::string_view::npos, std::move(handler), access});
 }
 
+void RestServer::witness_if(std::function<bool(const std::string& site)> is_witness) { state_->is_witness = std::move(is_witness); }
+
 Result<void> RestServer::listen_unix(const std::string& path, const std::string& group) {
     sockaddr_un address{};
     if (path.size() >= sizeof address.sun_path) return fail(Kind::kInvalid, "socket path '{}' is too long", path);
@@ -196,7 +218,7 @@ Result<void> RestServer::listen_unix(const std::string& path, const std::string&
     ::unlink(path.c_str());
     auto listener = std::make_unique<Listener>();
     listener->server = std::make_unique<httplib::Server>();
-    state_->prepare(*listener->server, nullptr, 12);
+    state_->prepare(*listener->server, nullptr, kLocalThreads);
     listener->server->set_address_family(AF_UNIX);
     if (!listener->server->bind_to_port(path, 80)) return fail_errno("bind", path);
     if (::chmod(path.c_str(), 0660) != 0) return fail_errno("chmod", path);
@@ -217,14 +239,8 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
     const std::scoped_lock lock(state_->mutex);
     state_->tls_listener.reset();
     auto listener = std::make_unique<Listener>();
-    Result<void> applied;
-    listener->server = std::make_unique<httplib::SSLServer>([&](SSL_CTX& context) {
-        applied = tls.apply(&context, false);
-        return applied.has_value();
-    });
-    BLANKET_CHECK(std::move(applied));
-    if (!listener->server->is_valid()) return fail(Kind::kInternal, "no TLS server: {}", tls_errors());
-    state_->prepare(*listener->server, &tls, 8);
+    BLANKET_TRY(listener->server, RestTlsServer::create(tls));
+    state_->prepare(*listener->server, &tls, static_cast<std::size_t>(kAnswers + kToStrangers) + RestTlsServer::kThreads);
     int bound = port;
     if (port == 0) bound = listener->server->bind_to_any_port(address);
     else if (!listener->server->bind_to_port(address, port)) bound = -1;

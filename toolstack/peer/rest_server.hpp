@@ -23,6 +23,8 @@ struct RestRequest {
     std::map<std::string, std::string> query;
     std::string body;                       // at most 4 MiB
     std::string peer_site;                  // from the verified client certificate; empty = none
+    std::string peer_role;                  // the same: kSiteRole | kWitnessRole
+    std::string peer_address;               // the same
     bool local = false;                     // came by the unix socket
     [[nodiscard]] Result<Json> json() const;  // the body; empty body = {}
 };
@@ -38,7 +40,8 @@ struct RestResponse {
 int http_status(Kind kind);
 
 enum class Access : std::uint8_t {
-    kMembers,  // unix socket, or a client certificate of the federation
+    kSites,    // unix socket, or a site's certificate
+    kMembers,  // also the witness's, which may do nothing else
     kOpen,     // also TCP without a client certificate
     kLocal,    // unix socket only
 };
@@ -54,7 +57,9 @@ public:
 
     // Pattern: "/1.0/vms/*/start"; `*` is one non-empty path component. A pattern without `*` wins over one with. An unknown path answers 404, a known
     // one with another method 405.
-    void route(std::string_view method, std::string_view pattern, Handler handler, Access access = Access::kMembers);
+    void route(std::string_view method, std::string_view pattern, Handler handler, Access access = Access::kSites);
+    // Tells whether a site is a witness, for certificates that say no role: they are from before there were roles. Before the first listen call.
+    void witness_if(std::function<bool(const std::string& site)> is_witness);
     // Removes a stale socket file, listens with mode 0660 and, where that group exists, group `group`.
     Result<void> listen_unix(const std::string& path, const std::string& group = "blanket");
     // Port 0 = any free one. A second call replaces the listener (the identity changed); running requests of the old one end first.

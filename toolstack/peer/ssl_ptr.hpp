@@ -10,6 +10,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "toolstack/peer/pki.hpp"
+
 namespace blanket {
 
 template <auto Free>
@@ -29,6 +31,7 @@ using StorePtr = std::unique_ptr<X509_STORE, SslDeleter<X509_STORE_free>>;
 using StoreCtxPtr = std::unique_ptr<X509_STORE_CTX, SslDeleter<X509_STORE_CTX_free>>;
 
 std::string x509_name(const X509* cert);         // its CN, empty when absent
+Subject x509_subject(const X509* cert);          // what is absent is empty
 std::string x509_fingerprint(const X509* cert);  // hex SHA-256 of the DER form
 // `leaf` is signed by `ca`, both are valid now. (Purpose and chain length are checked by the caller's TLS settings where that matters.)
 bool x509_signed_by(X509* leaf, X509* ca);

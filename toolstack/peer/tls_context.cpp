@@ -54,6 +54,12 @@ std::string peer_name(const ssl_st* ssl) {
     return x509_name(cert);
 }
 
+Subject peer_subject(const ssl_st* ssl) {
+    const X509* cert = SSL_get0_peer_certificate(ssl);
+    if (cert == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+    return x509_subject(cert);
+}
+
 Result<void> TlsContext::apply(ssl_ctx_st* context, bool demand) const {
     SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
     SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);

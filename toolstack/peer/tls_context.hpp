@@ -39,6 +39,7 @@ private:
 
 // The verified peer's name after the handshake, empty without a certificate.
 std::string peer_name(const ssl_st* ssl);
+Subject peer_subject(const ssl_st* ssl);  // all of it, as empty
 // The oldest texts of OpenSSL's error queue of this thread, which is emptied.
 std::string tls_errors();
 

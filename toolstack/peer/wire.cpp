@@ -35,7 +35,9 @@ Result<std::shared_ptr<Channel::Wire>> Channel::Wire::handshake(const TlsContext
         if (!want) return fail(Kind::kDenied, "the TLS handshake failed: {}", want.error().what);
         if (auto ready = wire->wait(*want, until); !ready) return std::unexpected(std::move(ready).error().context("TLS handshake"));
     }
-    wire->peer_ = peer_name(wire->ssl_.get());
+    const Subject subject = peer_subject(wire->ssl_.get());
+    wire->peer_ = subject.name;
+    wire->role_ = subject.role;
     if (wire->peer_.empty()) return fail(Kind::kDenied, "the peer's certificate has no name");
     if (!wire->tls_.enrol(wire->peer_, wire)) return fail(Kind::kDenied, "site '{}' is revoked", wire->peer_);
     return wire;

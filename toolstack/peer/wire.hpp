@@ -35,6 +35,7 @@ public:
     [[nodiscard]] std::uint64_t sent() const;
     [[nodiscard]] std::uint64_t received() const;
     [[nodiscard]] const std::string& peer() const { return peer_; }
+    [[nodiscard]] const std::string& role() const { return role_; }
 
 private:
     Wire(TlsContext tls, UniqueFd socket, SslPtr ssl) : tls_(std::move(tls)), socket_(std::move(socket)), ssl_(std::move(ssl)) {}
@@ -47,7 +48,7 @@ private:
     TlsContext tls_;
     UniqueFd socket_;
     SslPtr ssl_;
-    std::string peer_;
+    std::string peer_, role_;
     mutable std::mutex mutex_;  // guards ssl_
     std::atomic<bool> stopped_ = false;
     std::atomic<int> silent_checks_ = 0;

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The first site of a federation with its door for newcomers, for the tests of registry/.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "tests/unit/registry/members.hpp"
+#include "toolstack/peer/rest_server.hpp"
+
+namespace blanket::test {
+
+inline bool eventually(const std::function<bool()>& what, std::chrono::seconds limit = std::chrono::seconds(60)) {
+    for (const auto until = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+        if (what()) return true;
+    return what();
+}
+
+// Throws (value() of an error) when anything fails. `host` and those of the newcomers: of address_of().
+struct Founder {
+    std::string root;
+    int host;
+    TestSite site;
+    RestServer server;
+    std::function<Result<Json>(Result<Json>)> on_the_way = [](Result<Json> answer) { return answer; };  // what becomes of the answer to a newcomer
+
+    Founder(std::string dir, int at) : root(std::move(dir)), host(at) { start(); }
+    void start() {
+        site = make_site(root, "east", host);
+        site.federation->ensure_local(kQuiet).value();
+    }
+    void open() {
+        site.federation->init("lab").value();
+        server.route("POST", "/1.0/peer/join", [this](const RestRequest& request) {
+            const auto body = request.json();
+            const auto answer = on_the_way(body ? site.federation->handle_join(*body) : Result<Json>(std::unexpected(body.error())));
+            return answer ? RestResponse::of(*answer) : RestResponse::of(answer.error());
+        }, Access::kOpen);
+        server.listen_tls(site.federation->tls().value(), address_of(host), 7443).value();
+    }
+    [[nodiscard]] std::string token(const std::string& role = "site") const {
+        return site.federation->make_token(role, "", std::chrono::seconds(600)).value()["token"].get<std::string>();
+    }
+    [[nodiscard]] EtcdClient& etcd() const { return *site.federation->etcd(); }
+    [[nodiscard]] Registry& registry() const { return *site.federation->registry(); }
+    [[nodiscard]] Site record(const std::string& name) const { return parse_site(registry().get("sites/" + name).value().value().value).value(); }
+    // Whatever stands there now: as any member can.
+    void write(const std::string& key, const std::string& text) const { etcd().txn({}, {{std::string(kRegistryPrefix) + key, text}}).value(); }
+    void erase(const std::string& key) const { etcd().txn({}, {{std::string(kRegistryPrefix) + key, std::nullopt}}).value(); }
+
+    // While another one is being admitted it waits.
+    Result<void> join(TestSite& newcomer) const {
+        newcomer.federation->ensure_local(kQuiet).value();
+        Result<void> joined = fail(Kind::kConflict, "not tried");
+        eventually([&] {
+            joined = newcomer.federation->join(token(), kQuiet);
+            return joined || !joined.error().what.contains("at this moment");
+        });
+        return joined;
+    }
+    Result<LocalState> join_witness(const Newcomer& witness, EtcdRunner& runner) const {
+        Result<LocalState> joined = fail(Kind::kConflict, "not tried");
+        eventually([&] {
+            joined = join_federation(witness, parse_token_text(token("witness")).value(), runner, kQuiet);
+            return joined || !joined.error().what.contains("at this moment");
+        });
+        return joined;
+    }
+};
+
+}  // namespace blanket::test
