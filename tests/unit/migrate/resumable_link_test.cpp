@@ -407,6 +407,107 @@ TEST(LinkSessions, TheyAreBounded) {
     sites.sessions.end_all();
 }
 
+// A connection of the target's that does something right after it has said hello.
+class AfterHello final : public PeerLink {
+public:
+    AfterHello(std::unique_ptr<PeerLink> inner, std::function<void(PeerLink& inner, const Json& session)> then) : inner_(std::move(inner)), then_(std::move(then)) {}
+    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override {
+        BLANKET_CHECK(inner_->send(type, payload));
+        if (static_cast<Type>(type) == Type::kHello) then_(*inner_, payload_json({type, {payload.begin(), payload.end()}}).value()["session"]);
+        return {};
+    }
+    Result<Message> receive(std::chrono::milliseconds deadline) override { return inner_->receive(deadline); }
+    std::uint64_t bytes_sent() const override { return inner_->bytes_sent(); }
+    const std::string& peer() const override { return inner_->peer(); }
+    void shutdown() override { inner_->shutdown(); }
+
+private:
+    std::unique_ptr<PeerLink> inner_;
+    std::function<void(PeerLink&, const Json&)> then_;
+};
+
+std::pair<std::unique_ptr<fakes::FakeLink>, std::unique_ptr<fakes::FakeLink>> fresh_line() { return fakes::FakeLink::pair("east", "west", std::make_shared<fakes::FakeLink::Wire>()); }
+
+// The source loses its first connection as soon as it knows the session, and is back before the target has its end of it.
+TEST(LinkSessions, WhoIsBackBeforeTheSessionStandsTriesAgain) {
+    LinkSessions sessions;
+    std::atomic<int> put_off = 0, refused = 0;
+    std::jthread target;
+    std::vector<std::jthread> resumed;  // the link's thread adds to it; that has ended before they are joined
+    const Dial again = [&]() -> Result<std::unique_ptr<PeerLink>> {
+        auto [near, far] = fresh_line();
+        resumed.emplace_back([&, end = std::move(far)]() mutable {
+            const auto first = end->receive(30s);
+            if (!first) return;
+            if (const auto done = sessions.resume(std::move(end), *first); !done) ++(done.error().kind == Kind::kUnavailable ? put_off : refused);
+        });
+        return std::unique_ptr<PeerLink>(std::move(near));
+    };
+    const Dial first = [&]() -> Result<std::unique_ptr<PeerLink>> {
+        auto [near, far] = fresh_line();
+        target = std::jthread([&, end = std::move(far)]() mutable {
+            const auto hello = end->receive(30s);
+            ASSERT_TRUE(hello);
+            auto late = std::make_unique<AfterHello>(std::move(end), [&](PeerLink& inner, const Json&) {
+                inner.shutdown();
+                EXPECT_TRUE(eventually([&] { return put_off + refused > 0; }));
+            });
+            const auto session = sessions.open(std::move(late), *hello, {.times = kQuick}, {});
+            ASSERT_TRUE(session) << session.error().what;
+            const auto message = (*session)->link->receive(30s);
+            EXPECT_TRUE(message) << message.error().what;
+            if (message) EXPECT_TRUE((*session)->link->send(kDone, message->payload));
+            (*session)->link->close();
+            sessions.close(**session);
+        });
+        return std::unique_ptr<PeerLink>(std::move(near));
+    };
+    {
+        auto link = open_session(first, again, {.times = kQuick});
+        ASSERT_TRUE(link) << link.error().what;
+        ASSERT_TRUE((*link)->send(kData, text_of(1, 1000)));
+        const auto answer = (*link)->receive(30s);
+        ASSERT_TRUE(answer) << answer.error().what;
+        EXPECT_EQ(answer->payload, text_of(1, 1000));
+        EXPECT_GE((*link)->health()->cuts, 1u);
+    }
+    target.join();
+    EXPECT_GE(put_off, 1);
+    EXPECT_EQ(refused, 0);
+    EXPECT_EQ(sessions.count(), 0u);
+}
+
+TEST(LinkSessions, TheirEndMayComeBeforeTheyStand) {
+    const Message hello{static_cast<std::uint32_t>(Type::kHello), [] {
+        const std::string text = Json{{"version", kProtocolVersion}, {"session", {{"patience_ms", 20'000}}}}.dump();
+        return std::vector<std::byte>(as_bytes(text).begin(), as_bytes(text).end());
+    }()};
+    LinkSessions sessions;
+    {  // the peer cannot be told: nothing is left of it
+        auto [near, far] = fresh_line();
+        near->shutdown();
+        EXPECT_FALSE(sessions.open(std::move(far), hello, {.times = kQuick}, {}));
+        EXPECT_EQ(sessions.count(), 0u);
+    }
+    auto [near, far] = fresh_line();
+    const auto ask = [&](const Json& session, const std::string& secret) {
+        auto [asker, end] = fresh_line();
+        const Json body{{"id", session["id"]}, {"secret", secret}, {"taken", 0u}};
+        const std::string text = body.dump();
+        EXPECT_FALSE(sessions.resume(std::move(end), {static_cast<std::uint32_t>(Type::kResumeLink), {as_bytes(text).begin(), as_bytes(text).end()}}));
+        return expect(*asker, Type::kLinkResumed, 30s).error().kind;
+    };
+    const auto session = sessions.open(std::make_unique<AfterHello>(std::move(far), [&](PeerLink&, const Json& told) {
+        EXPECT_EQ(sessions.count(), 1u);
+        EXPECT_EQ(ask(told, told["secret"].get<std::string>()), Kind::kUnavailable);
+        EXPECT_EQ(ask(told, std::string(64, '0')), Kind::kNotFound);  // a stranger does not learn that there is one
+        sessions.end_all();
+    }), hello, {.times = kQuick}, {});
+    ASSERT_TRUE(session) << session.error().what;
+    EXPECT_EQ((*session)->link->receive(30s).error().kind, Kind::kCancelled);
+    near->shutdown();
+}
+
 // Frame by frame against a link at the other end of a pair.
 struct Hostile {
     std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
@@ -420,6 +521,7 @@ struct Hostile {
         times.linger = 100ms;
         link = std::make_unique<ResumableLink>(std::move(ours), ResumableLink::Options{.times = times, .sizes = sizes});
     }
+    ~Hostile() { peer->shutdown(); }  // else the link waits for its end
     static std::vector<std::byte> numbered(std::uint64_t number, std::size_t more = 0) {
         std::vector<std::byte> frame(8 + more);
         for (unsigned i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(number >> (8 * i));
