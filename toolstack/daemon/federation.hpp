@@ -37,6 +37,8 @@ struct FederationOptions {
     bool loopback = true;       // etcd serves 127.0.0.1 too
     std::uint32_t heartbeat_ms = 500, election_ms = 5000;  // of etcd; the same at all sites
     std::chrono::seconds join_deadline{240};  // for a newcomer's etcd to become a voter
+    std::chrono::milliseconds ask{1500};      // at a revocation: a member whether it is well
+    std::chrono::seconds tell{4};             // one other site of it
 };
 
 class Federation final {

@@ -17,7 +17,6 @@ constexpr auto kStream = std::chrono::seconds(60);
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
 constexpr std::chrono::milliseconds kBegin{30'000}, kBeginRetry{500};  // for a restore that cannot begin; what the link holds may be all of a small VM, which stands still then
-constexpr auto kForPages = std::chrono::seconds(3);  // what of the content store has not been looked at by then is not offered
 constexpr std::size_t kAhead = 4u << 20;  // of memory that has come and waits for blocks from the disk; a batch more at most
 
 }  // namespace
@@ -83,7 +82,7 @@ void Target::begin_offer() {
 
 Result<void> Target::tell_pages() {
     if (!offer_ || std::exchange(offer_told_, true)) return fail(Kind::kInvalid, "site '{}' asks for pages that were not offered", link_.peer());
-    return link_.send(static_cast<std::uint32_t>(Type::kPages), offer_->close(kForPages));
+    return link_.send(static_cast<std::uint32_t>(Type::kPages), offer_->close(for_pages_));
 }
 
 Result<void> Target::begin_memory(const Json& request) {
