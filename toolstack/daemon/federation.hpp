@@ -149,7 +149,7 @@ private:
     std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;
-    std::vector<std::string> admitting_names_;  // under change_
+    std::vector<std::pair<std::uint64_t, std::string>> admissions_;  // what promoter_ was given; under change_
     std::jthread promoter_;     // last: ends before what it uses
 };
 

@@ -65,6 +65,11 @@ Result<void> Renewal::replace(const std::function<Result<std::string>(const std:
     BLANKET_TRY(const Validity before, validity(old));
     BLANKET_TRY(const Validity after, validity(fresh));
     if (after.until <= before.until) return fail(Kind::kInvalid, "the new certificate does not last longer than the old one");
+    // Else it would be asked for again each hour, and every listener opened anew for it.
+    BLANKET_TRY(const Subject said, certificate_subject(fresh));
+    const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    if (said.role.empty() && !before.renewal_due(now))
+        return fail_hint(Kind::kPrecondition, "the site that holds the CA's key signs no roles yet", "update Blanket there; until then this certificate stays as it is");
     return write_file(paths.cert, fresh, 0644);
 }
 
