@@ -89,7 +89,8 @@ TEST_F(Boot, AFullRootFileSystemIsToldAndCostsNothingElse) {
     ASSERT_TRUE(machine) << machine.error().what;
     const auto up = (*machine)->wait_ssh(minutes(6));
     ASSERT_TRUE(up) << up.error().what << "\n" << tail((*machine)->console());
-    EXPECT_TRUE((*machine)->console().contains("the root file system is full: ")) << tail((*machine)->console());
+    const auto said = (*machine)->wait_console("the root file system is full: ", minutes(2));  // sshd need not wait for who says it
+    EXPECT_TRUE(said) << said.error().what << "\n" << tail((*machine)->console());
     const auto told = lab::wait_until("doctor says so", minutes(3), seconds(3), [&]() -> Result<bool> { return full(**machine); });
     EXPECT_TRUE(told) << (*machine)->ssh("blanket doctor; df /; true").value_or("?");
     ASSERT_TRUE((*machine)->ssh("rm /var/tmp/full && sync"));

@@ -124,7 +124,8 @@ protected:
             return said("before=$(cat /sys/bus/blanket/upcalls); sleep 2; [ $before != $(cat /sys/bus/blanket/upcalls) ] || echo quiet") == "quiet";
         });
         EXPECT_TRUE(quiet) << quiet.error().what;
-        EXPECT_EQ(said("udevadm settle; ls /sys/bus/blanket/devices; ls -d /sys/block/xvd* 2>/dev/null || true"), "") << "two names for one device";
+        // The store lists a keyboard of an HVM guest, too, which nobody drives.
+        EXPECT_EQ(said("udevadm settle; ls /sys/bus/blanket/devices | grep -E '^(vbd|vif)-' || true; ls -d /sys/block/xvd* 2>/dev/null || true"), "") << "two names for one device";
         EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "pci");
         EXPECT_EQ(said("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
         const std::string written = said("head -c 16M /dev/urandom >/var/tmp/emulated; sync; sha256sum </var/tmp/emulated");
