@@ -89,6 +89,7 @@ struct DoctorInputs {
     std::optional<ContentStoreFacts> store;  // the content store; absent: none
     std::optional<RegistryFacts> registry;
     bool federated = false;
+    std::string shut;                  // why this site does not listen for the others; empty: it does, or is in no federation
     std::vector<Malformed> malformed;  // records
     std::vector<std::string> unserved;  // networks of this site's VMs that it cannot serve, and why (Overlay::check_net)
     std::optional<Revocation> revoked;       // this site

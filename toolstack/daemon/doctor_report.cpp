@@ -50,7 +50,7 @@ std::vector<std::string> unserved_nets(App& app) {
 
 }  // namespace
 
-Json doctor_report(App& app, Federation& federation, const std::string& uplink) {
+Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut) {
     DoctorInputs inputs = gather_doctor({.root = {}, .run = {}, .clock = {}, .uplink = uplink});
     if (auto host = app.hypervisor.facts()) inputs.host = std::move(*host);
     else inputs.host_error = host.error().what;
@@ -62,6 +62,7 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink) 
     }
     inputs.registry = registry_facts(federation);
     inputs.federated = federation.federated();
+    inputs.shut = shut;
     inputs.revoked = federation.revoked();
     for (const auto& one : federation.revocations()->list())
         if (one.site != app.site) inputs.revoked_sites.push_back(std::format("{} (by {}, {})", one.site, one.by, one.since));

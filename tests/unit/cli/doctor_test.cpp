@@ -135,6 +135,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry.reset(); }, "does not answer"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->healthy = 2; }, "2 of 3"},
         {"standing", CheckStatus::kFail, [](DoctorInputs& in) { in.revoked = Revocation{"here", {}, "", "west", "2026-01-01T00:00:00Z", "", ""}; }, "revoked by 'west'"},
+        {"listeners", CheckStatus::kFail, [](DoctorInputs& in) { in.shut = "cannot listen on 0.0.0.0:7443"; }, "cannot listen on 0.0.0.0:7443"},
         {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days.reset(); }, "cannot be read"},
         {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days = -3; }, "expired"},
         {"certificate", CheckStatus::kFail, [](DoctorInputs& in) { in.certificate_days = 6; }, "6 days"},
