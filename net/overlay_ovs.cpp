@@ -243,7 +243,10 @@ void OvsOverlay::learn(const std::vector<VmRecord>& vms, bool arriving) {
     std::vector<std::string> gone;
     for (const auto& vm : plan_.world().vms)
         if (!seen.contains(vm.uuid)) gone.push_back(vm.uuid);
-    for (const auto& uuid : gone) plan_.forget(uuid);
+    for (const auto& uuid : gone) {
+        for (const auto& card : plan_.endpoints_of_vm(uuid)) installed_.disown(*disowned_.insert(card_name(card.vni, card.mac)).first);
+        plan_.forget(uuid);
+    }
 }
 
 void OvsOverlay::settle() {
@@ -279,6 +282,7 @@ Result<void> OvsOverlay::compare(std::string extra) {
     BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read()));
     BLANKET_TRY(const auto observed, parse_flow_dump(dump));
     installed_ = InstalledTable(observed);
+    for (const auto& card : disowned_) installed_.disown(card);
     settle();
     std::vector<std::string> quiet;  // apply() tells the warnings
     if (!plan_.is(plan_flows(plan_.world(), quiet))) {
@@ -304,6 +308,7 @@ Result<void> OvsOverlay::send(const std::vector<FlowChange>& changes, std::strin
         }
         for (std::size_t i = begin; i < at; ++i) take(installed_, changes[i]);
     }
+    disowned_.clear();
     return {};
 }
 

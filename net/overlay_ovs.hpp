@@ -131,6 +131,7 @@ private:
     std::uint64_t next_hold_ = 0;
     InstalledTable installed_;
     bool doubtful_ = true;  // the switch may hold something else than installed_
+    std::set<std::string> disowned_;  // cards (card_name) of VMs that are no more, until the switch has what the plan says of them
 
     std::mutex arming_mutex_;
     std::map<std::string, std::jthread> arming_;  // by UUID
