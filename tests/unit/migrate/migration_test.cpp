@@ -347,6 +347,29 @@ TEST(Migration, ARestThatIsMuchLargerThanForeseenIsGivenUp) {
     rig.check("east");
 }
 
+// It connects beside a VM that writes: what is written meanwhile is the last round's, too.
+TEST(Migration, WhatIsWrittenWhileTheMirrorConnectsIsForeseen) {
+    for (const int mirror_s : {0, 40}) {
+        SCOPED_TRACE(mirror_s);
+        MoveRig rig;
+        rig.east.round_blocks = 70;  // 7 s of each round's: after six of them another 7 s of writes may wait
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+        };
+        std::uint32_t prepared = 0;
+        rig.east.mirror_takes = [&] {
+            ++prepared;
+            rig.clock.sleep(std::chrono::seconds(mirror_s));
+            rig.east.round_blocks = 20;
+        };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        EXPECT_EQ(prepared, 1u);
+        EXPECT_EQ(stats->disk_rounds, mirror_s == 0 ? 7u : 8u);
+        rig.check("west");
+    }
+}
+
 TEST(Migration, TheBandwidthBoundsBaseImages) {
     MoveRig rig;
     std::mt19937_64 random(1);
