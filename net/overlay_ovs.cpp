@@ -59,15 +59,24 @@ std::vector<OwnRange> OvsOverlay::read_own_ranges(const std::map<std::string, Li
     return own_ranges(links, routes.value_or(std::string()), sites);  // a table that cannot be read is no reason to leave the network as it is
 }
 
-Result<void> OvsOverlay::check_net(const Net& net) {
-    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
+Result<void> OvsOverlay::check_net(const Net& net) { return check_nets({net}).front(); }
+
+std::vector<Result<void>> OvsOverlay::check_nets(const std::vector<Net>& nets) {
     std::vector<Site> sites;
     {
         const std::lock_guard hold(state_mutex_);
         sites = plan_.world().sites;
     }
-    BLANKET_TRY(const auto links, read_links());
-    const auto own = read_own_ranges(links, sites);
+    const auto links = read_links();
+    std::vector<OwnRange> own;
+    if (links) own = read_own_ranges(*links, sites);
+    std::vector<Result<void>> out;
+    for (const auto& net : nets) out.push_back(links ? check_against(net, own) : Result<void>(std::unexpected(links.error())));
+    return out;
+}
+
+Result<void> OvsOverlay::check_against(const Net& net, const std::vector<OwnRange>& own) const {
+    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
     const OwnRange* const needed = overlapping(cidr, own);
     if (needed == nullptr) return {};
     return fail_hint(Kind::kPrecondition, std::format("network '{}' ({}) holds addresses that the host of site '{}' needs itself: {}", net.name, net.cidr, options_.site, needed->what),

@@ -136,6 +136,7 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
             self.phase("listen");
             if (const auto listening = hooks.federated(); !listening) self.note(not_listening(listening.error()));
             BLANKET_CHECK(app.world.refresh());
+            for (const auto& why : unserved_nets(app).unused) self.note("warning: " + why + ": no VM of it can come here");
             return federation.show();
         }));
         return Answer{job, {}};

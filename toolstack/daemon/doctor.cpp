@@ -143,8 +143,12 @@ Check check_records(const DoctorInputs& in) {
 }
 
 Check check_networks(const DoctorInputs& in) {
-    if (in.unserved.empty()) return ok("networks", "this host can serve the networks of its VMs");
     std::string text;
+    if (in.unserved.empty()) {
+        for (const auto& one : in.unservable) text += std::format("{}{}", text.empty() ? "" : "; ", one);
+        if (text.empty()) return ok("networks", "this host can serve the networks of its VMs, and all others");
+        return warning("networks", text + ": no VM of it can come here", "run its VMs at the other sites; or give this host other addresses, or the VMs another network (blanket net create)");
+    }
     for (const auto& one : in.unserved) text += std::format("{}{}", text.empty() ? "" : "; ", one);
     return failed("networks", text + ": its VMs here get no address, and nothing of them is public here", "move them to another site (blanket vm migrate), or make them anew in a network with other addresses");
 }

@@ -142,6 +142,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"certificate", CheckStatus::kWarning, [](DoctorInputs& in) { in.certificate_days = 59; }, "59 days"},
         {"records", CheckStatus::kFail, [](DoctorInputs& in) { in.malformed = {{"vms/1", "there is no phase 'dancing'", true}}; }, "dancing"},
         {"networks", CheckStatus::kFail, [](DoctorInputs& in) { in.unserved = {"network 'lan' (172.31.0.0/20) holds addresses that the host of site 'west' needs itself: 172.31.5.7/20 of ens5"}; }, "172.31.5.7/20 of ens5"},
+        {"networks", CheckStatus::kWarning, [](DoctorInputs& in) { in.unservable = {"network 'lan' (172.31.0.0/20) holds addresses that the host of site 'west' needs itself: 172.31.5.7/20 of ens5"}; }, "no VM of it can come here"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->voters = in.registry->healthy = 2; }, "two voters"},
         {"clock", CheckStatus::kWarning, [](DoctorInputs& in) { in.clock_synchronised = false; }, "not synchronised"},
         {"uplink", CheckStatus::kFail, [](DoctorInputs& in) { in.uplink_address.clear(); }, "no address"},

@@ -133,6 +133,13 @@ TEST(Nets, AreRefusedWhereTheHostNeedsTheirAddresses) {
     EXPECT_TRUE(check_nets_here(rig.east.app, web));
     EXPECT_EQ(show_net(rig.east.app, "lan").value()["trouble"], "");
     EXPECT_EQ(show_net(rig.west.app, "lan").value()["trouble"], "this host needs addresses of network 'lan' itself");
+    // As a site that has just joined is told of networks that were there before it.
+    const std::vector<std::string> why{"this host needs addresses of network 'lan' itself"};
+    EXPECT_EQ(unserved_nets(rig.west.app).unused, why);
+    EXPECT_TRUE(unserved_nets(rig.west.app).used.empty());
+    rig.east.net.unserved = {"lan"};
+    EXPECT_EQ(unserved_nets(rig.east.app).used, why) << "a VM of it is here";
+    EXPECT_TRUE(unserved_nets(rig.east.app).unused.empty());
 }
 
 TEST(Nets, AreDeletedOnlyWhenNobodyIsInThem) {

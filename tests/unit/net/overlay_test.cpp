@@ -591,6 +591,11 @@ TEST_F(OverlayTest, WhatTheHostNeedsItselfIsNoGateways) {
     EXPECT_EQ(refused.error().kind, Kind::kPrecondition);
     EXPECT_TRUE(refused.error().what.contains("172.31.5.7/20 of ens5")) << refused.error().what;
     EXPECT_TRUE(overlay_->check_net(nets_[0]));
+    host_.log.clear();
+    const auto all = overlay_->check_nets(nets_);
+    ASSERT_EQ(all.size(), 2u);
+    EXPECT_TRUE(all[0] && !all[1]);
+    EXPECT_EQ(host_.log.size(), 1u) << "one look for all";
     ASSERT_TRUE(apply());
     EXPECT_TRUE(left_out());
     EXPECT_EQ(host_.links["ens5"].second, std::vector<std::string>{"172.31.5.7/20"});
