@@ -71,6 +71,8 @@ std::string card_of_key(std::string_view key) {
     return net.empty() || mac.empty() ? std::string() : std::format("{} {}", net, mac);
 }
 
+std::string card_name(std::uint32_t vni, Mac mac) { return std::format("{:#x} {}", vni, format_mac(mac)); }
+
 void PlannedTable::give(Part& part, std::vector<Flow> flows, std::vector<std::string>& touched) {
     std::ranges::sort(part.nodes);
     part.nodes.erase(std::ranges::unique(part.nodes).begin(), part.nodes.end());
@@ -132,6 +134,10 @@ void InstalledTable::erase(const std::string& key) {
     if (at == entries_.end()) return;
     by_card_.remove(*at);
     entries_.erase(at);
+}
+
+void InstalledTable::disown(const std::string& card) {
+    for (const auto* node : by_card_.of(card)) entries_.find(node->first)->second.cookie &= kCookieMask;
 }
 
 const InstalledTable::Entry* InstalledTable::find(const std::string& key) const {

@@ -12,6 +12,7 @@ namespace blanket::net {
 
 // The network card that an entry of the destination or ingress tables speaks for, from its key (FlowText::key); empty for other entries.
 std::string card_of_key(std::string_view key);
+std::string card_name(std::uint32_t vni, Mac mac);  // the same of a card
 
 // Keys by the card that they speak for.
 template <typename Entry>
@@ -83,6 +84,8 @@ public:
     explicit InstalledTable(const std::vector<FlowText>& observed);  // of two with one key the first
     void put(const std::string& key, Entry entry);
     void erase(const std::string& key);
+    // The VM that had this card is no more: the epochs of what is there for the card say nothing of who has its address next, and hold nothing back.
+    void disown(const std::string& card);
     [[nodiscard]] const Entry* find(const std::string& key) const;
     [[nodiscard]] std::size_t size() const { return entries_.size(); }
     [[nodiscard]] std::uint64_t epoch_of(const std::string& card) const;  // highest, 0 when there are none

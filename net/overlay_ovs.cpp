@@ -59,15 +59,24 @@ std::vector<OwnRange> OvsOverlay::read_own_ranges(const std::map<std::string, Li
     return own_ranges(links, routes.value_or(std::string()), sites);  // a table that cannot be read is no reason to leave the network as it is
 }
 
-Result<void> OvsOverlay::check_net(const Net& net) {
-    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
+Result<void> OvsOverlay::check_net(const Net& net) { return check_nets({net}).front(); }
+
+std::vector<Result<void>> OvsOverlay::check_nets(const std::vector<Net>& nets) {
     std::vector<Site> sites;
     {
         const std::lock_guard hold(state_mutex_);
         sites = plan_.world().sites;
     }
-    BLANKET_TRY(const auto links, read_links());
-    const auto own = read_own_ranges(links, sites);
+    const auto links = read_links();
+    std::vector<OwnRange> own;
+    if (links) own = read_own_ranges(*links, sites);
+    std::vector<Result<void>> out;
+    for (const auto& net : nets) out.push_back(links ? check_against(net, own) : Result<void>(std::unexpected(links.error())));
+    return out;
+}
+
+Result<void> OvsOverlay::check_against(const Net& net, const std::vector<OwnRange>& own) const {
+    BLANKET_TRY(const Cidr cidr, parse_cidr(net.cidr));
     const OwnRange* const needed = overlapping(cidr, own);
     if (needed == nullptr) return {};
     return fail_hint(Kind::kPrecondition, std::format("network '{}' ({}) holds addresses that the host of site '{}' needs itself: {}", net.name, net.cidr, options_.site, needed->what),
@@ -243,7 +252,10 @@ void OvsOverlay::learn(const std::vector<VmRecord>& vms, bool arriving) {
     std::vector<std::string> gone;
     for (const auto& vm : plan_.world().vms)
         if (!seen.contains(vm.uuid)) gone.push_back(vm.uuid);
-    for (const auto& uuid : gone) plan_.forget(uuid);
+    for (const auto& uuid : gone) {
+        for (const auto& card : plan_.endpoints_of_vm(uuid)) installed_.disown(*disowned_.insert(card_name(card.vni, card.mac)).first);
+        plan_.forget(uuid);
+    }
 }
 
 void OvsOverlay::settle() {
@@ -279,6 +291,7 @@ Result<void> OvsOverlay::compare(std::string extra) {
     BLANKET_TRY(const std::string dump, runner_->run(commands::flows_read()));
     BLANKET_TRY(const auto observed, parse_flow_dump(dump));
     installed_ = InstalledTable(observed);
+    for (const auto& card : disowned_) installed_.disown(card);
     settle();
     std::vector<std::string> quiet;  // apply() tells the warnings
     if (!plan_.is(plan_flows(plan_.world(), quiet))) {
@@ -304,6 +317,7 @@ Result<void> OvsOverlay::send(const std::vector<FlowChange>& changes, std::strin
         }
         for (std::size_t i = begin; i < at; ++i) take(installed_, changes[i]);
     }
+    disowned_.clear();
     return {};
 }
 

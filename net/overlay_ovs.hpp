@@ -47,7 +47,8 @@ public:
     static Result<std::unique_ptr<OvsOverlay>> create(OverlayOptions options, CommandRunner* runner = nullptr, HoldHost* holds = nullptr);
 
     Result<void> apply(const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) override;
-    Result<void> check_net(const Net& net) override;  // one process: what `ip` says now
+    Result<void> check_net(const Net& net) override;
+    std::vector<Result<void>> check_nets(const std::vector<Net>& nets) override;  // one process: what `ip` says now
     // One bundle each (openflow.hpp); divert() then waits for the guest's last words. kConflict when this site does not own the VM; kPrecondition before the
     // first apply() or without a tunnel.
     Result<void> divert(const VmRecord& vm, const Site& site) override;
@@ -83,6 +84,7 @@ private:
     void let_handovers_pass(const std::vector<VmRecord>& vms);
     Result<SwitchState> read_switch();
     Result<std::map<std::string, Link>> read_links();
+    [[nodiscard]] Result<void> check_against(const Net& net, const std::vector<OwnRange>& own) const;
     [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
     Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay);
     void look_at_firewall();
@@ -131,6 +133,7 @@ private:
     std::uint64_t next_hold_ = 0;
     InstalledTable installed_;
     bool doubtful_ = true;  // the switch may hold something else than installed_
+    std::set<std::string> disowned_;  // cards (card_name) of VMs that are no more, until the switch has what the plan says of them
 
     std::mutex arming_mutex_;
     std::map<std::string, std::jthread> arming_;  // by UUID

@@ -145,12 +145,13 @@ std::vector<VerbSpec> vm_verbs() {
                         "Memory is copied in rounds, until what is left takes no time worth speaking of, until the downtime to be expected is within --downtime-target, or until rounds bring "
                         "nothing because the VM writes as fast as the link sends. A VM that writes faster than the link sends is "
                         "given less processor time meanwhile, down to a twentieth of what it used, where its stop would be longer than --max-downtime, --downtime-target or 5 s. Then it stops for what is "
-                        "left, however long that takes, unless --max-downtime says how long it may: then the move ends, the VM runs on, and the error says what it writes and what the link takes.",
+                        "left, however long that takes, unless --max-downtime says how long it may: then the move ends, the VM runs on, and the error says what it writes and what the link takes. "
+                        "Before memory is copied, the VM's writes to each disk wait once, while what is left of it is sent: for no longer than --max-downtime either (1 s is always allowed), or 10 s if nothing is said.",
              .action = "migrate {NAME} to {TARGET}",
              .args = {kVm, {"TARGET", "the site that it moves to", ArgKind::kSite}},
              .options = {{.name = "watch", .help = "show its progress to its end: so it is without this option too"},
                          {.name = "downtime-target", .value = "MS", .help = "stop copying as soon as the VM would stand still for no longer than this"},
-                         {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM stand still for longer, as far as that can be foreseen"},
+                         {.name = "max-downtime", .value = "MS", .help = "give up rather than let the VM, or before that its writes to a disk (10 s if nothing is said), stand still for longer, as far as that can be foreseen"},
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
                          {.name = "patience", .value = "TIME", .help = "while the VM runs, wait so long for a lost link between the sites, instead of 90s; the move then goes on where it was"},

@@ -248,6 +248,12 @@ public:
     // Whether VMs of this network can be served here. kPrecondition, with the next step: this host itself needs addresses of it (its own subnet, its way out),
     // so that it would have no gateway and no DHCP here.
     virtual Result<void> check_net(const Net&) { return {}; }
+    // The same of many, in their order, for about the price of one.
+    virtual std::vector<Result<void>> check_nets(const std::vector<Net>& nets) {
+        std::vector<Result<void>> out;
+        for (const auto& net : nets) out.push_back(check_net(net));
+        return out;
+    }
     // Source, just before the guest is asked to stop: frames for the VM's MACs go to `site` from now on (one strict flow each); what it says still goes out.
     virtual Result<void> divert(const VmRecord& vm, const Site& site) = 0;
     // Source, guest suspended: the same, and its port here is closed. undo = guest resumed here.
@@ -320,6 +326,7 @@ public:
     virtual Result<std::uint64_t> take_over_vm(const VmRecord& vm, std::uint64_t expected_revision, const std::string& silent, std::uint64_t beat) = 0;
     // Other records: `key` without the prefix ("nets/lan"); expected_revision 0 = must not exist. Returns the new revision.
     virtual Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected_revision) = 0;
+    // Of a network or site whose record makes no sense its last version that did (Malformed), at the present revision: who changes that and writes it makes it good.
     virtual Result<std::optional<Versioned<Json>>> get(const std::string& key) = 0;
     // Of any revision (0; absent is fine), or of exactly that one: else kConflict.
     virtual Result<void> remove(const std::string& key, std::uint64_t expected_revision = 0) = 0;

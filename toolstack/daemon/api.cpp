@@ -48,6 +48,8 @@ Result<Json> admit_here(App& app, const RestRequest& request) {
     return Json{{"ok", true}, {"missing", missing}};
 }
 
+std::string not_listening(const Error& why) { return std::format("the other sites do not reach this one yet: {}; it is tried again, and blanket doctor tells", why.what); }
+
 void bind_federation(RestServer& server, App& app, Federation& federation, const ApiHooks& hooks) {
     server.route("GET", "/1.0/federation", respond([&](const RestRequest&) { return federation.show(); }));
     server.route("POST", "/1.0/federation", respond([&, hooks](const RestRequest& request) -> Result<Json> {
@@ -56,7 +58,7 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         BLANKET_CHECK(check_name(name, "federation"));
         if (is_dry_run(request)) return steps_json({std::format("name the federation '{}'", name), std::format("listen for other sites on ports {} and {}", 7443, 7444)});
         BLANKET_TRY(const Json answer, federation.init(name));
-        BLANKET_CHECK(hooks.federated());
+        if (const auto listening = hooks.federated(); !listening) app.events.add("federation", name, not_listening(listening.error()));
         (void)app.world.refresh();
         return answer;
     }), Access::kLocal);
@@ -134,8 +136,9 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
             self.phase("join");
             BLANKET_CHECK(federation.join(token, [&self](const std::string& text) { self.note(text); }));
             self.phase("listen");
-            BLANKET_CHECK(hooks.federated());
+            if (const auto listening = hooks.federated(); !listening) self.note(not_listening(listening.error()));
             BLANKET_CHECK(app.world.refresh());
+            for (const auto& why : unserved_nets(app).unused) self.note("warning: " + why + ": no VM of it can come here");
             return federation.show();
         }));
         return Answer{job, {}};

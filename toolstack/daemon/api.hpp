@@ -12,7 +12,7 @@ struct ApiHooks {
     std::function<Json()> doctor;             // {"checks":[..]}
     std::function<void()> look_at_all;        // recovery looks at every VM soon
     std::function<Result<Json>(const std::map<std::string, std::string>& query)> trace;  // {"trace":{..}}
-    std::function<Result<void>()> federated;  // the site became part of a federation: open the listeners
+    std::function<Result<void>()> federated;  // the site became part of a federation: open the listeners. An error: they are not open yet, and are tried again
     std::function<Result<Json>()> rotate_key; // {key}: this site's new WireGuard key
 };
 void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks hooks);

@@ -24,6 +24,7 @@
 #include "toolstack/daemon/machine_identity.hpp"
 #include "toolstack/daemon/net_trace.hpp"
 #include "toolstack/daemon/notify.hpp"
+#include "toolstack/daemon/open_again.hpp"
 #include "toolstack/daemon/path_probe.hpp"
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
@@ -102,6 +103,7 @@ struct Daemon::Parts {
     std::unique_ptr<PathProbe> path_probe;
     std::jthread path_rounds;
     std::mutex listeners;
+    std::unique_ptr<OpenAgain> opening;  // the listeners
     std::atomic<bool> stopping = false;
     std::atomic<bool> site_revoked = false;  // the network is to follow
 
@@ -195,6 +197,11 @@ struct Daemon::Parts {
         BLANKET_TRY(streams, ChannelListener::create(tls, "0.0.0.0", kStreamPort, handler, kMostChannels));
         return {};
     }
+    // No move can come in by them: nothing ends with them.
+    bool shut() {
+        const std::lock_guard lock(listeners);
+        return streams == nullptr;
+    }
 };
 
 Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
@@ -261,6 +268,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     parts->app->look_again = [&looking = parts->looking](const std::string& uuid) {
         if (Reconciler* const reconciler = looking) reconciler->look(uuid, Cause::kRestart);
     };
+    parts->opening = std::make_unique<OpenAgain>("listeners for the other sites", parts->app->clock, [&parts = *parts] { return parts.open_listeners(); });
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }
 
@@ -284,12 +292,12 @@ Daemon::~Daemon() {
 void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
-    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface); };
+    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface, parts.opening->trouble()); };
     hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };
-    hooks.federated = [&parts] { return parts.open_listeners(); };
+    hooks.federated = [&parts] { return parts.opening->now(); };
     hooks.rotate_key = [&parts] {
         return rotate_wireguard_key({parts.settings.root + "/pki/wg.key", [&parts] { return parts.world->apply_again(); },
                                      [&parts](const std::string& pub) { return parts.federation->publish_wireguard_key(pub); }});
@@ -309,12 +317,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         return ready;
     });
     if (!joined) return;
-    bool reopen = false;  // the listeners: they could not be opened, or still show the old certificate
-    if (parts.federation->federated())
-        if (auto opened = parts.open_listeners(); !opened) {
-            log::error("start", "{}", opened.error().what);
-            reopen = true;
-        }
+    if (parts.federation->federated()) (void)parts.opening->now();
     parts.reconciler = std::make_unique<Reconciler>(*parts.app);
     parts.looking = parts.reconciler.get();
     parts.world->on_change([&parts, gone = std::optional<std::set<std::string>>()](const Snapshot& now) mutable {
@@ -346,6 +349,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         notify_systemd("WATCHDOG=1");
         if (parts.site_revoked.exchange(false))
             if (auto applied = parts.world->apply_again(); !applied) log::error("network", "{}", applied.error().what);
+        parts.opening->look([&parts] { return parts.jobs->idle() || parts.shut(); });  // a channel of a move would end with its listener
         if (std::chrono::steady_clock::now() < next_refresh) continue;
         next_refresh = std::chrono::steady_clock::now() + kRefresh;
         trim_heap();  // what a move or a request needed goes back to the system: dom0 is small
@@ -357,11 +361,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         if (auto published = parts.federation->publish_again(); !published) log::warning("registry", "this site's WireGuard key is not in its record yet: {}", published.error().what);
         const auto renewed = parts.federation->renew_if_due(parts.app->clock.unix_ms() / 1000);
         if (!renewed) log::warning("federation", "this site's certificate is not renewed yet: {}", renewed.error().what);
-        reopen = reopen || (renewed && *renewed && parts.federation->federated());
-        if (reopen && parts.jobs->idle()) {  // a channel of a move would end with its listener
-            if (auto opened = parts.open_listeners(); !opened) log::error("federation", "{}", opened.error().what);
-            else reopen = false;
-        }
+        if (renewed && *renewed && parts.federation->federated()) parts.opening->anew();
     }
     notify_systemd("STOPPING=1");
 }

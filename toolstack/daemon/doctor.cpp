@@ -143,8 +143,12 @@ Check check_records(const DoctorInputs& in) {
 }
 
 Check check_networks(const DoctorInputs& in) {
-    if (in.unserved.empty()) return ok("networks", "this host can serve the networks of its VMs");
     std::string text;
+    if (in.unserved.empty()) {
+        for (const auto& one : in.unservable) text += std::format("{}{}", text.empty() ? "" : "; ", one);
+        if (text.empty()) return ok("networks", "this host can serve the networks of its VMs, and all others");
+        return warning("networks", text + ": no VM of it can come here", "run its VMs at the other sites; or give this host other addresses, or the VMs another network (blanket net create)");
+    }
     for (const auto& one : in.unserved) text += std::format("{}{}", text.empty() ? "" : "; ", one);
     return failed("networks", text + ": its VMs here get no address, and nothing of them is public here", "move them to another site (blanket vm migrate), or make them anew in a network with other addresses");
 }
@@ -157,6 +161,12 @@ Check check_standing(const DoctorInputs& in) {
     std::string text = "cut off from the federation:";
     for (const auto& site : in.revoked_sites) text += " " + site;
     return ok("standing", text);
+}
+
+Check check_listeners(const DoctorInputs& in) {
+    if (!in.shut.empty())
+        return failed("listeners", std::format("this site does not listen for the others: {}", in.shut), "it is tried again at least every minute; who has the ports: ss -lntp '( sport = :7443 or sport = :7444 )'");
+    return ok("listeners", in.federated ? "the other sites are listened for" : "in no federation");
 }
 
 constexpr std::int64_t kCertificateWarning = 60, kCertificateLast = 7;  // days; it is renewed with half a year left
@@ -293,7 +303,7 @@ std::vector<Check> run_doctor(const DoctorInputs& in) {
     const std::string provider = guess_provider(in.dmi_vendor, in.dmi_product, in.dmi_bios, in.dmi_tag);
     std::vector<Check> checks{
             check_xen(in),     check_xsa(in),    check_log_dirty(in), check_libvirt(in),  check_openvswitch(in),
-            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_certificate(in), check_records(in), check_networks(in),
+            check_storage(in), check_drbd(in),   check_wireguard(in), check_registry(in), check_standing(in), check_listeners(in), check_certificate(in), check_records(in), check_networks(in),
             check_clock(in),   check_entropy(in), check_uplink(in),   check_disk(in),     check_memory(in),
             ok("firmware", in.uefi ? "UEFI" : "BIOS"), check_secure_boot(in), ok("provider", provider_summary(provider, in.provider_xen)), check_devices(in), check_metadata(in), check_update(in)};
     if (in.store) checks.push_back(check_content_store(*in.store));

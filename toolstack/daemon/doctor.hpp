@@ -89,8 +89,10 @@ struct DoctorInputs {
     std::optional<ContentStoreFacts> store;  // the content store; absent: none
     std::optional<RegistryFacts> registry;
     bool federated = false;
+    std::string shut;                  // why this site does not listen for the others; empty: it does, or is in no federation
     std::vector<Malformed> malformed;  // records
-    std::vector<std::string> unserved;  // networks of this site's VMs that it cannot serve, and why (Overlay::check_net)
+    std::vector<std::string> unserved;    // networks of this site's VMs that it cannot serve, and why (Overlay::check_net)
+    std::vector<std::string> unservable;  // the same of others: no VM of theirs can come here
     std::optional<Revocation> revoked;       // this site
     std::vector<std::string> revoked_sites;  // others
     std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for

@@ -2,9 +2,8 @@
 // See doctor_report.hpp.
 #include "toolstack/daemon/doctor_report.hpp"
 
-#include <algorithm>
-
 #include "toolstack/daemon/doctor.hpp"
+#include "toolstack/daemon/nets.hpp"
 #include "toolstack/daemon/world.hpp"
 
 namespace blanket {
@@ -34,23 +33,9 @@ RegistryFacts registry_facts(Federation& federation) {
     return facts;
 }
 
-// Networks of VMs that this site owns, or that come here.
-std::vector<std::string> unserved_nets(App& app) {
-    const Snapshot now = app.world.snapshot();
-    std::vector<std::string> out;
-    for (const auto& [net, revision] : now.nets) {
-        const bool here = std::ranges::any_of(now.vms, [&](const Versioned<VmRecord>& vm) {
-            return (vm.value.owner == app.site || (vm.value.migration && vm.value.migration->target == app.site)) && std::ranges::contains(vm.value.nics, net.name, &Nic::net);
-        });
-        if (!here) continue;
-        if (const auto served = app.overlay.check_net(net); !served) out.push_back(served.error().what);
-    }
-    return out;
-}
-
 }  // namespace
 
-Json doctor_report(App& app, Federation& federation, const std::string& uplink) {
+Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut) {
     DoctorInputs inputs = gather_doctor({.root = {}, .run = {}, .clock = {}, .uplink = uplink});
     if (auto host = app.hypervisor.facts()) inputs.host = std::move(*host);
     else inputs.host_error = host.error().what;
@@ -62,12 +47,15 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink) 
     }
     inputs.registry = registry_facts(federation);
     inputs.federated = federation.federated();
+    inputs.shut = shut;
     inputs.revoked = federation.revoked();
     for (const auto& one : federation.revocations()->list())
         if (one.site != app.site) inputs.revoked_sites.push_back(std::format("{} (by {}, {})", one.site, one.by, one.since));
     if (const auto expires = federation.certificate_expires()) inputs.certificate_days = (*expires - static_cast<std::int64_t>(app.clock.unix_ms() / 1000)) / 86'400;
     inputs.malformed = app.world.snapshot().malformed;
-    inputs.unserved = unserved_nets(app);
+    auto unserved = unserved_nets(app);
+    inputs.unserved = std::move(unserved.used);
+    inputs.unservable = std::move(unserved.unused);
     return to_json(run_doctor(inputs));
 }
 

@@ -7,6 +7,7 @@
 
 namespace blanket {
 
-Json doctor_report(App& app, Federation& federation, const std::string& uplink);
+// `shut`: why this site does not listen for the others; empty: it does, or is in no federation.
+Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut);
 
 }  // namespace blanket

@@ -71,6 +71,22 @@ Result<void> check_nets_here(App& app, const VmRecord& vm) {
     return {};
 }
 
+UnservedNets unserved_nets(App& app) {
+    const Snapshot now = app.world.snapshot();
+    const auto nets = values_of(now.nets);
+    const auto served = app.overlay.check_nets(nets);
+    UnservedNets out;
+    for (std::size_t i = 0; i < nets.size(); ++i) {
+        if (served[i]) continue;
+        const bool used = std::ranges::any_of(now.vms, [&](const Versioned<VmRecord>& vm) {
+            return (vm.value.owner == app.site || (vm.value.migration && vm.value.migration->target == app.site)) && std::ranges::contains(vm.value.nics, nets[i].name, &Nic::net);
+        });
+        if (used) out.used.push_back(served[i].error().what);
+        else if (served[i].error().kind == Kind::kPrecondition) out.unused.push_back(served[i].error().what);  // not that `ip` failed, once for each
+    }
+    return out;
+}
+
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit) {
     BLANKET_CHECK(check_name(name, "network"));
     for (int attempt = 0;; ++attempt) {

@@ -11,6 +11,12 @@ Result<Json> create_net(App& app, const Json& body, bool dry_run);  // {name, ci
 // Whether this site can serve all networks of a VM (Overlay::check_net). One whose record is not here yet is not judged.
 Result<void> check_nets_here(App& app, const VmRecord& vm);
 
+// Why this site cannot serve networks (Overlay::check_nets): those of VMs that it owns or that come here, and all others.
+struct UnservedNets {
+    std::vector<std::string> used, unused;
+};
+UnservedNets unserved_nets(App& app);
+
 // Reads the record, lets `edit` change it (it may refuse), writes it by compare-and-swap; again when somebody was faster. Returns what was written.
 // kConflict while the network is being deleted.
 Result<Net> change_net(App& app, const std::string& name, const std::function<Result<void>(Net&)>& edit);

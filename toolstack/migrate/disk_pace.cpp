@@ -47,9 +47,8 @@ std::int64_t DiskPace::wait_ms(std::int64_t now_ms) const {
 DiskPace::Next DiskPace::next(std::int64_t now_ms) const {
     if (rounds_.empty()) return Next::kRound;
     const bool fits = !too_long(wait_ms(now_ms));
-    if (fits && rounds_.back().bytes <= kSmallRest) return Next::kLast;
-    if (rounds_.size() < kRounds) return Next::kRound;
-    if (fits) return Next::kLast;
+    if (fits && (rounds_.back().bytes <= kSmallRest || rounds_.size() >= kRounds)) return Next::kLast;
+    if (rounds_.size() < std::max(kRounds, fresh_)) return Next::kRound;
     const double before = static_cast<double>(rounds_[rounds_.size() - 2].bytes);
     return static_cast<double>(rounds_.back().bytes) < kShrinks * before ? Next::kRound : Next::kGiveUp;
 }

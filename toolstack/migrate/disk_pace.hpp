@@ -2,6 +2,7 @@
 // How long the VM's writes to a disk would wait for its last round, as its earlier rounds foretell it, and what to do then. Pure; one per volume. Used by source_disk.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,8 +15,11 @@ public:
 
     // A round has ended: of a snapshot that was taken at `at_ms`, so many bytes were shipped in `ship_ms`.
     void round(std::int64_t at_ms, std::uint64_t bytes, std::int64_t ship_ms);
+    // Something else has taken its time behind the last round, and the VM has written meanwhile: that the rest is larger now is no word on whether rounds bring anything.
+    void interrupted() { fresh_ = rounds_.size() + 2; }
     enum class Next : std::uint8_t { kRound, kLast, kGiveUp };
     [[nodiscard]] Next next(std::int64_t now_ms) const;
+    [[nodiscard]] std::size_t rounds() const { return rounds_.size(); }
 
     [[nodiscard]] std::uint64_t written_per_s() const;  // by the VM, to blocks that were not dirty yet
     [[nodiscard]] std::uint64_t sent_per_s() const;     // the best of the last rounds: a cut or a round trip makes one of them slow, not the link
@@ -31,6 +35,7 @@ private:
     };
     const std::int64_t longest_ms_;
     std::vector<Round> rounds_;
+    std::size_t fresh_ = 0;  // so many rounds there may be at any rate: the last two of them tell whether they become less
 };
 
 }  // namespace blanket::migrate

@@ -2,6 +2,8 @@
 // See outcome.hpp.
 #include "toolstack/migrate/outcome.hpp"
 
+#include <algorithm>
+
 #include "toolstack/base/text.hpp"
 
 namespace blanket::migrate {
@@ -37,6 +39,19 @@ Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRec
         if (give_up()) return fail_hint(Kind::kUnavailable, "the registry has not answered yet whether the move was committed", "it is asked again as soon as it answers");
         clock.sleep(kRetry);
     }
+}
+
+Result<SourceDisks> disks_after_commit(Registry& registry, const VmRecord& vm, const std::string& here) {
+    BLANKET_TRY(const auto found, registry.vm(vm.uuid));
+    if (!found) {
+        BLANKET_TRY(const auto gone, registry.gone(vm.uuid));
+        if (gone) return SourceDisks::kRemove;
+        return fail(Kind::kNotFound, "the record of VM '{}' is missing, and it was not deleted", vm.name);
+    }
+    const VmRecord& now = found->value;
+    if (now.epoch <= vm.epoch) return SourceDisks::kStandby;  // the registry was put back: as below, this disk is not to be opened by such a record
+    if (now.owner == here || std::ranges::find(now.forks, here, &Fork::site) != now.forks.end()) return SourceDisks::kKeep;
+    return now.standby && now.standby->site == here ? SourceDisks::kStandby : SourceDisks::kRemove;
 }
 
 Result<void> mark_settled(Registry& registry, const VmRecord& vm) {

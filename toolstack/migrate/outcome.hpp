@@ -16,6 +16,15 @@ enum class Outcome : std::uint8_t { kCommitted, kAborted };
 // under a newer epoch was given away and taken over since: kCommitted for the copy of before. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
 Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up);
 
+// What becomes of the source's volumes of the VM after kCommitted, by the record as it is now: somebody may have edited it, or taken the VM over since.
+enum class SourceDisks : std::uint8_t {
+    kRemove,   // another site owns the VM and has the whole disk, or the VM was deleted
+    kStandby,  // they stay, and no epoch up to the commit's opens them again: this site stands by, or the record is older than the commit
+    kKeep,     // the VM is ours again, or our copy is a fork: recovery sees to it
+};
+// kNotFound: the record is missing without a trace. With that, or without an answer, nothing may be removed on its account.
+Result<SourceDisks> disks_after_commit(Registry& registry, const VmRecord& vm, const std::string& here);
+
 // Target: the commit. Success means that the record names `here` with epoch + 1 (kSettling), even when the first answer was lost.
 Result<VmRecord> commit_target(Registry& registry, TimeSource& clock, const Versioned<VmRecord>& vm, const std::string& here, const std::function<bool()>& give_up);
 

@@ -186,8 +186,13 @@ Result<void> Recovery::settle(const VmRecord& record, const std::optional<Domain
 
 Result<void> Recovery::take_back(const VmRecord& record, const std::optional<DomainInfo>& domain) {
     BLANKET_TRY(const auto outcome, migrate::settle_source(ports_.registry, ports_.clock, record, site_, [] { return true; }));
-    if (outcome == migrate::Outcome::kCommitted) return remove_copy(record, domain);
-    return settle(record, domain);
+    if (outcome == migrate::Outcome::kAborted) return settle(record, domain);
+    BLANKET_TRY(const auto disks, migrate::disks_after_commit(ports_.registry, record, site_));
+    if (disks == migrate::SourceDisks::kRemove) return remove_copy(record, domain);
+    // The memory that is here is of before the commit, whosever the VM is now; what becomes of the disk, the table says of the record as it is now.
+    if (domain) BLANKET_CHECK(ports_.ends.destroy_source(record.uuid));
+    host_.look_again(record.uuid, Cause::kRestart);
+    return {};
 }
 
 Result<void> Recovery::remove_copy(const VmRecord& record, const std::optional<DomainInfo>& domain) {

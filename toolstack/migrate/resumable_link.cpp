@@ -43,6 +43,8 @@ ResumableLink::~ResumableLink() {
 
 void ResumableLink::close() {
     Lock lock(mutex_);
+    closing_ = true;
+    changed_.notify_all();
     changed_.wait_for(lock, options_.times.linger, [&] { return end_ || out_.empty(); });
     end({Kind::kCancelled, "the link was closed", {}}, true);
 }
@@ -236,9 +238,13 @@ Result<void> ResumableLink::take(Lock& lock, const std::shared_ptr<PeerLink>& wi
     if (number <= taken_) return {};  // a second time
     if (number != taken_ + 1) return fail(Kind::kInvalid, "site '{}' sent message {} where {} was due", peer_, number, taken_ + 1);
     message.payload.erase(message.payload.begin(), message.payload.begin() + kNumber);
-    while (!end_ && wire_ == wire && !inbox_.empty() && inbox_bytes_ + message.payload.size() > options_.sizes.inbox) changed_.wait(lock);
+    while (!end_ && !closing_ && wire_ == wire && !inbox_.empty() && inbox_bytes_ + message.payload.size() > options_.sizes.inbox) changed_.wait(lock);
     if (end_ || wire_ != wire) return {};  // not taken: the peer sends it again
     taken_ = number;
+    if (closing_) {  // taken, and dropped: it must not keep the peer, which is busy sending, from hearing what was said last
+        changed_.notify_all();
+        return {};
+    }
     inbox_bytes_ += message.payload.size();
     inbox_.push_back(std::move(message));
     changed_.notify_all();

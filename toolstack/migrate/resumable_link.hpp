@@ -82,7 +82,7 @@ public:
     std::uint64_t bytes_received() const override;
     const std::string& peer() const override { return peer_; }
     void shutdown() override;  // the peer is told, if it can be
-    void close();              // the same, once the peer has taken what was sent, or after LinkTimes::linger
+    void close();              // the same, once the peer has taken what was sent, or after LinkTimes::linger. What comes meanwhile is dropped: nobody receives any more
     void urgent(bool on) override;
     std::optional<LinkHealth> health() const override;
 
@@ -124,7 +124,7 @@ private:
     std::condition_variable changed_;
     std::shared_ptr<PeerLink> wire_;  // null: lost
     std::optional<Error> end_;        // the session is over
-    bool bye_due_ = false, bye_wanted_ = false;
+    bool bye_due_ = false, bye_wanted_ = false, closing_ = false;
     // Outgoing: out_ holds the numbers acked_ + 1 ... queued().
     std::deque<Out> out_;
     std::uint64_t out_bytes_ = 0, unsent_bytes_ = 0, acked_ = 0;

@@ -230,8 +230,17 @@ Result<void> Source::clean_up() {
     keep_first(ports_.ends.destroy_source(plan_.vm.value.uuid));
     for (auto& move : moves_) keep_first(move->finish(false, plan_.vm.value.epoch));
     const VmRecord& vm = plan_.vm.value;
-    const bool standby = vm.policy == kPause;  // so says the commit
-    for (const auto& volume : vm.volumes) keep_first(standby ? ports_.blocks.fence_volume(volume.id, vm.epoch + 2) : ports_.blocks.remove_volume(volume.id));
+    auto disks = disks_after_commit(ports_.registry, vm, plan_.here.name);
+    if (!disks && stats_.epoch != 0) disks = vm.policy == kPause ? SourceDisks::kStandby : SourceDisks::kRemove;  // by the target's word: it has them whole
+    if (!disks) {
+        keep_first(std::unexpected(disks.error()));
+        return first;
+    }
+    if (*disks == SourceDisks::kKeep) observer_.note("the record counts on the disk here, which stays");
+    for (const auto& volume : vm.volumes) {
+        if (*disks == SourceDisks::kStandby) keep_first(ports_.blocks.fence_volume(volume.id, vm.epoch + 2));
+        if (*disks == SourceDisks::kRemove) keep_first(ports_.blocks.remove_volume(volume.id));
+    }
     return first;
 }
 

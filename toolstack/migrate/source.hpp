@@ -45,7 +45,7 @@ private:
     Result<void> prepare();
     Result<void> begin();
     Result<void> move_disks();
-    Result<DiskPace> ship_rounds(std::uint32_t index, DiskMove& mover);
+    Result<void> ship_rounds(std::uint32_t index, DiskMove& mover, DiskPace& pace);
     Error written_too_fast(const std::string& disk, const DiskPace& pace, std::int64_t wait_ms) const;
     Result<void> ship(std::uint32_t index, DiskMove& move, const std::vector<Extent>& extents);
     Result<void> end_round(std::uint32_t index);

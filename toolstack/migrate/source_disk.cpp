@@ -88,26 +88,24 @@ Error Source::written_too_fast(const std::string& disk, const DiskPace& pace, st
                  "move it when it writes less, or allow more: --max-downtime, --bandwidth"};
 }
 
-// Rounds while the VM writes, until what is left can be shipped while its writes wait.
-Result<DiskPace> Source::ship_rounds(std::uint32_t index, DiskMove& mover) {
+// Rounds while the VM writes, until what is left can be shipped while its writes wait: none if that is so already.
+Result<void> Source::ship_rounds(std::uint32_t index, DiskMove& mover, DiskPace& pace) {
     const std::string& disk = plan_.vm.value.volumes[index].target;
-    const std::int64_t wanted = plan_.limits.max_downtime_ms;
     const auto lost_ms = [&] {  // without a connection: says nothing of the link's rate
         const auto health = link_.health();
         return health ? health->lost_ms : 0;
     };
-    DiskPace pace(wanted > 0 ? std::max(wanted, kLeastWait) : kLongestWait);
-    for (std::uint32_t round = 0;; ++round) {
+    for (;;) {
         switch (const auto now = ports_.clock.boottime_ms(); pace.next(now)) {
             case DiskPace::Next::kRound: break;
-            case DiskPace::Next::kLast: return pace;
+            case DiskPace::Next::kLast: return {};
             case DiskPace::Next::kGiveUp: return std::unexpected(written_too_fast(disk, pace, pace.wait_ms(now)));
         }
         BLANKET_CHECK(check_cancelled());
         const std::int64_t at = ports_.clock.boottime_ms();
         BLANKET_TRY(const auto extents, mover.next_round());
         const std::uint64_t bytes = data_bytes(extents);
-        observer_.note(std::format("disk {} round {}: {}", disk, round, format_bytes(bytes)));
+        observer_.note(std::format("disk {} round {}: {}", disk, pace.rounds(), format_bytes(bytes)));
         const std::int64_t begun = ports_.clock.boottime_ms() - lost_ms();
         BLANKET_CHECK(ship(index, mover, extents));
         BLANKET_CHECK(end_round(index));
@@ -118,13 +116,17 @@ Result<DiskPace> Source::ship_rounds(std::uint32_t index, DiskMove& mover) {
 
 Result<void> Source::move_disks() {
     const std::uint64_t wire_before = link_.bytes_sent();
+    const std::int64_t wanted = plan_.limits.max_downtime_ms;
     const auto& volumes = plan_.vm.value.volumes;
     for (std::uint32_t index = 0; index < volumes.size(); ++index) {
         BLANKET_TRY(auto move, ports_.moves.source(volumes[index]));
         moves_.push_back(std::move(move));
         DiskMove& mover = *moves_.back();
-        BLANKET_TRY(const DiskPace pace, ship_rounds(index, mover));
+        DiskPace pace(wanted > 0 ? std::max(wanted, kLeastWait) : kLongestWait);
+        BLANKET_CHECK(ship_rounds(index, mover, pace));
         BLANKET_TRY(const std::uint16_t port, prepare_mirror(index, mover));
+        pace.interrupted();
+        BLANKET_CHECK(ship_rounds(index, mover, pace));  // what was written while the mirror connected may be too much by now
         const auto before = ports_.clock.boottime_ms();
         link_.urgent(true);  // its writes wait
         pacer_.lift(true);

@@ -85,6 +85,19 @@ std::optional<EtcdKv> EtcdRegistry::last_good(const EtcdKv& kv) {
     return std::nullopt;
 }
 
+// As the snapshot has it: of a network or site the last version that makes sense. One that never did is given as it is.
+Result<std::optional<EtcdKv>> EtcdRegistry::get_good(const std::string& key) {
+    BLANKET_TRY(auto kv, client_->get(key));
+    if (!kv || !(key.starts_with(full("nets/")) || key.starts_with(full("sites/")))) return kv;
+    Snapshot alone;
+    const auto makes_sense = put_into(alone, *kv);
+    if (makes_sense) return kv;
+    auto good = last_good(*kv);
+    if (!good) return kv;
+    log::warning("registry", "record {} makes no sense ({}); its last good version counts", key, makes_sense.error().what);
+    return good;
+}
+
 // Done, or lost. When an earlier attempt's answer was lost, the first operation's key tells whether that attempt did it: its value is ours.
 Result<std::uint64_t> EtcdRegistry::commit(const Write& write, const std::function<Error()>& lost) {
     BLANKET_TRY(const EtcdTxnReply reply, client_->txn(write.compares, write.ops));
@@ -123,7 +136,7 @@ Result<std::vector<EtcdCompare>> EtcdRegistry::nets_that_take(const VmRecord& vm
     for (const auto& nic : vm.nics) {
         BLANKET_CHECK(check_name(nic.net, "network"));
         const std::string key = full("nets/" + nic.net);
-        BLANKET_TRY(const auto kv, client_->get(key));
+        BLANKET_TRY(const auto kv, get_good(key));
         if (!kv) {
             BLANKET_CHECK(check_card(nic, nullptr));
             continue;
@@ -204,7 +217,7 @@ Result<std::uint64_t> EtcdRegistry::put(const std::string& key, const Json& valu
 
 Result<std::optional<Versioned<Json>>> EtcdRegistry::get(const std::string& key) {
     BLANKET_CHECK(check_key(key));
-    BLANKET_TRY(const auto kv, client_->get(full(key)));
+    BLANKET_TRY(const auto kv, get_good(full(key)));
     if (!kv) return std::nullopt;
     if (key.starts_with("names/")) return Versioned<Json>{Json(kv->value), kv->mod_revision};  // plain text
     BLANKET_TRY(Json value, parse_json(kv->value));

@@ -41,6 +41,7 @@ private:
         std::vector<EtcdOp> ops;
     };
     std::optional<EtcdKv> last_good(const EtcdKv& kv);  // the last version before it that makes sense, as of its revision
+    Result<std::optional<EtcdKv>> get_good(const std::string& key);
     Result<std::vector<EtcdCompare>> nets_that_take(const VmRecord& vm);
     Result<std::uint64_t> commit(const Write& write, const std::function<Error()>& lost);
     Error changed_meanwhile(const VmRecord& vm, std::uint64_t expected_revision);

@@ -71,6 +71,19 @@ struct NetRig {
         east.site.images = west.site.images = {sum};
         EXPECT_TRUE(east.world.refresh() && west.world.refresh());
     }
+    // `mine`, with `other` before its call number `at` to the registry: what both said. Nothing: it has no such call.
+    template <typename Mine, typename Other>
+    auto interrupt(int at, const Mine& mine, const Other& other) -> std::optional<std::pair<decltype(mine()), decltype(other())>> {
+        std::optional<decltype(other())> said;
+        registry.calls = 0;
+        registry.at = at;
+        registry.meanwhile = [&] { said = other(); };
+        auto done = mine();
+        registry.at = -1;
+        registry.meanwhile = {};
+        if (!said) return std::nullopt;
+        return std::pair{std::move(done), std::move(*said)};
+    }
     // To its end.
     static Result<void> create(AppHost& host, const std::string& name) {
         CreateRequest request;
@@ -133,6 +146,13 @@ TEST(Nets, AreRefusedWhereTheHostNeedsTheirAddresses) {
     EXPECT_TRUE(check_nets_here(rig.east.app, web));
     EXPECT_EQ(show_net(rig.east.app, "lan").value()["trouble"], "");
     EXPECT_EQ(show_net(rig.west.app, "lan").value()["trouble"], "this host needs addresses of network 'lan' itself");
+    // As a site that has just joined is told of networks that were there before it.
+    const std::vector<std::string> why{"this host needs addresses of network 'lan' itself"};
+    EXPECT_EQ(unserved_nets(rig.west.app).unused, why);
+    EXPECT_TRUE(unserved_nets(rig.west.app).used.empty());
+    rig.east.net.unserved = {"lan"};
+    EXPECT_EQ(unserved_nets(rig.east.app).used, why) << "a VM of it is here";
+    EXPECT_TRUE(unserved_nets(rig.east.app).unused.empty());
 }
 
 TEST(Nets, AreDeletedOnlyWhenNobodyIsInThem) {
@@ -190,24 +210,20 @@ TEST(Nets, AVmThatIsCreatedDuringTheDeletion) {
     int met = 0;
     for (int at = 0;; ++at) {
         NetRig rig;
-        std::optional<Result<void>> created;
-        rig.registry.calls = 0;
-        rig.registry.at = at;
-        rig.registry.meanwhile = [&] { created = NetRig::create(rig.west, "web"); };
-        const auto deleted = delete_net(rig.east.app, "lan", false);
-        rig.registry.at = -1;
-        if (!created) break;
-        EXPECT_EQ(rig.vms(), *created ? 1u : 0u) << at;
+        const auto both = rig.interrupt(at, [&] { return delete_net(rig.east.app, "lan", false); }, [&] { return NetRig::create(rig.west, "web"); });
+        if (!both) break;
+        const auto& [deleted, created] = *both;
+        EXPECT_EQ(rig.vms(), created ? 1u : 0u) << at;
         EXPECT_EQ(deleted.has_value(), !rig.net()) << at;
         if (rig.vms() == 1) {
             ASSERT_TRUE(rig.net()) << "call " << at << ": a VM in a network that is gone";
             EXPECT_FALSE(rig.net()->deleting) << at;
         }
-        if (!*created) {
-            EXPECT_FALSE(created->error().hint.empty()) << created->error().what;
+        if (!created) {
+            EXPECT_FALSE(created.error().hint.empty()) << created.error().what;
             EXPECT_FALSE(rig.registry.inner.get("ips/lan/10.1.0.2").value()) << "its address is given back";
         }
-        met += *created ? 1 : 0;
+        met += created ? 1 : 0;
     }
     EXPECT_GE(met, 3);
 }
@@ -216,40 +232,32 @@ TEST(Nets, ADeletionDuringTheCreationOfAVm) {
     int gone = 0;
     for (int at = 0;; ++at) {
         NetRig rig;
-        std::optional<Result<Json>> deleted;
-        rig.registry.calls = 0;
-        rig.registry.at = at;
-        rig.registry.meanwhile = [&] { deleted = delete_net(rig.west.app, "lan", false); };  // the site that creates does not answer it
-        const auto created = NetRig::create(rig.east, "web");
-        rig.registry.at = -1;
-        if (!deleted) break;
-        EXPECT_EQ(rig.net().has_value(), !*deleted) << at;
+        const auto both = rig.interrupt(at, [&] { return NetRig::create(rig.east, "web"); }, [&] { return delete_net(rig.west.app, "lan", false); });  // the site that creates does not answer it
+        if (!both) break;
+        const auto& [created, deleted] = *both;
+        EXPECT_EQ(rig.net().has_value(), !deleted) << at;
         EXPECT_EQ(rig.vms(), created ? 1u : 0u) << at;
-        EXPECT_FALSE(created && *deleted) << "call " << at << ": a VM in a network that is gone";
-        EXPECT_TRUE(created || *deleted) << at;
-        gone += *deleted ? 1 : 0;
+        EXPECT_FALSE(created && deleted) << "call " << at << ": a VM in a network that is gone";
+        EXPECT_TRUE(created || deleted) << at;
+        gone += deleted ? 1 : 0;
     }
     EXPECT_GE(gone, 3);
 }
 
-// The network is made anew, with other addresses, between an address was taken and the record is written.
 // Two operators at two sites, at every step of each other.
 TEST(Nets, OfTwoThatOverlapOneIsMade) {
     int met = 0;
     for (int at = 0;; ++at) {
         NetRig rig;
-        std::optional<Result<Json>> other;
-        rig.registry.calls = 0;
-        rig.registry.at = at;
-        rig.registry.meanwhile = [&] { other = create_net(rig.west.app, Json{{"name", "near"}, {"cidr", "10.9.128.0/17"}}, false); };
-        const auto mine = create_net(rig.east.app, Json{{"name", "far"}, {"cidr", "10.9.0.0/16"}}, false);
-        rig.registry.at = -1;
-        if (!other) break;
+        const auto both = rig.interrupt(at, [&] { return create_net(rig.east.app, Json{{"name", "far"}, {"cidr", "10.9.0.0/16"}}, false); },
+                                        [&] { return create_net(rig.west.app, Json{{"name", "near"}, {"cidr", "10.9.128.0/17"}}, false); });
+        if (!both) break;
+        const auto& [mine, other] = *both;
         const auto is_there = [&](const char* key) { return rig.registry.inner.get(key).value().has_value(); };
         EXPECT_EQ(is_there("nets/far"), mine.has_value()) << at << ": what each was told is true";
-        EXPECT_EQ(is_there("nets/near"), other->has_value()) << at;
-        EXPECT_NE(mine.has_value(), other->has_value()) << at;
-        for (const Result<Json>* answer : {&mine, &std::as_const(*other)})
+        EXPECT_EQ(is_there("nets/near"), other.has_value()) << at;
+        EXPECT_NE(mine.has_value(), other.has_value()) << at;
+        for (const Result<Json>* answer : {&mine, &other})
             if (!*answer) {
                 EXPECT_EQ(answer->error().kind, Kind::kConflict) << answer->error().what;
             }
@@ -258,6 +266,7 @@ TEST(Nets, OfTwoThatOverlapOneIsMade) {
     EXPECT_GE(met, 4);
 }
 
+// The network is made anew, with other addresses, between an address was taken and the record is written.
 TEST(Nets, AnotherOneOfThatNameIsNotTheSame) {
     NetRig rig;
     VmRecord vm;
@@ -377,16 +386,13 @@ TEST(PublicPorts, OfTwoWhoWantOnePortAtMostOneHasIt) {
         VmRecord moved = database.value;
         moved.nics[0] = {"dmz", moved.nics[0].mac, "10.2.0.2"};
         ASSERT_TRUE(rig.registry.inner.update_vm(moved, database.revision));
-        std::optional<Result<Json>> other;
-        rig.registry.calls = 0;
-        rig.registry.at = at;
-        rig.registry.meanwhile = [&] { other = expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:8081"}, "east"), false); };
-        const auto mine = expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081:80"}, "east"), false);
-        rig.registry.at = -1;
-        if (!other) break;
+        const auto both = rig.interrupt(at, [&] { return expose_vm(rig.east.app, "web", PublicRig::ports({"tcp:8081:80"}, "east"), false); },
+                                        [&] { return expose_vm(rig.west.app, "database", PublicRig::ports({"tcp:8081"}, "east"), false); });
+        if (!both) break;
+        const auto& [mine, other] = *both;
         const Net dmz = parse_net(rig.registry.inner.get("nets/dmz").value()->value).value();
         const std::size_t claims = rig.net()->anchors.size() + dmz.anchors.size();
-        EXPECT_EQ(claims, (mine ? 1u : 0u) + (*other ? 1u : 0u)) << at << ": what each was told is true";
+        EXPECT_EQ(claims, (mine ? 1u : 0u) + (other ? 1u : 0u)) << at << ": what each was told is true";
         EXPECT_LE(claims, 1u) << at;
         EXPECT_EQ(rig.reserved("10.1.0.254"), mine.has_value()) << at;
         met += 1;

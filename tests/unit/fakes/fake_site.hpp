@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -207,6 +208,7 @@ public:
     std::atomic<int> mirror_waits = 0;  // wait_connected() of any of its moves
     std::size_t round_blocks = 1, last_round_blocks = 1;  // that each of a disk's rounds ships: the same one, so often
     int last_rounds = 0;
+    std::function<void()> mirror_takes;       // its time, beside a disk that runs
     std::set<std::uint16_t> ports_of_others;  // that other mirrors have here
     std::uint16_t mirror_port = 0;            // the last mirror's
     Result<std::unique_ptr<DiskMove>> source(const Volume& volume) override { return std::unique_ptr<DiskMove>(new Move(*this, volume.id)); }
@@ -250,6 +252,7 @@ private:
         }
         Result<void> prepare_mirror(const std::string&, const std::string&, std::uint16_t port) override {
             site_.mirror_port = port;
+            if (site_.mirror_takes) site_.mirror_takes();
             return site_.step("mirror");
         }
         Result<void> attach_mirror(const std::string&, const std::string&, std::uint16_t port, bool source) override {

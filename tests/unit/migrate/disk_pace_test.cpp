@@ -70,6 +70,29 @@ TEST(DiskPace, WhatDoesNotShrinkIsGivenUp) {
     EXPECT_EQ(slow.run(), DiskPace::Next::kGiveUp);
 }
 
+TEST(DiskPace, WhatIsWrittenWhileTheMirrorConnectsIsShippedInRounds) {
+    Disk disk(1'000, 5 * kMb, 10 * kMb, 100 * kMb);
+    EXPECT_EQ(disk.run(), DiskPace::Next::kLast);
+    for (int more = 0; more < 6; ++more) disk.round();  // they become no less: 2 MB each
+    EXPECT_EQ(disk.pace.next(disk.now), DiskPace::Next::kLast);
+    disk.now += 10'000;
+    disk.bytes += 50 * kMb;
+    disk.pace.interrupted();
+    EXPECT_EQ(disk.pace.next(disk.now), DiskPace::Next::kRound) << "5 s of writes would wait";
+    EXPECT_EQ(disk.run(), DiskPace::Next::kLast);
+    EXPECT_LE(disk.pace.wait_ms(disk.now), 1'000);
+    // Nothing is shipped in vain where the rest may be waited for, and what becomes no less ends all the same.
+    const int before = disk.rounds;
+    disk.now += 1'000;
+    disk.pace.interrupted();
+    EXPECT_EQ(disk.pace.next(disk.now), DiskPace::Next::kLast);
+    disk.writes = 12 * kMb;
+    disk.now += 10'000;
+    disk.bytes += 120 * kMb;
+    EXPECT_EQ(disk.run(), DiskPace::Next::kGiveUp);
+    EXPECT_LE(disk.rounds, before + 3);
+}
+
 TEST(DiskPace, ACutWithinARoundIsNotTheLinksRate) {
     DiskPace pace(10'000);
     pace.round(0, 100 * kMb, 10'000);

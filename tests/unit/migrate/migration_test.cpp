@@ -347,6 +347,29 @@ TEST(Migration, ARestThatIsMuchLargerThanForeseenIsGivenUp) {
     rig.check("east");
 }
 
+// It connects beside a VM that writes: what is written meanwhile is the last round's, too.
+TEST(Migration, WhatIsWrittenWhileTheMirrorConnectsIsForeseen) {
+    for (const int mirror_s : {0, 40}) {
+        SCOPED_TRACE(mirror_s);
+        MoveRig rig;
+        rig.east.round_blocks = 70;  // 7 s of each round's: after six of them another 7 s of writes may wait
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) == Type::kBlock) rig.clock.sleep(std::chrono::milliseconds(100));
+        };
+        std::uint32_t prepared = 0;
+        rig.east.mirror_takes = [&] {
+            ++prepared;
+            rig.clock.sleep(std::chrono::seconds(mirror_s));
+            rig.east.round_blocks = 20;
+        };
+        const auto stats = rig.move();
+        ASSERT_TRUE(stats) << stats.error().what;
+        EXPECT_EQ(prepared, 1u);
+        EXPECT_EQ(stats->disk_rounds, mirror_s == 0 ? 7u : 8u);
+        rig.check("west");
+    }
+}
+
 TEST(Migration, TheBandwidthBoundsBaseImages) {
     MoveRig rig;
     std::mt19937_64 random(1);
@@ -534,6 +557,35 @@ public:
     Result<void> finish_delete(const VmRecord&) override { return {}; }
     void look_again(const std::string&, Cause) override {}
 };
+
+// It was given away by what its record says, but the record counts on the disk that is here: the VM was taken over, or somebody edited it.
+TEST(Migration, ADiskThatTheRecordCountsOnStays) {
+    for (const std::string who : {"owner", "fork", "standby", "nobody"}) {
+        SCOPED_TRACE(who);
+        MoveRig rig;
+        rig.wire->fault = [&](Message& message, bool&) {
+            if (static_cast<Type>(message.type) != Type::kDrained) return;
+            VmRecord edited = rig.registry.vm(kUuid)->value().value;
+            edited.epoch += 2;
+            edited.phase = Phase::kSettling;
+            edited.migration.reset();
+            edited.owner = who == "owner" ? "east" : "north";
+            if (who == "fork") edited.forks.push_back({"east", 1, ""});
+            if (who == "standby") edited.standby = Standby{"east", 1, ""};
+            rig.registry.edit(edited);
+        };
+        (void)rig.move();
+        EXPECT_FALSE(rig.east.domains.contains(kUuid)) << "its memory is of before";
+        EXPECT_TRUE(rig.west.disks.empty());
+        ASSERT_EQ(rig.east.disks.contains("web-1"), who != "nobody");
+        if (who != "owner") continue;
+        NoHost host;
+        Recovery recovery({rig.registry, rig.east, rig.east, rig.east, rig.east, rig.east_net, rig.clock}, "east", host);
+        EXPECT_EQ(recovery.look(kUuid, Cause::kRecord), Action::kSettle);
+        EXPECT_TRUE(rig.east.disks["web-1"].open);
+        EXPECT_EQ(rig.east.disks["web-1"].epoch, rig.registry.vm(kUuid)->value().value.epoch);
+    }
+}
 
 // The daemon stops while nobody can say whether the commit took place: what may be the only copy stays, and the next life finds it.
 TEST(Migration, AnUndecidedCommitTakesNothingAway) {

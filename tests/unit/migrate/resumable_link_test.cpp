@@ -367,6 +367,28 @@ TEST(ResumableLink, AGoodbyeEndsTheOtherEndAtOnce) {
     EXPECT_EQ((*link)->receive(1s).error().kind, Kind::kCancelled);
 }
 
+// A target fails while as much comes as the link takes: the source, which sends, hears it at once.
+TEST(ResumableLink, WhatIsSaidLastIsHeardThroughAFullStream) {
+    Sites sites;
+    sites.target_options.times.linger = 40s;
+    sites.serve = [](ResumableLink& link) {
+        for (std::uint64_t before = 0; before < (4u << 20) || before != link.bytes_received();) {  // until nothing more can come
+            before = link.bytes_received();
+            std::this_thread::sleep_for(500ms);
+        }
+        (void)link.send(kDone, {});
+    };
+    auto link = sites.open();
+    ASSERT_TRUE(link) << link.error().what;
+    const auto piece = text_of(1, 1u << 20);
+    const auto begin = std::chrono::steady_clock::now();
+    while ((*link)->send(kData, piece)) {}
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
+    const auto said = (*link)->receive(0ms);
+    ASSERT_TRUE(said) << said.error().what;
+    EXPECT_EQ(said->type, kDone);
+}
+
 TEST(LinkSessions, StrangersAndUnwantedOnesAreRefused) {
     Sites sites;
     std::promise<void> over;

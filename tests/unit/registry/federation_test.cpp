@@ -3,6 +3,7 @@
 // its undo, loss of the quorum and its return.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -196,6 +197,20 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_EQ(to_json(edited_badly->sites[0].value), site_now->value);
     ASSERT_EQ(edited_badly->malformed.size(), 2u);
     for (const auto& record : edited_badly->malformed) EXPECT_TRUE(record.replaced) << record.key;
+    const auto counted = registry.get("nets/lan"), counted_site = registry.get("sites/east");  // for whoever changes it, too: that makes it good again
+    ASSERT_TRUE(counted && *counted && counted_site && *counted_site);
+    EXPECT_EQ((*counted)->value, to_json(lan));
+    EXPECT_EQ((*counted)->revision, *bad_net);
+    EXPECT_EQ((*counted_site)->value, site_now->value);
+    ASSERT_TRUE(registry.put("nets/bad", Json("never good"), 0));  // that of another network is nobody's hindrance
+    const auto guest_in_it = registry.create_vm(guest);
+    ASSERT_TRUE(guest_in_it) << guest_in_it.error().what;
+    ASSERT_TRUE(registry.remove_vm(guest, *guest_in_it));
+    ASSERT_TRUE(registry.remove("gone/" + guest.uuid));
+    EXPECT_EQ(registry.get("nets/bad").value()->value, Json("never good"));
+    ASSERT_TRUE(registry.remove("nets/bad"));
+    ASSERT_TRUE(registry.put("nets/lan", to_json(lan), (*counted)->revision));
+    EXPECT_TRUE(std::ranges::none_of(registry.snapshot()->malformed, [](const Malformed& one) { return one.key == "nets/lan"; }));
     ASSERT_TRUE(registry.put("sites/east", site_now->value, *bad_site));
     ASSERT_TRUE(registry.remove("nets/lan"));
     ASSERT_TRUE(registry.put("nets/lan", Json(3), 0));
