@@ -36,7 +36,7 @@ def is_purl(text):
 
 def licence_refs(text):
     """The LicenseRefs of an expression of annex D, or None if it is none: operators in capitals, WITH before AND before OR, white space or parentheses around them."""
-    if not re.fullmatch(r"(?:[()]|\s+|[A-Za-z0-9.:+-]+)+", text):
+    if not re.fullmatch(r"[()\sA-Za-z0-9.:+-]+", text) or text.count("(") > 50:
         return None
     tokens, refs = re.findall(r"[()]|[A-Za-z0-9.:+-]+", text), []
 
@@ -53,11 +53,17 @@ def licence_refs(text):
             return False
         return not take("WITH") or (bool(tokens) and tokens.pop(0).lower() in EXCEPTIONS)
 
+    def chain(part, operator):
+        good = part()
+        while good and take(operator):
+            good = part()
+        return good
+
     def both():
-        return simple() and (not take("AND") or both())
+        return chain(simple, "AND")
 
     def either():
-        return both() and (not take("OR") or either())
+        return chain(both, "OR")
 
     return refs if either() and not tokens else None
 

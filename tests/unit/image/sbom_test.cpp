@@ -96,6 +96,8 @@ TEST(Sbom, DocumentsThatNobodyCouldRead) {
              Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "(MIT", "no licence expression"},
              Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT WITH ISC", "no licence expression"},
              Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT, ISC", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", std::string(5000, '(') + "MIT", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", std::string(5000, 'A') + ",", "no licence expression"},
              Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "LicenseRef-Own OR MIT", "LicenseRef-Own: a licence whose text is nowhere"},
              Case{"sbom.spdx.json", "/packages/1/externalRefs/0/referenceType", "cpe23Type", "no references of type"},
              Case{"sbom.spdx.json", "/packages/1/externalRefs/0/referenceCategory", "PACKAGES", "unknown category"},
