@@ -14,7 +14,7 @@ namespace blanket {
 namespace {
 
 // The interface and the record, each of which can be told to fail from its nth call on.
-struct Site {
+struct OneSite {
     test::TempDir dir;
     std::string path = dir.path() + "/pki/wg.key", first = net::identity(path).value().pub;
     std::string interface = first, record = first;
@@ -37,14 +37,14 @@ struct Site {
     [[nodiscard]] std::string file() const { return net::identity(path).value().pub; }
 };
 
-Error refused(Site& site) {
+Error refused(OneSite& site) {
     const auto done = rotate_wireguard_key(site.how());
     EXPECT_FALSE(done);
     return done ? Error{} : done.error();
 }
 
 TEST(KeyRotation, AllHaveTheNewKey) {
-    Site site;
+    OneSite site;
     const auto done = rotate_wireguard_key(site.how());
     ASSERT_TRUE(done) << done.error().what;
     EXPECT_NE(site.file(), site.first);
@@ -58,7 +58,7 @@ TEST(KeyRotation, AllHaveTheNewKey) {
 }
 
 TEST(KeyRotation, ARegistryThatIsAwayIsSeenBeforeAnythingChanges) {
-    Site site;
+    OneSite site;
     site.publish_fails = 1;
     EXPECT_EQ(refused(site).kind, Kind::kUnavailable);
     EXPECT_EQ(site.file(), site.first);
@@ -66,16 +66,16 @@ TEST(KeyRotation, ARegistryThatIsAwayIsSeenBeforeAnythingChanges) {
 }
 
 TEST(KeyRotation, WhatFailsLaterLeavesTheOldKey) {
-    Site interface;
+    OneSite interface;
     interface.apply_fails = 1;
     EXPECT_EQ(refused(interface).kind, Kind::kIo);
-    Site registry;
+    OneSite registry;
     registry.publish_fails = 2;
     registry.publish_works_again = 3;
     const Error not_published = refused(registry);
     EXPECT_EQ(not_published.kind, Kind::kUnavailable);
     EXPECT_TRUE(not_published.what.contains("the old WireGuard key stays")) << not_published.what;
-    for (const Site* site : {&interface, &registry}) {
+    for (const OneSite* site : {&interface, &registry}) {
         EXPECT_EQ(site->file(), site->first);
         EXPECT_EQ(site->interface, site->first);
         EXPECT_EQ(site->record, site->first);
@@ -83,7 +83,7 @@ TEST(KeyRotation, WhatFailsLaterLeavesTheOldKey) {
 }
 
 TEST(KeyRotation, AFileThatIsNoKeyIsLeftAlone) {
-    Site site;
+    OneSite site;
     ASSERT_TRUE(write_file(site.path, "no key", 0600));
     EXPECT_EQ(refused(site).kind, Kind::kInvalid);
     EXPECT_EQ(read_file(site.path).value(), "no key");

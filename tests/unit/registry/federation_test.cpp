@@ -172,13 +172,13 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     ASSERT_TRUE(registry.remove_vm(guest, *guest_made));
     ASSERT_TRUE(registry.remove("gone/" + guest.uuid));
     lan.deleting = true;
-    const auto marked = registry.put("nets/lan", to_json(lan), *net_made);
-    ASSERT_TRUE(marked) << marked.error().what;
+    const auto deleting = registry.put("nets/lan", to_json(lan), *net_made);
+    ASSERT_TRUE(deleting) << deleting.error().what;
     EXPECT_TRUE(registry.create_vm(guest).error().what.contains("being deleted"));
     // A removal may compare as well.
     EXPECT_EQ(registry.remove("nets/lan", *net_made).error().kind, Kind::kConflict);
-    EXPECT_TRUE(registry.remove("nets/lan", *marked));
-    EXPECT_EQ(registry.remove("nets/lan", *marked).error().kind, Kind::kConflict);
+    EXPECT_TRUE(registry.remove("nets/lan", *deleting));
+    EXPECT_EQ(registry.remove("nets/lan", *deleting).error().kind, Kind::kConflict);
     EXPECT_FALSE(registry.get("nets/lan").value());
     // A network's or site's record that somebody edited into nonsense: the last good version counts, everywhere.
     lan.deleting = false;

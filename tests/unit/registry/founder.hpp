@@ -5,18 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "tests/unit/registry/members.hpp"
 #include "toolstack/peer/rest_server.hpp"
 
 namespace blanket::test {
-
-inline bool eventually(const std::function<bool()>& what, std::chrono::seconds limit = std::chrono::seconds(60)) {
-    for (const auto until = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds(20)))
-        if (what()) return true;
-    return what();
-}
 
 // Throws (value() of an error) when anything fails. `host` and those of the newcomers: of address_of().
 struct Founder {

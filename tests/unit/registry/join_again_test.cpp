@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using test::address_of;
 using test::eventually;
+using test::kNorthKey;
 using test::kQuiet;
+using test::kWestKey;
 using test::make_site;
 using test::TestSite;
 
@@ -128,7 +130,6 @@ TEST_F(EarlyFailure, EtcdsFolderCannotBeRenamed) {
     EXPECT_EQ(runner.starts, 1);
 }
 
-const std::string kWestKey = base64_encode(std::string(32, 'w')), kNorthKey = base64_encode(std::string(32, 'n'));
 
 TEST(JoinAgain, ALostAnswerLocksNobodyOut) {
     const test::TempDir dir;

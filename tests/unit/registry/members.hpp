@@ -2,8 +2,11 @@
 // Sites with real etcd members on loopback addresses, for the tests of registry/.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <unistd.h>
 
 #include "tests/unit/peer/identity.hpp"
@@ -14,6 +17,14 @@ namespace blanket::test {
 
 // The tests of two build trees may run at the same time: each process has its own part of 127.0.0.0/8.
 inline std::string address_of(int host) { return std::format("127.{}.{}.{}", 32 + (::getpid() >> 8) % 200, ::getpid() & 0xff, host); }
+
+inline const std::string kWestKey = base64_encode(std::string(32, 'w')), kNorthKey = base64_encode(std::string(32, 'n'));  // WireGuard's
+
+inline bool eventually(const std::function<bool()>& what, std::chrono::milliseconds limit = std::chrono::seconds(60)) {
+    for (const auto until = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds(5)))
+        if (what()) return true;
+    return what();
+}
 
 // A child that can be told to fail, and to stop from outside.
 class TestRunner final : public EtcdRunner {

@@ -16,12 +16,13 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::address_of;
+using test::eventually;
+using test::kNorthKey;
 using test::kQuiet;
+using test::kWestKey;
 using test::make_site;
 using test::TestSite;
 using Steady = std::chrono::steady_clock;
-
-const std::string kWestKey = base64_encode(std::string(32, 'w')), kNorthKey = base64_encode(std::string(32, 'n'));
 
 std::int64_t now_s() { return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -43,12 +44,6 @@ void serve(RestServer& server, TestSite& site, int host) {
         return Json::object();
     }, Access::kMembers);
     server.listen_tls(federation.tls().value(), address_of(host), 7443).value();
-}
-
-bool eventually(const std::function<bool()>& what, std::chrono::milliseconds limit = 60s) {
-    for (const auto until = Steady::now() + limit; Steady::now() < until; std::this_thread::sleep_for(5ms))
-        if (what()) return true;
-    return what();
 }
 
 TEST(Revocation, ASiteIsCutOffEverywhere) {
