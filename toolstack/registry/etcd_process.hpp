@@ -46,7 +46,7 @@ public:
     virtual Result<bool> running() = 0;
 };
 std::unique_ptr<EtcdRunner> make_unit_runner();   // systemctl ... blanket-etcd.service
-std::unique_ptr<EtcdRunner> make_child_runner();  // `etcd --config-file` as our child, its log in <dir>/etcd.log; ends with the object
+std::unique_ptr<EtcdRunner> make_child_runner();  // `etcd --config-file` as our child, its log in <dir>/etcd.log; ends with the object, and with the thread that called start()
 
 // Ends every connection that the member has accepted, of clients and of peers: whoever comes back shows its certificate to the list of revoked ones anew. An error
 // when the kernel does not (no CONFIG_INET_DIAG_DESTROY, no right to it): then only a restart of etcd does it.

@@ -163,8 +163,8 @@ TEST_F(Program, WhatChangesSomethingAnswersInEveryForm) {
 TEST_F(Program, ARevocationTellsWhatEtcdStillHas) {
     daemon.on("POST /1.0/sites/west/revoke", 200, R"({"revoked":{"site":"west","ms":12,"confirmed":["south"],"member_removed":false,"unclaimed":[]}})");
     EXPECT_TRUE(blanket({"site", "revoke", "west"}).out.contains("it had no vote, or was removed before\n"));
-    daemon.on("POST /1.0/sites/west/revoke", 200, R"({"revoked":{"site":"west","ms":12,"confirmed":["south"],"member_removed":false,"unclaimed":["8e9e05c5 witness"]}})");
-    const Output left = blanket({"site", "revoke", "west", "--unknown"});
+    daemon.on("POST /1.0/sites/north/revoke", 200, R"({"revoked":{"site":"north","ms":12,"confirmed":["south"],"member_removed":false,"unclaimed":["8e9e05c5 witness"]}})");
+    const Output left = blanket({"site", "revoke", "north", "--unknown"});
     EXPECT_TRUE(left.out.contains("no member of etcd went with it\nthe member of etcd '8e9e05c5 witness' is no site's")) << left.out << left.err;
     const auto asked = daemon.asked();
     ASSERT_EQ(asked.size(), 2u);

@@ -38,7 +38,11 @@ struct Founder {
     }
     [[nodiscard]] EtcdClient& etcd() const { return *site.federation->etcd(); }
     [[nodiscard]] Registry& registry() const { return *site.federation->registry(); }
-    [[nodiscard]] Site record(const std::string& name) const { return parse_site(registry().get("sites/" + name).value().value().value).value(); }
+    [[nodiscard]] Site record(const std::string& name) const {
+        const auto read = registry().get("sites/" + name);
+        if (!read) throw std::runtime_error(read.error().what + " " + read.error().hint);
+        return parse_site(read->value().value).value();
+    }
     // Whatever stands there now: as any member can.
     void write(const std::string& key, const std::string& text) const { etcd().txn({}, {{std::string(kRegistryPrefix) + key, text}}).value(); }
     void erase(const std::string& key) const { etcd().txn({}, {{std::string(kRegistryPrefix) + key, std::nullopt}}).value(); }

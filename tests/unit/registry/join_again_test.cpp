@@ -192,13 +192,20 @@ TEST(JoinAgain, ARestartOfTheFounderGoesOnWithTheAdmission) {
     };
     TestSite west = make_site(dir.path(), "west", 36);
     ASSERT_TRUE(west.federation->ensure_local(kQuiet));
-    auto joined = std::async(std::launch::async, [&, token = east.token()] { return west.federation->join(token, kQuiet); });
+    // A thread that lives on: a member of etcd ends with the thread that has started it (make_child_runner()).
+    std::promise<Result<void>> answered;
+    std::promise<void> over;
+    const std::jthread joining([&, token = east.token(), end = over.get_future()] {
+        answered.set_value(west.federation->join(token, kQuiet));
+        end.wait();
+    });
+    const std::unique_ptr<void, std::function<void(void*)>> at_the_end(&over, [&](void*) { over.set_value(); });
     ASSERT_EQ(admitted.get_future().wait_for(60s), std::future_status::ready);
     east.site.federation.reset();  // blanketd ends, and its etcd with it
     east.start();
     EXPECT_EQ(east.record("west").state, "joining");
     go.set_value();
-    const auto done = joined.get();
+    const auto done = answered.get_future().get();
     ASSERT_TRUE(done) << done.error().what;
     ASSERT_TRUE(eventually([&] { return east.record("west").state == "joined"; }));
     // The next one is not in anybody's way.
