@@ -103,12 +103,6 @@ static bool is_of(const struct pci_dev *dev, const struct kind *kind)
 	return dev->class >> 16 == kind->class && dev->class != PCI_CLASS_STORAGE_EXPRESS && dev->vendor != 0x5853;
 }
 
-/* By QEMU, whose devices carry its own subsystem vendor or Xen's; what the provider passes through has another, and no twin. */
-static bool is_emulated(const struct pci_dev *dev)
-{
-	return dev->subsystem_vendor == PCI_SUBVENDOR_ID_REDHAT_QUMRANET || dev->subsystem_vendor == PCI_VENDOR_ID_XEN;
-}
-
 /* The emulated devices of a kind must stay: one of them has a driver (to take it away now could take the root file system away), or the user says so. NULL: they need not. */
 static const char *must_stay(const struct kind *kind)
 {
@@ -116,7 +110,7 @@ static const char *must_stay(const struct kind *kind)
 	struct pci_dev *dev = NULL;
 
 	for_each_pci_dev(dev) {
-		if (!is_of(dev, kind) || !is_emulated(dev) || (unplug && !dev->driver))
+		if (!is_of(dev, kind) || (unplug && !dev->driver))
 			continue;
 		pr_warn(UPLINK_LOG "emulated %s stay (%s %s%s): the provider's PV %s are left alone\n", kind->name, pci_name(dev),
 			dev->driver ? "is driven by " : "is to stay: unplug=0", dev->driver ? dev->driver->name : "", kind->name);

@@ -13,14 +13,14 @@
 namespace blanket::boot_rig {
 namespace {
 
-constexpr const char* kAskToken = "PUT /latest/api/token HTTP/1.1\r\nHost: metadata\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\n\r\n";
-std::string ask_id(const std::string& token) { return "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: metadata\r\n" + (token.empty() ? "" : "X-aws-ec2-metadata-token: " + token + "\r\n") + "\r\n"; }
+constexpr const char* kAskToken = "PUT /latest/api/token HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\n\r\n";
+std::string ask_id(const std::string& token) { return "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\n" + (token.empty() ? "" : "X-aws-ec2-metadata-token: " + token + "\r\n") + "\r\n"; }
 
-// What somebody behind so many routers gets to see within a second: the kernel drops the packets that would not have lived so long (RFC 5082 is what it has that for).
+// What somebody behind so many routers gets to see within five seconds: the kernel drops the packets that would not have lived so long (RFC 5082 is what it has that for).
 std::string answer_behind(int routers, const std::string& address, const std::string& request) {
     const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int least = routers + 1;
-    const timeval patience{.tv_sec = 1, .tv_usec = 0};
+    const timeval patience{.tv_sec = 5, .tv_usec = 0};
     sockaddr_in to{};
     to.sin_family = AF_INET;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -42,7 +42,7 @@ TEST(MetadataService, Ec2WantsATokenOfItsOwn) {
     const MetadataService service(ec2_metadata({{"meta-data/instance-id", "i-1"}}));
     EXPECT_TRUE(answer_behind(0, service.address(), ask_id("")).starts_with("HTTP/1.1 401 "));
     EXPECT_TRUE(answer_behind(0, service.address(), ask_id("0123456789abcdef")).starts_with("HTTP/1.1 401 "));
-    EXPECT_TRUE(answer_behind(0, service.address(), "PUT /latest/api/token HTTP/1.1\r\nHost: metadata\r\nContent-Length: 0\r\n\r\n").starts_with("HTTP/1.1 400 ")) << "a token without an end";
+    EXPECT_TRUE(answer_behind(0, service.address(), "PUT /latest/api/token HTTP/1.1\r\nHost: metadata\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").starts_with("HTTP/1.1 400 ")) << "a token without an end";
     EXPECT_EQ(service.refused(), 3u);
     const std::string token = body(answer_behind(0, service.address(), kAskToken));
     ASSERT_FALSE(token.empty());
