@@ -68,7 +68,7 @@ Result<Recovery::Situation> Recovery::situation(const std::string& uuid) {
     BLANKET_TRY(const auto volumes, ports_.blocks.volumes());
     BLANKET_TRY(now.record, ports_.registry.vm(uuid));
     const auto value = now.record ? std::optional(now.record->value) : std::nullopt;
-    bool disk = false;
+    bool disk = value && value->volumes.empty();  // it has none that could be missing
     for (const auto& facts : volumes) {
         if (!value || std::ranges::find(value->volumes, facts.id, &Volume::id) == value->volumes.end()) continue;
         disk = true;
@@ -96,7 +96,7 @@ Action Recovery::Situation::action(Cause cause) const {
 
 Result<Action> Recovery::look(const std::string& uuid, Cause cause) {
     BLANKET_TRY(const Situation first, situation(uuid));
-    if (first.record_went_back()) {
+    if (first.record_went_back() || first.disk_missing()) {
         tell_once(first, first.name(uuid));
         return Action::kNone;
     }
@@ -219,9 +219,12 @@ Result<void> Recovery::keep_disk(const VmRecord& record, const std::optional<Dom
 
 void Recovery::tell_once(const Situation& now, const std::string& name) {
     if (!told_.insert(now.record->value.uuid).second) return;
-    const std::string text = std::format("its disk here is of epoch {}, its record says epoch {} at '{}': the registry was put back to an older state, or the record was "
-                                         "edited. Nothing is touched; next: blanket vm recover {}",
-                                         now.disk_epoch, now.record->value.epoch, now.record->value.owner, name);
+    const std::string text = now.disk_missing() ? std::format("its record says that it runs here (epoch {}), but no disk of it is here: the registry was put back to an older state, or the disk is lost. "
+                                                              "Nothing is touched; next: blanket vm recover {}, at the site that has its disk",
+                                                              now.record->value.epoch, name)
+                                                : std::format("its disk here is of epoch {}, its record says epoch {} at '{}': the registry was put back to an older state, or the record was "
+                                                              "edited. Nothing is touched; next: blanket vm recover {}",
+                                                              now.disk_epoch, now.record->value.epoch, now.record->value.owner, name);
     log::error(kLog, "VM {}: {}", name, text);
     host_.tell(name, text);
 }

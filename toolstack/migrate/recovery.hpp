@@ -31,7 +31,7 @@ enum class Claim : std::uint8_t {
 };
 // What the hypervisor shows.
 enum class Seen : std::uint8_t {
-    kAbsent,     // not even defined
+    kAbsent,     // neither defined nor a disk of it
     kDisk,       // not defined, but a volume of it is here
     kOff,        // defined, not running
     kCrashed,    // off because it crashed, or crashed and kept
@@ -101,7 +101,7 @@ class Recovery final {
 public:
     Recovery(SitePorts ports, std::string site, RecoveryHost& host) : ports_(ports), site_(std::move(site)), host_(host) {}
     // Looks at one VM and does what the table says. Nothing is done to a VM whose disk here is newer than its record: then the registry was put back to
-    // an older state, and only an operator can tell what is true (takeover.hpp). After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
+    // an older state, and only an operator can tell what is true (takeover.hpp). Nor to one that runs here by its record and of which nothing is here. After kLater and after any error ask again, or what happened is forgotten. kUnavailable: without
     // the registry nothing may be decided. Thread rule: one at a time.
     Result<Action> look(const std::string& uuid, Cause cause);
     // What else of this site must be looked at after a restart: the UUIDs of all records that are or were here, and of all domains.
@@ -117,6 +117,7 @@ private:
         std::uint64_t disk_epoch = 0;  // as new as its record was at least, by its volumes here
         bool never_opened = false;     // under the record's epoch, one of them
         [[nodiscard]] bool record_went_back() const { return record && disk_epoch > record->value.epoch; }
+        [[nodiscard]] bool disk_missing() const { return claim == Claim::kRunning && seen == Seen::kAbsent; }
         [[nodiscard]] Action action(Cause cause) const;
         [[nodiscard]] const std::string& name(const std::string& uuid) const { return record ? record->value.name : gone ? gone->name : domain ? domain->name : uuid; }
     };
@@ -133,7 +134,7 @@ private:
     SitePorts ports_;
     std::string site_;
     RecoveryHost& host_;
-    std::set<std::string> told_;  // UUIDs of VMs whose record is behind their disk at present: said once
+    std::set<std::string> told_;  // UUIDs of VMs whose record is behind their disk at present: said once. Or whose disk is not here
 };
 
 // What a commit, a take-back or a take-over left to do here; every step may have been done before. False: its memory is gone, it must be started.

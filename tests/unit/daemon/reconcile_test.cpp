@@ -60,6 +60,7 @@ TEST(Reconcile, TheEventsThatOperatorsKnow) {
     EXPECT_EQ(decide(Claim::kNone, Seen::kOff, Cause::kEvent), Action::kAdopt);                // virsh define
     EXPECT_EQ(decide(Claim::kStopped, Seen::kUp, Cause::kEvent), Action::kMarkRunning);        // virsh start
     EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kEvent), Action::kMarkStopped);       // virsh destroy, poweroff in the guest
+    EXPECT_EQ(decide(Claim::kRunning, Seen::kAbsent, Cause::kEvent), Action::kNone);           // an older record: it may run elsewhere
     EXPECT_EQ(decide(Claim::kRunning, Seen::kUp, Cause::kEvent), Action::kOpenIfNew);          // reboot in the guest: its disk is open
     EXPECT_EQ(decide(Claim::kRunning, Seen::kOff, Cause::kRecord), Action::kStartIfNew);       // a start whose record came late
     EXPECT_EQ(decide(Claim::kRunning, Seen::kCrashed, Cause::kEvent), Action::kStart);         // the guest crashed

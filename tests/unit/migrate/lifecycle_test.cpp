@@ -89,6 +89,27 @@ TEST(Lifecycle, AGuestThatEndedIsNotStartedByAChangeOfItsRecord) {
     EXPECT_EQ(rig.starts, 0);
 }
 
+TEST(Lifecycle, ARecordWhoseDiskIsNotHereStaysAsItIs) {  // its VM may run elsewhere: the registry was put back to before a move
+    Rig rig(Phase::kRunning);
+    rig.site.disks.clear();
+    rig.site.domains.clear();
+    Recovery recovery(rig.ports(), "east", rig);
+    for (const Cause cause : {Cause::kEvent, Cause::kRestart, Cause::kRecord}) EXPECT_EQ(recovery.look(kUuid, cause), Action::kNone);
+    EXPECT_EQ(rig.record().phase, Phase::kRunning);
+    EXPECT_EQ(rig.starts, 0);
+    ASSERT_EQ(rig.told.size(), 1u);  // once
+    EXPECT_NE(rig.told[0].find("no disk of it is here"), std::string::npos);
+}
+
+TEST(Lifecycle, AVmWithoutDisksEndsAndStartsAsAnyOther) {
+    Rig rig(Phase::kRunning);
+    rig.change([](VmRecord& vm) { vm.volumes.clear(); });
+    rig.site.domains.clear();
+    Recovery recovery(rig.ports(), "east", rig);
+    EXPECT_EQ(recovery.look(kUuid, Cause::kRestart), Action::kStart);
+    EXPECT_EQ(recovery.look(kUuid, Cause::kEvent), Action::kMarkStopped);
+}
+
 TEST(Lifecycle, VirshStartOpensTheDiskAlsoWhenTheRecordComesLate) {
     Rig rig(Phase::kStopped);
     rig.site.domains[kUuid] = DomainInfo{kUuid, "web", 5, DomainState::kRunning, 256, 1};
