@@ -93,6 +93,7 @@ struct DoctorInputs {
     std::vector<std::string> unserved;  // networks of this site's VMs that it cannot serve, and why (Overlay::check_net)
     std::optional<Revocation> revoked;       // this site
     std::vector<std::string> revoked_sites;  // others
+    std::optional<Error> behind;             // the federation's CA was replaced without this site, and what to do
     std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for
 
     // From gather_doctor.

@@ -251,6 +251,12 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
     return static_cast<std::uint16_t>(bound);
 }
 
+Result<void> RestServer::renew_tls(const TlsContext& tls) {
+    const std::scoped_lock lock(state_->mutex);
+    if (!state_->tls_listener) return {};
+    return static_cast<RestTlsServer&>(*state_->tls_listener->server).use(tls);  // as listen_tls() made it
+}
+
 void RestServer::stop() {
     const std::scoped_lock lock(state_->mutex);
     state_->tls_listener.reset();
