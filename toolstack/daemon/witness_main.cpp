@@ -104,7 +104,9 @@ Result<void> renew_if_due(Renewal& renewal, const std::shared_ptr<EtcdClient>& c
 class NewCa final {
 public:
     NewCa(const std::string& root, const LocalState& state, std::shared_ptr<EtcdClient> client, const Revocations& revocations, Renewal& renewal, EtcdRunner& runner, const EtcdConfig& config)
-        : root_(root), state_(state), client_(std::move(client)), registry_(client_), store_(root), follower_(root, state.site, store_, hooks(revocations, renewal, runner, config)) {}
+        : root_(root), state_(state), client_(std::move(client)), config_(config), registry_(client_), store_(root), follower_(root, state.site, store_, hooks(revocations, renewal, runner)) {
+        if (const auto own = state.endpoints.empty() ? Result<HostPort>(fail(Kind::kNotFound, "no endpoint")) : parse_host_port(state.endpoints.front())) config_.client_port = own->port;
+    }
 
     // `now`: at once. Errors are told, and it is tried again.
     void look(bool now) {
@@ -119,27 +121,27 @@ public:
     }
 
 private:
-    CaFollower::Hooks hooks(const Revocations& revocations, Renewal& renewal, EtcdRunner& runner, const EtcdConfig& config) {
-        CaFollower::Hooks hooks;
-        hooks.sites = [this, &revocations]() -> Result<std::vector<Site>> {
+    CaFollower::Hooks hooks(const Revocations& revocations, Renewal& renewal, EtcdRunner& runner) {
+        CaFollower::Hooks made;
+        made.sites = [this, &revocations]() -> Result<std::vector<Site>> {
             BLANKET_TRY(const Snapshot now, registry_.snapshot());
             std::vector<Site> out;
             for (const auto& site : now.sites)
                 if (!revocations.refuses(site.value.name)) out.push_back(site.value);
             return out;
         };
-        hooks.reload = [this]() -> Result<void> {
+        made.reload = [this]() -> Result<void> {
             client_->configure(state_.endpoints, etcd_tls(root_));
             return {};
         };
-        hooks.has_etcd = [] { return true; };
-        hooks.restart_etcd = [&runner, &config](bool wait) { return start_etcd_again(runner, config, wait); };
-        hooks.may_restart = [this, &config] { return others_are_well(*client_, config.tls, config.endpoint()); };
-        hooks.renew = [this, &renewal]() -> Result<void> {
+        made.has_etcd = [] { return true; };
+        made.restart_etcd = [this, &runner](bool wait) { return start_etcd_again(runner, config_, wait); };
+        made.may_restart = [this] { return others_are_well(*client_, config_.tls, config_.endpoint()); };
+        made.renew = [this, &renewal]() -> Result<void> {
             BLANKET_TRY(const TlsContext tls, TlsContext::load(PkiPaths::in(root_ + "/pki")));
             return renewal.renew(registry_, tls);
         };
-        return hooks;
+        return made;
     }
     void ask() {
         for (const auto& endpoint : state_.endpoints) {
@@ -159,6 +161,7 @@ private:
     std::string root_;
     LocalState state_;
     std::shared_ptr<EtcdClient> client_;
+    EtcdConfig config_;
     EtcdRegistry registry_;
     CaStore store_;
     CaFollower follower_;
