@@ -110,7 +110,9 @@ std::string waits_for_turn(const CaStatement& statement, CaStep step, const std:
     return first;
 }
 
-bool may_miss_one(std::size_t voters, std::size_t others_well) { return voters <= 2 || others_well >= voters / 2 + 1; }
+bool may_miss_one(std::size_t voters, std::size_t others_well, std::size_t left_out) {
+    return voters <= 2 || others_well >= voters / 2 + 1 || others_well + 1 + left_out >= voters;
+}
 
 Result<std::vector<std::string>> check_without(std::vector<std::string> without, const std::vector<Site>& sites, const std::string& holder) {
     std::ranges::sort(without);

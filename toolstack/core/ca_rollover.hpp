@@ -53,8 +53,9 @@ CaAct next_ca_act(CaStep step, const CaHere& here);
 std::vector<std::string> lagging(const CaStatement& statement, const std::vector<Site>& sites);
 // Whose etcd starts again is in the order of names: who of the voters before `self` has not said `step` yet; empty: it is its turn.
 std::string waits_for_turn(const CaStatement& statement, CaStep step, const std::vector<Site>& sites, const std::string& self);
-// Whether etcd goes on without one of `voters`, given how many of the others are well. One or two cannot help it: it stands still for that moment.
-bool may_miss_one(std::size_t voters, std::size_t others_well);
+// Whether etcd may miss one of `voters`, given how many of the others are well, and how many are left behind: it goes on; or everybody else that is to be there is, so that
+// it stands still for that moment and no longer (two voters, or three of which one is lost).
+bool may_miss_one(std::size_t voters, std::size_t others_well, std::size_t left_out);
 
 // The names of `without` exist and are not the holder; sorted, each once. kInvalid, kNotFound otherwise.
 Result<std::vector<std::string>> check_without(std::vector<std::string> without, const std::vector<Site>& sites, const std::string& holder);

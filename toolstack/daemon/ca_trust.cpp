@@ -140,9 +140,9 @@ Result<std::vector<CaStatement>> ask_ca_statements(const std::string& host, std:
     return parse_ca_statements(answer);
 }
 
-Result<void> others_are_well(EtcdClient& client, const EtcdTls& tls, const std::string& own_endpoint) {
+Result<void> others_are_well(EtcdClient& client, const EtcdTls& tls, const std::string& own_endpoint, const std::vector<std::string>& without) {
     BLANKET_TRY(const auto members, client.members());
-    std::size_t voters = 0, well = 0;
+    std::size_t voters = 0, well = 0, left_out = 0;
     for (const auto& member : members) {
         if (member.learner) return fail(Kind::kPrecondition, "member '{}' of etcd does not vote yet", member.name);
         ++voters;
@@ -151,11 +151,15 @@ Result<void> others_are_well(EtcdClient& client, const EtcdTls& tls, const std::
         const auto slashes = url.find("://");
         const std::string endpoint = slashes == std::string::npos ? url : url.substr(slashes + 3);
         if (endpoint == own_endpoint) continue;
+        if (std::ranges::contains(without, member.name)) {
+            ++left_out;
+            continue;
+        }
         EtcdClient one({endpoint}, tls, kWellAsk);
         const auto status = one.status(endpoint);
         if (status && status->leader != 0) ++well;
     }
-    if (may_miss_one(voters, well)) return {};
+    if (may_miss_one(voters, well, left_out)) return {};
     return fail(Kind::kPrecondition, "of {} voters only {} others are well: without this one the registry would stand still", voters, well);
 }
 
@@ -269,7 +273,7 @@ Result<std::string> CaFollower::follow(Registry& registry) {
                 case CaAct::kRestartEtcd: {
                     const CaStep step = here.etcd < CaStep::kTrust ? CaStep::kTrust : CaStep::kDrop;
                     if (const std::string first = waits_for_turn(*last, step, sites, site_); !first.empty()) return std::format("the etcd of '{}' starts again first", first);
-                    if (const auto may = hooks_.may_restart(); !may) return may.error().what;
+                    if (const auto may = hooks_.may_restart(last->without); !may) return may.error().what;
                     BLANKET_CHECK(restart(*last, step, true));
                     break;
                 }

@@ -60,7 +60,7 @@ Result<std::vector<CaStatement>> parse_ca_statements(const Json& answer);
 Result<std::vector<CaStatement>> ask_ca_statements(const std::string& host, std::uint16_t rest_port);
 
 // The registry goes on without this member of etcd; kPrecondition: not now.
-Result<void> others_are_well(EtcdClient& client, const EtcdTls& tls, const std::string& own_endpoint);
+Result<void> others_are_well(EtcdClient& client, const EtcdTls& tls, const std::string& own_endpoint, const std::vector<std::string>& without);
 // Ends it and starts it; `wait`: until it knows a leader, 30 s at most.
 Result<void> start_etcd_again(EtcdRunner& runner, const EtcdConfig& config, bool wait);
 
@@ -72,7 +72,7 @@ public:
         std::function<Result<void>()> reload;                   // what shows certificates, or checks them, reads the files anew; nothing that is open ends
         std::function<bool()> has_etcd;
         std::function<Result<void>(bool wait)> restart_etcd;    // `wait`: until it is well
-        std::function<Result<void>()> may_restart;              // the others are well enough; else why not
+        std::function<Result<void>(const std::vector<std::string>& without)> may_restart;  // the others are well enough; else why not
         std::function<Result<void>()> renew;                    // this member's certificate, with the same key
     };
     CaFollower(std::string root, std::string site, CaStore& store, Hooks hooks) : root_(std::move(root)), site_(std::move(site)), store_(store), hooks_(std::move(hooks)) {}

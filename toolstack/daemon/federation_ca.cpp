@@ -57,9 +57,9 @@ void Federation::make_follower() {
         const std::scoped_lock lock(change_);
         return start_etcd_again(*runner_, etcd_config(self(), local()), wait);
     };
-    hooks.may_restart = [this]() -> Result<void> {
+    hooks.may_restart = [this](const std::vector<std::string>& without) -> Result<void> {
         const LocalState state = local();
-        return others_are_well(*etcd_, etcd_tls(options_.root), state.endpoints.empty() ? std::string() : state.endpoints.front());
+        return others_are_well(*etcd_, etcd_tls(options_.root), state.endpoints.empty() ? std::string() : state.endpoints.front(), without);
     };
     hooks.renew = [this]() -> Result<void> {
         const std::scoped_lock lock(change_);

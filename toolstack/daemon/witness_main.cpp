@@ -136,7 +136,7 @@ private:
         };
         made.has_etcd = [] { return true; };
         made.restart_etcd = [this, &runner](bool wait) { return start_etcd_again(runner, config_, wait); };
-        made.may_restart = [this] { return others_are_well(*client_, config_.tls, config_.endpoint()); };
+        made.may_restart = [this](const std::vector<std::string>& without) { return others_are_well(*client_, config_.tls, config_.endpoint(), without); };
         made.renew = [this, &renewal]() -> Result<void> {
             BLANKET_TRY(const TlsContext tls, TlsContext::load(PkiPaths::in(root_ + "/pki")));
             return renewal.renew(registry_, tls);
