@@ -3,6 +3,7 @@
 // ca_rotation.hpp; here is what of this site they need, and how a site that was left behind comes back.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
@@ -194,7 +195,12 @@ Result<Json> Federation::rotate_ca(CaRotation how) {
     how.sites = [this] { return judged_sites(); };
     how.prove = [this](const Site& site, const CaStatement& statement) { return prove_ca(site, statement); };
     how.before_drop = [this] { return sign_revocations_anew(); };
-    how.after = [this] { return drop_tokens(*etcd_); };
+    how.after = [this]() -> Result<void> {
+        BLANKET_CHECK(drop_tokens(*etcd_));
+        std::error_code ignored;
+        std::filesystem::remove_all(options_.root + "/pki/probe", ignored);
+        return {};
+    };
     how.follow = [this, told = std::string()]() mutable {
         const auto followed = follow_ca();
         if (!followed && followed.error().what != told) log::warning("federation", "the new CA: {}", told = followed.error().what);
