@@ -345,8 +345,14 @@ static ssize_t provider_show(const struct bus_type *bus, char *buf)
 }
 static BUS_ATTR_RO(provider);
 
+static ssize_t left_alone_show(const struct bus_type *bus, char *buf)
+{
+	return uplink_left_alone_kinds(buf);
+}
+static BUS_ATTR_RO(left_alone);
+
 static struct attribute *bus_attrs[] = { &bus_attr_provider.attr, &bus_attr_upcalls.attr, &bus_attr_forwarded.attr, &bus_attr_dropped.attr, &bus_attr_sends.attr,
-	&bus_attr_send_failures.attr, &bus_attr_ports.attr, &bus_attr_grant_frames.attr, &bus_attr_grants.attr, &bus_attr_granted_own.attr, &bus_attr_granted_guests.attr, NULL };
+	&bus_attr_send_failures.attr, &bus_attr_ports.attr, &bus_attr_grant_frames.attr, &bus_attr_grants.attr, &bus_attr_granted_own.attr, &bus_attr_granted_guests.attr, &bus_attr_left_alone.attr, NULL };
 ATTRIBUTE_GROUPS(bus);
 
 static const struct bus_type uplink_bus = {

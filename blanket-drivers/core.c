@@ -94,6 +94,7 @@ static const struct kind kinds[] = {
 	{ "vif", "network cards", PCI_BASE_CLASS_NETWORK, XBLANKET_UNPLUG_NICS },
 };
 static unsigned int stays;  /* XBLANKET_UNPLUG_*: kinds whose emulated devices are still there */
+static const char *stays_for[ARRAY_SIZE(kinds)]; /* why: /sys/bus/blanket/left_alone; written before the bus is there, then only read */
 static bool emulates;       /* there is, or was, something to unplug */
 
 /* NVMe is not what UNPLUG_DISKS takes, nor what a vbd is twice; 0x5853: the platform device itself. */
@@ -102,20 +103,39 @@ static bool is_of(const struct pci_dev *dev, const struct kind *kind)
 	return dev->class >> 16 == kind->class && dev->class != PCI_CLASS_STORAGE_EXPRESS && dev->vendor != 0x5853;
 }
 
-/* The emulated devices of a kind must stay: one of them has a driver (to take it away now could take the root file system away), or the user says so. */
-static bool must_stay(const struct kind *kind)
+/* By QEMU, whose devices carry its own subsystem vendor or Xen's; what the provider passes through has another, and no twin. */
+static bool is_emulated(const struct pci_dev *dev)
 {
+	return dev->subsystem_vendor == PCI_SUBVENDOR_ID_REDHAT_QUMRANET || dev->subsystem_vendor == PCI_VENDOR_ID_XEN;
+}
+
+/* The emulated devices of a kind must stay: one of them has a driver (to take it away now could take the root file system away), or the user says so. NULL: they need not. */
+static const char *must_stay(const struct kind *kind)
+{
+	const char *why;
 	struct pci_dev *dev = NULL;
 
 	for_each_pci_dev(dev) {
-		if (!is_of(dev, kind) || (unplug && !dev->driver))
+		if (!is_of(dev, kind) || !is_emulated(dev) || (unplug && !dev->driver))
 			continue;
 		pr_warn(UPLINK_LOG "emulated %s stay (%s %s%s): the provider's PV %s are left alone\n", kind->name, pci_name(dev),
 			dev->driver ? "is driven by " : "is to stay: unplug=0", dev->driver ? dev->driver->name : "", kind->name);
+		why = dev->driver ? "driven" : "asked";
 		pci_dev_put(dev);
-		return true;
+		return why;
 	}
-	return false;
+	return NULL;
+}
+
+ssize_t uplink_left_alone_kinds(char *buf)
+{
+	ssize_t len = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (stays & kinds[i].unplug)
+			len += sysfs_emit_at(buf, len, "%s %s\n", kinds[i].type, stays_for[i]);
+	return len;
 }
 
 bool uplink_left_alone(const char *type, const char *nodename)
@@ -191,10 +211,13 @@ static void unplug_emulated(void)
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if ((uplink_provider.unplugged & kinds[i].unplug) || !has_devices(kinds[i].type))
 			continue;
-		if (must_stay(&kinds[i]))
+		stays_for[i] = must_stay(&kinds[i]);
+		if (stays_for[i]) {
 			stays |= kinds[i].unplug;
-		else if (unplug)
+		} else if (unplug) {
+			stays_for[i] = "refused"; /* where it is not, nobody asks */
 			arg->mask |= kinds[i].unplug;
+		}
 	}
 	emulates |= stays;
 	if (arg->mask) {

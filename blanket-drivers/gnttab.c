@@ -69,8 +69,10 @@ static int grow(void)
 	map->frame[0] = pfn_to_mfn(page_to_pfn(page));
 	rc = uplink_op(XBLANKET_GNTTAB_MAP, map);
 	if (rc) {
-		if (rc != -EINVAL) /* the hypervisor may keep the page */
+		if (rc != -EINVAL) { /* the hypervisor may keep the page: it gets no more of them */
 			page = NULL;
+			limit = index;
+		}
 		goto out;
 	}
 	if (map->frame[0] == pfn_to_mfn(page_to_pfn(page)))

@@ -24,6 +24,7 @@
 long uplink_op(unsigned int cmd, void *arg); /* the hypercall; arg in the kernel's linear map or on a mapped stack */
 extern struct xblanket_query uplink_provider;
 bool uplink_left_alone(const char *type, const char *nodename); /* it is there as an emulated device: two drivers for one disk would ruin it */
+ssize_t uplink_left_alone_kinds(char *buf); /* for sysfs: a line "TYPE REASON" for each kind that is; the reason is "driven", "asked" (unplug=0) or "refused" (by the provider) */
 
 /* evtchn.c */
 int uplink_evtchn_init(void);

@@ -37,7 +37,7 @@ def write(name, value):
 
 
 packages = table("packages.tsv", "name", "version", "architecture", "source", "source_version", "installed_kib")
-programs = table("programs.tsv", "sha256", "path")
+programs = table("programs.tsv", "sha256", "path", "sha1")
 differs = (build / "differs").read_text().splitlines()
 raw = {"size": (build / "appliance.raw").stat().st_size, "sha256": sha256(build / "appliance.raw")}
 stem = f"{NAME}-{version}-amd64."
@@ -66,7 +66,7 @@ def spdx_id(kind, text):
     return f"SPDXRef-{kind}-" + "".join(c if c.isalnum() or c in ".-" else "-" for c in text)
 
 
-image = {"SPDXID": "SPDXRef-Image", "name": NAME, "versionInfo": version, "downloadLocation": "NOASSERTION", "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING-SYSTEM",
+image = {"SPDXID": "SPDXRef-Image", "name": NAME, "versionInfo": version, "downloadLocation": "NOASSERTION", "filesAnalyzed": False, "primaryPackagePurpose": "OPERATING_SYSTEM",
          "licenseConcluded": "NOASSERTION", "licenseDeclared": "GPL-2.0-or-later", "copyrightText": "NOASSERTION", "checksums": [{"algorithm": "SHA256", "checksumValue": raw["sha256"]}]}
 spdx_packages = [image] + [{
     "SPDXID": spdx_id("Deb", f"{p['name']}-{p['architecture']}"), "name": p["name"], "versionInfo": p["version"], "supplier": "Organization: Debian", "downloadLocation": "NOASSERTION",
@@ -74,15 +74,21 @@ spdx_packages = [image] + [{
     "sourceInfo": f"built from {p['source']} {p['source_version']}",
     "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(p)}],
 } for p in packages]
+# What Debian did not build. A package of its own, as SPDX lets only such a package contain files as has them all listed.
+own = {"SPDXID": "SPDXRef-Programs", "name": f"{NAME}-programs", "versionInfo": version, "downloadLocation": "NOASSERTION", "filesAnalyzed": True, "licenseConcluded": "NOASSERTION",
+       "licenseDeclared": "GPL-2.0-or-later", "copyrightText": "NOASSERTION",
+       "packageVerificationCode": {"packageVerificationCodeValue": hashlib.sha1("".join(sorted(p["sha1"] for p in programs)).encode()).hexdigest()}}
 spdx_files = [{
-    "SPDXID": spdx_id("File", p["path"].lstrip("/")), "fileName": "." + p["path"], "checksums": [{"algorithm": "SHA256", "checksumValue": p["sha256"]}],
+    "SPDXID": spdx_id("File", p["path"].lstrip("/")), "fileName": "." + p["path"],
+    "checksums": [{"algorithm": "SHA1", "checksumValue": p["sha1"]}, {"algorithm": "SHA256", "checksumValue": p["sha256"]}],
     "licenseConcluded": "GPL-2.0-or-later", "licenseInfoInFiles": ["GPL-2.0-or-later"], "copyrightText": "NOASSERTION",
 } for p in programs]
 write("sbom.spdx.json", {
     "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": f"{NAME}-{version}", "documentNamespace": f"https://spdx.org/spdxdocs/{NAME}-{version}-{document}",
-    "creationInfo": {"created": EPOCH, "creators": [f"Tool: {NAME}-image-builder-{version}"]}, "packages": spdx_packages, "files": spdx_files,
+    "creationInfo": {"created": EPOCH, "creators": [f"Tool: {NAME}-image-builder-{version}"]}, "packages": spdx_packages + [own], "files": spdx_files,
     "relationships": [{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-Image"}] +
-                     [{"spdxElementId": "SPDXRef-Image", "relationshipType": "CONTAINS", "relatedSpdxElement": item["SPDXID"]} for item in spdx_packages[1:] + spdx_files],
+                     [{"spdxElementId": "SPDXRef-Image", "relationshipType": "CONTAINS", "relatedSpdxElement": item["SPDXID"]} for item in spdx_packages[1:] + [own]] +
+                     [{"spdxElementId": own["SPDXID"], "relationshipType": "CONTAINS", "relatedSpdxElement": item["SPDXID"]} for item in spdx_files],
 })
 
 write("sbom.cdx.json", {

@@ -92,7 +92,8 @@ Result<MigrationResult> move_web(Clouds& clouds, const std::string& from, const 
     move.wan_bytes = after.both - before.both;
 
     // What the world outside saw: the client, and the records that had been acknowledged to it.
-    if (const auto whole = await_client(clouds, move.end_s); !whole) clouds.story.say("the client's log may lack its longest wait: {}", whole.error().what);
+    if (const auto whole = await_client(clouds, move.end_s); !whole && whole.error().kind != Kind::kTimeout) return std::unexpected(whole.error());
+    else if (!whole) clouds.story.say("the client's log may lack its longest wait: {}", whole.error().what);
     const auto longest = clouds.client.longest_wait(move.begin_s, move.end_s + 1);
     if (longest) {
         move.client_stall_ms = longest->latency_ms;

@@ -21,6 +21,6 @@ std::string device_model_lines();
 
 // A command for a machine where there is no such provider: prints nothing when the modules have stayed out of it, else what is there and what they complain of. That a module is not of the
 // kernel's own tree is the kernel's word.
-constexpr const char* kUplinkTraces = "ls -d /sys/bus/blanket 2>/dev/null; dmesg --level=emerg,alert,crit,err,warn | grep -E 'uplink[_a-z-]*:' | grep -v 'taints kernel'; true";
+constexpr const char* kUplinkTraces = "ls -d /sys/bus/blanket 2>/dev/null || true; dmesg --level=emerg,alert,crit,err,warn | grep -E 'uplink[_a-z-]*:' | grep -v 'taints kernel' || true";
 
 }  // namespace blanket::lab

@@ -63,8 +63,10 @@ std::string revoked_text(const Json& reply) {
         for (const auto& one : *open)
             text += std::format("not told yet: {}: {}; it hears of it from the registry\n", printable(json_string_or(one, "site", "?")), printable(json_string_or(one, "why", "")));
     if (!json_bool_or(done, "recorded", true)) text += "the registry did not answer: this site writes it there as soon as it does\n";
-    if (!json_bool_or(done, "member_removed", true)) text += "no member of etcd went with it: it had no vote, or was removed before\n";
-    if (const auto members = done.find("unclaimed"); members == done.end() || !members->is_array()) text += "whether another member of etcd is its, could not be seen: blanket federation show\n";
+    const auto members = done.find("unclaimed");
+    const bool seen = members != done.end() && members->is_array();
+    if (!json_bool_or(done, "member_removed", true)) text += seen && members->empty() ? "no member of etcd went with it: it had no vote, or was removed before\n" : "no member of etcd went with it\n";
+    if (!seen) text += "whether a member of etcd is still its, could not be seen: blanket federation show\n";
     else
         for (const auto& one : *members) text += std::format("the member of etcd '{}' is no site's: run this again, then look at blanket federation show\n", printable(one.is_string() ? one.get<std::string>() : "?"));
     return text;

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <openssl/crypto.h>
+#include <utility>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
@@ -180,11 +181,23 @@ Result<Json> Federation::handle_join(const Json& body) {
             return fail_hint(Kind::kConflict, std::format("the federation has a witness already: '{}'", site.value.name), "one witness is enough");
     }
 
+    // Whoever is being admitted goes on when this one is through, whatever becomes of it.
+    struct GoOn {
+        Federation& federation;
+        std::vector<std::pair<std::uint64_t, std::string>> open = {};
+        void forget(const std::string& name) {
+            std::erase_if(open, [&](const auto& one) { return one.second == name; });
+        }
+        ~GoOn() {
+            if (!open.empty()) federation.finish_joins(std::move(open));
+        }
+    } go_on{*this};
     if (admitting_) {
-        if (!before || !std::ranges::contains(admitting_names_, asked.name))
+        if (!before || !std::ranges::contains(admissions_, asked.name, &std::pair<std::uint64_t, std::string>::second))
             return fail_hint(Kind::kConflict, "another newcomer is being admitted at this moment", "try again in a minute with the same token");
         promoter_ = {};  // ends it: the same machine begins anew
         admitting_ = false;
+        go_on.open = std::exchange(admissions_, {});
     }
     admitted[asked.name] = key;
     BLANKET_CHECK(write_file(admitted_file(options_.root), admitted.dump(1) + "\n", 0600));
@@ -230,11 +243,12 @@ Result<Json> Federation::handle_join(const Json& body) {
         return Json{{"revoked", revoked}, {"ca", ca_cert}, {"cert", cert}, {"initial_cluster", cluster}, {"endpoints", endpoints}, {"index", site.index},
                     {"role", site.role}, {"federation", snapshot.federation_name}, {"member", site.member}, {"founder", options_.site}};
     }();
+    go_on.forget(asked.name);
     if (!rest) {
         if (site.member != 0) static_cast<void>(etcd_->member_remove(site.member));
         return rest;
     }
-    if (site.member != 0) finish_joins({{site.member, site.name}});
+    if (site.member != 0) go_on.open.insert(go_on.open.begin(), {site.member, site.name});
     log::info("federation", "'{}' at {} admitted as {}{}", site.name, site.address, site.role, before ? ", again" : "");
     return rest;
 }
@@ -252,8 +266,7 @@ Result<bool> Federation::waits_for_start(std::uint64_t member, const std::string
 
 // Expects change_.
 void Federation::finish_joins(std::vector<std::pair<std::uint64_t, std::string>> members) {
-    admitting_names_.clear();
-    for (const auto& [member, name] : members) admitting_names_.push_back(name);
+    admissions_ = members;
     admitting_ = true;
     promoter_ = std::jthread([this, members = std::move(members)](const std::stop_token& stop) {
         for (const auto& [member, name] : members) finish_join(stop, member, name);

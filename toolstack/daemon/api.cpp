@@ -110,7 +110,7 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
     server.route("POST", "/1.0/peer/renew", respond([&](const RestRequest& request) -> Result<Json> {
         if (request.peer_site.empty()) return fail(Kind::kDenied, "only another site asks for this, with its certificate");
         BLANKET_TRY(const Json body, request.json());
-        return federation.handle_renew(Subject{request.peer_site, request.peer_address, request.peer_role}, body);
+        return federation.handle_renew(Subject{request.peer_site, request.peer_address, request.signed_role}, body);
     }), Access::kMembers);
     server.route("GET", "/1.0/peer/standing", respond([&](const RestRequest& request) -> Result<Json> {
         const auto name = request.query.find("site");

@@ -155,7 +155,12 @@ Result<void> Federation::ensure_local(const Progress& progress) {
     BLANKET_TRY(const auto record, registry_->get("federation"));
     state = local();
     federated_ = record.has_value() || state->existing || !state->founder.empty();  // a member may have removed the record
-    if (federated_ && state->founder.empty()) BLANKET_CHECK(pin_founder(ca_holder(options_.root)));
+    if (federated_ && state->founder.empty()) {
+        std::string holder = ca_holder(options_.root);
+        // Who joined before there was a pin, at a site whose name is too long for the CA's: as before, the registry is believed, but this once only.
+        if (holder.empty() && record) holder = json_string_or(record->value, "founder", "");
+        if (check_name(holder, "site")) BLANKET_CHECK(pin_founder(holder));
+    }
     if (federated_ && ca_holder(options_.root) == options_.site && !admitting_) BLANKET_CHECK(resume_admissions());
     return {};
 }

@@ -38,6 +38,8 @@ struct FederationOptions {
     bool loopback = true;       // etcd serves 127.0.0.1 too
     std::uint32_t heartbeat_ms = 500, election_ms = 5000;  // of etcd; the same at all sites
     std::chrono::seconds join_deadline{240};  // for a newcomer's etcd to become a voter
+    std::chrono::milliseconds ask{1500};      // at a revocation: a member whether it is well
+    std::chrono::seconds tell{4};             // one other site of it
 };
 
 class Federation final {
@@ -175,7 +177,7 @@ private:
     std::set<std::string> told_;  // under state_mutex_: statements that were not believed
     std::string sites_seen_;    // under state_mutex_: what refresh_endpoints() last acted on
     std::atomic<bool> admitting_ = false;
-    std::vector<std::string> admitting_names_;  // under change_
+    std::vector<std::pair<std::uint64_t, std::string>> admissions_;  // what promoter_ was given; under change_
     std::jthread promoter_;     // last: ends before what it uses
 };
 

@@ -203,7 +203,13 @@ Result<void> take_part(const Newcomer& self, const Admission& admission, SetAsid
     BLANKET_CHECK(write_identity(self.root, admission));
     if (admission.state.role == "client") {
         EtcdClient client(admission.state.endpoints, etcd_tls(self.root));
-        BLANKET_CHECK(client.get(std::string(kRegistryPrefix) + "federation"));
+        // The token is used up: a registry that is silent for a moment (an election, a busy machine) is asked again.
+        auto answers = client.get(std::string(kRegistryPrefix) + "federation");
+        while (!answers && (answers.error().kind == Kind::kUnavailable || answers.error().kind == Kind::kTimeout) && Clock::now() < until) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(500));
+            answers = client.get(std::string(kRegistryPrefix) + "federation");
+        }
+        BLANKET_CHECK(answers);
         return save_local_state(self.root, admission.state);
     }
     const EtcdConfig config = etcd_config(self, admission.state);

@@ -66,7 +66,13 @@ Result<void> Renewal::replace(const std::function<Result<std::string>(const std:
     BLANKET_TRY(const Validity before, validity(old));
     BLANKET_TRY(const Validity after, validity(fresh));
     const auto old_ca = issuer_of(ca, old), new_ca = issuer_of(ca, fresh);
-    if (after.until <= before.until && old_ca && new_ca && *old_ca == *new_ca) return fail(Kind::kInvalid, "the new certificate does not last longer than the old one");
+    const bool same_ca = old_ca && new_ca && *old_ca == *new_ca;  // else it is what was wanted
+    if (same_ca && after.until <= before.until) return fail(Kind::kInvalid, "the new certificate does not last longer than the old one");
+    // Else it would be asked for again each hour, and every listener opened anew for it.
+    BLANKET_TRY(const Subject said, certificate_subject(fresh));
+    const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    if (same_ca && said.role.empty() && !before.renewal_due(now))
+        return fail_hint(Kind::kPrecondition, "the site that holds the CA's key signs no roles yet", "update Blanket there; until then this certificate stays as it is");
     return write_file(paths.cert, fresh, 0644);
 }
 

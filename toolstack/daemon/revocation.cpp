@@ -21,8 +21,6 @@
 namespace blanket {
 namespace {
 
-constexpr auto kAsk = std::chrono::milliseconds(1500);  // a member whether it is well
-constexpr auto kTell = std::chrono::seconds(4);         // one other site
 constexpr int kRemovals = 3;
 constexpr auto kProof = std::chrono::seconds(4);  // a member whose it is
 
@@ -136,8 +134,8 @@ Result<Federation::Cut> Federation::plan_cut(const std::string& name, bool unkno
         cut.left.push_back(member);
         if (member.learner || member.client_urls.empty()) continue;
         ++cut.left_voters;
-        asked.emplace_back(&member, std::async(std::launch::async, [endpoint = endpoint_of(member), tls = etcd_tls(options_.root)] {
-            EtcdClient client({endpoint}, tls, kAsk);
+        asked.emplace_back(&member, std::async(std::launch::async, [endpoint = endpoint_of(member), tls = etcd_tls(options_.root), ask = options_.ask] {
+            EtcdClient client({endpoint}, tls, ask);
             return client.status(endpoint);
         }));
     }
@@ -193,7 +191,7 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     BLANKET_TRY(const Cut cut, plan_cut(name, unknown));
     if (!cut.leader_endpoint.empty()) {
         progress(std::format("moving the registry's leader away from '{}'", name));
-        EtcdClient leader({cut.leader_endpoint}, etcd_tls(options_.root), kAsk);
+        EtcdClient leader({cut.leader_endpoint}, etcd_tls(options_.root), options_.ask);
         if (auto moved = leader.move_leader(cut.successor); !moved) log::warning("federation", "'{}' keeps the registry's leader: {}", name, moved.error().what);
     }
     std::size_t gone = 0;
@@ -230,8 +228,8 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     BLANKET_TRY(const TlsContext tls, this->tls());
     std::vector<std::future<Result<void>>> told;
     for (const auto& site : cut.others)
-        told.push_back(std::async(std::launch::async, [&tls, &body, site, port = options_.rest_port]() -> Result<void> {
-            BLANKET_CHECK(RestClient::site(tls, site.address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, kTell));
+        told.push_back(std::async(std::launch::async, [&tls, &body, site, port = options_.rest_port, tell = options_.tell]() -> Result<void> {
+            BLANKET_CHECK(RestClient::site(tls, site.address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, tell));
             return {};
         }));
     const Result<void> written = publish(statement);
@@ -303,7 +301,7 @@ Result<void> Federation::accept(const Revocation& statement) {
     }
     if (on_revoked_) on_revoked_(statement);
     if (read_file(PkiPaths::in(options_.root + "/pki").ca_key, 65536)) {  // here newcomers are admitted
-        EtcdClient quick(etcd_->endpoints(), etcd_tls(options_.root), kAsk);
+        EtcdClient quick(etcd_->endpoints(), etcd_tls(options_.root), options_.ask);
         tokens_stale_ = !drop_tokens(quick).has_value();
     }
     return {};
@@ -336,7 +334,7 @@ void Federation::ask_standing() {
         const auto where = parse_host_port(endpoint);
         if (!where || where->host == options_.address) continue;
         // Without our certificate, which would be refused. The answer is signed, and checked.
-        const auto answer = RestClient::pinned(*print, where->host, options_.rest_port).call_ok("GET", "/1.0/peer/standing?site=" + options_.site, nullptr, kTell);
+        const auto answer = RestClient::pinned(*print, where->host, options_.rest_port).call_ok("GET", "/1.0/peer/standing?site=" + options_.site, nullptr, options_.tell);
         if (!answer) continue;
         const auto found = answer->find("revoked");
         if (found == answer->end() || !found->is_object()) continue;

@@ -34,9 +34,12 @@ std::string driver_of(const std::string& root, const std::string& device) {
     fs::path at = fs::canonical(root + device, code);
     if (code) return {};
     const fs::path top = fs::canonical(root + "/sys", code);
-    for (int level = 0; level < 12 && !code && at != top && at.has_parent_path() && at != at.parent_path(); ++level, at = at.parent_path())
-        if (const fs::path driver = fs::read_symlink(at / "driver", code); !code) return driver.filename();
-        else code.clear();
+    if (code) return {};
+    for (int level = 0; level < 12 && at != top && at.has_parent_path() && at != at.parent_path(); ++level, at = at.parent_path()) {
+        const fs::path driver = fs::read_symlink(at / "driver", code);
+        if (!code && fs::read_symlink(at / "subsystem", code).filename() != "scsi") return driver.filename();
+        code.clear();
+    }
     return {};
 }
 

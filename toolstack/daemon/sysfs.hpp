@@ -11,7 +11,7 @@ std::string line(const std::string& root, const std::string& path);  // the firs
 bool exists(const std::string& root, const std::string& path);
 // Where a link ends: the last part of its target's path.
 std::string link_name(const std::string& root, const std::string& path);
-// The nearest driver at a device or above it: an NVMe namespace has none itself, its controller does.
+// The nearest driver at a device or above it: an NVMe namespace has none itself, its controller does. Not a driver of SCSI's own bus (sd): every SATA, IDE, USB and virtio-scsi disk has that one.
 std::string driver_of(const std::string& root, const std::string& device);
 
 }  // namespace blanket::sysfs

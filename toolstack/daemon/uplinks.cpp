@@ -33,6 +33,27 @@ std::vector<std::string> names(const std::string& root, const std::string& folde
     return found;
 }
 
+// The module's word for each kind whose emulated devices stay, and whose paravirtual twins it therefore leaves alone.
+std::map<std::string, std::string> kinds_left_alone(const std::string& root) {
+    std::map<std::string, std::string> kinds;
+    for (const auto& row : split(sysfs::text(root, "/sys/bus/blanket/left_alone", 4096), '\n')) {
+        const std::vector<std::string> cells = split(row, ' ');
+        if (cells.size() != 2) continue;
+        if (cells[0] == "vbd") kinds["disk"] = cells[1];
+        if (cells[0] == "vif") kinds["nic"] = cells[1];
+    }
+    return kinds;
+}
+
+// What to do about a twin that is there and not used: `why` as the module says it.
+std::string way_to_the_twin(const HostUplink& uplink, const std::string& why) {
+    if (why == "driven")
+        return std::format("its paravirtual twin is left alone, as a driver had such a device before the module uplink came: reboot, uplink comes first then; "
+                           "if that does not help, put 'softdep {} pre: uplink' into /etc/modprobe.d and run update-initramfs -u", uplink.driver);
+    if (why == "asked") return "its paravirtual twin is left alone, as uplink.unplug=0 says: take that out of /boot/args.cfg or /etc/modprobe.d, and reboot";
+    return "its paravirtual twin is left alone, as the provider does not take this one away (dmesg | grep uplink): ask it for a machine without emulated ones";
+}
+
 // Drivers of a bus "blanket" device are Debian's frontends under our names.
 void learn_driver(const std::string& root, const std::string& device, HostUplink& uplink) {
     uplink.device = sysfs::link_name(root, device);
@@ -104,6 +125,7 @@ std::string better_way(const HostUplink& uplink, const Uplinks& all) {
     if (uplink.path != UplinkPath::kEmulated) return {};
     if (all.provider_xen.empty()) return "choose a paravirtual or native one at the provider: virtio, NVMe, ENA";
     const bool twin = std::ranges::any_of(all.list, [&](const HostUplink& other) { return other.kind == uplink.kind && other.driver.starts_with("uplink-"); });
+    if (const auto alone = all.left_alone.find(uplink.kind); !twin && alone != all.left_alone.end()) return way_to_the_twin(uplink, alone->second);
     return twin ? "use the paravirtual one beside it; reboot, and this one is taken away before a driver takes it" : "the provider's Xen gives none of this kind: ask it for a paravirtual one";
 }
 
@@ -112,6 +134,7 @@ Uplinks gather_uplinks(const std::string& root) {
     if (sysfs::exists(root, "/sys/bus/blanket/provider")) {
         all.provider_xen = sysfs::line(root, "/sys/bus/blanket/provider");
         for (const char* name : kBusCounters) all.bus[name] = number(sysfs::line(root, std::string("/sys/bus/blanket/") + name));
+        all.left_alone = kinds_left_alone(root);
     }
     add_disks(root, all);
     add_nics(root, all);
@@ -141,7 +164,7 @@ Json to_json(const Uplinks& uplinks) {
                         {"path", to_string(uplink.path)},
                         {"better", better_way(uplink, uplinks)},
                         {"counters", uplink.counters}});
-    return {{"uplinks", std::move(list)}, {"provider", uplinks.provider}, {"provider_xen", uplinks.provider_xen}, {"bus", uplinks.bus}};
+    return {{"uplinks", std::move(list)}, {"provider", uplinks.provider}, {"provider_xen", uplinks.provider_xen}, {"left_alone", uplinks.left_alone}, {"bus", uplinks.bus}};
 }
 
 }  // namespace blanket

@@ -34,6 +34,7 @@ struct Uplinks {
     std::vector<HostUplink> list;  // disks, then network cards, by name
     std::string provider;      // by what the firmware says: "QEMU or KVM", "bare metal", ...
     std::string provider_xen;  // "xen 4.17" when the uplink modules are at work; empty otherwise
+    std::map<std::string, std::string> left_alone;  // kind ("nic", "disk") -> why the provider's paravirtual ones are not used: "driven", "asked", "refused" (blanket-drivers/README.md)
     std::map<std::string, std::uint64_t> bus;  // their counters: ports, grants, upcalls, ...
 };
 
@@ -43,6 +44,6 @@ UplinkPath path_of_driver(const std::string& driver, bool real_hardware);
 std::string better_way(const HostUplink& uplink, const Uplinks& all);
 std::string summary(const HostUplink& uplink);  // "xvda by uplink-blk, paravirtual"
 std::string provider_summary(const std::string& provider, const std::string& provider_xen);
-Json to_json(const Uplinks& uplinks);  // {"uplinks":[{name,kind,driver,device,state,path,better,counters}],"provider":"","provider_xen":"","bus":{}}
+Json to_json(const Uplinks& uplinks);  // {"uplinks":[{name,kind,driver,device,state,path,better,counters}],"provider":"","provider_xen":"","left_alone":{},"bus":{}}
 
 }  // namespace blanket

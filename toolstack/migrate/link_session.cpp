@@ -77,23 +77,25 @@ Result<std::shared_ptr<LinkSessions::Session>> LinkSessions::open(std::unique_pt
     const std::uint64_t wished = wish.is_object() ? json_number_or(wish, "patience_ms", 0) : 0;
     options.times.patience = std::chrono::milliseconds(std::min(wished, kMostMs)) + kMargin;
     options.again = {};
+    // The peer may come back on another connection as soon as it has been told, so it is known before that.
+    const auto session = std::make_shared<Session>(Session{.id = random_hex(kIdBytes), .secret = random_hex(kSecretBytes), .peer = link->peer(), .unwanted = std::move(unwanted), .link = {}});
     {
         const std::scoped_lock lock(mutex_);
-        if (ended_ || sessions_.size() + opening_ >= kMost) {
+        if (ended_ || sessions_.size() >= kMost) {
             auto busy = fail_hint(Kind::kUnavailable, ended_ ? std::string("this site's blanketd stops") : std::format("{} VMs come in here already", sessions_.size()), "try again in a moment");
             (void)send_error(*link, busy.error());
             return busy;
         }
-        ++opening_;
+        sessions_.emplace(session->id, session);
     }
-    auto session = std::make_shared<Session>(Session{.id = random_hex(kIdBytes), .secret = random_hex(kSecretBytes), .peer = link->peer(), .unwanted = std::move(unwanted), .link = {}});
-    const auto told = send_json(*link, Type::kHello, {{"version", kProtocolVersion}, {"session", {{"id", session->id}, {"secret", session->secret}}}});
-    if (told) session->link = std::make_unique<ResumableLink>(std::move(link), std::move(options));
+    if (auto told = send_json(*link, Type::kHello, {{"version", kProtocolVersion}, {"session", {{"id", session->id}, {"secret", session->secret}}}}); !told) {
+        close(*session);
+        return std::unexpected(std::move(told).error());
+    }
+    auto resumable = std::make_unique<ResumableLink>(std::move(link), std::move(options));
     const std::scoped_lock lock(mutex_);
-    --opening_;
-    if (!told) return std::unexpected(told.error());
+    session->link = std::move(resumable);
     if (ended_) session->link->shutdown();
-    sessions_.emplace(session->id, session);
     return session;
 }
 
@@ -109,6 +111,7 @@ Result<std::shared_ptr<LinkSessions::Session>> LinkSessions::find(const PeerLink
     const std::scoped_lock lock(mutex_);
     const auto at = sessions_.find(id);
     if (at == sessions_.end() || at->second->peer != link.peer() || !same_secret(at->second->secret, secret)) return fail(Kind::kNotFound, "it knows no such session");
+    if (!at->second->link) return fail(Kind::kUnavailable, "the session is only just being made");
     return at->second;
 }
 
@@ -128,7 +131,8 @@ Result<void> LinkSessions::resume(std::unique_ptr<PeerLink> link, const Message&
 void LinkSessions::end_all() {
     const std::scoped_lock lock(mutex_);
     ended_ = true;
-    for (const auto& [id, session] : sessions_) session->link->shutdown();
+    for (const auto& [id, session] : sessions_)
+        if (session->link) session->link->shutdown();  // else open() does it
 }
 
 std::size_t LinkSessions::count() const {

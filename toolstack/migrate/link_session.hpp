@@ -34,7 +34,7 @@ public:
     struct Session {
         std::string id, secret, peer;
         std::function<bool()> unwanted;  // asked before a connection is taken up again: true refuses it. Any thread.
-        std::unique_ptr<ResumableLink> link;
+        std::unique_ptr<ResumableLink> link;  // null until open() has told the peer; then it stays
     };
     // Is it a hello that asks for a session?
     static bool asks(const Message& first);
@@ -50,7 +50,6 @@ private:
     Result<std::shared_ptr<Session>> find(const PeerLink& link, const Json& request) const;
     mutable std::mutex mutex_;
     std::map<std::string, std::shared_ptr<Session>> sessions_;  // by id
-    std::size_t opening_ = 0;
     bool ended_ = false;
 };
 

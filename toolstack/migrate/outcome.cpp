@@ -21,7 +21,7 @@ Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRec
             return fail_hint(Kind::kNotFound, std::format("the record of VM '{}' is missing, and it was not deleted: its copy here is neither resumed nor removed", vm.name), "restore etcd's last snapshot");
         if (found && *found) {
             const auto& [now, revision] = **found;
-            if (now.epoch > vm.epoch && now.owner != here) return Outcome::kCommitted;
+            if (now.epoch > vm.epoch) return Outcome::kCommitted;  // also one that names us: committed, and taken over from there since
             if (now.epoch < vm.epoch) return Outcome::kAborted;  // the registry was put back to an older state: this copy is the newest that is known
             if (now.owner != here)  // under our epoch: no program of ours writes that
                 return fail_hint(Kind::kConflict, std::format("the record of VM '{}' was edited: it names '{}' under epoch {}, which was '{}'s", vm.name, now.owner, now.epoch, here),

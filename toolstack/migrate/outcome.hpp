@@ -13,7 +13,7 @@ enum class Outcome : std::uint8_t { kCommitted, kAborted };
 // Source: asks the registry until it answers. If the record still names the migration, it is taken back (kSettling) by compare-and-swap, which makes the
 // target's commit impossible from then on. A record that is gone because the VM was deleted had been given away before that: kCommitted; one that is
 // missing without a trace is kNotFound, one that was edited to name another owner under the same epoch kConflict, and nobody may act on it. One that names `here`
-// under a newer epoch was never given away: kAborted. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
+// under a newer epoch was given away and taken over since: kCommitted for the copy of before. `give_up` is asked between tries; when it returns true the result is kUnavailable and nothing was decided.
 Result<Outcome> settle_source(Registry& registry, TimeSource& clock, const VmRecord& vm, const std::string& here, const std::function<bool()>& give_up);
 
 // Target: the commit. Success means that the record names `here` with epoch + 1 (kSettling), even when the first answer was lost.

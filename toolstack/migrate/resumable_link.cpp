@@ -13,7 +13,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t kNumber = 8;
 constexpr std::size_t kMostMessage = (8u << 20) - kNumber;  // what a channel's frame holds
 constexpr std::uint32_t kFirstOwnType = 0xffff0000u;
-constexpr std::chrono::milliseconds kSlice = 500ms, kTell = 1s, kAsk = 1s, kPart = 500ms;
+constexpr std::chrono::milliseconds kSlice = 500ms, kTell = 1s, kAsk = 1s;
+constexpr std::chrono::milliseconds kPart = 3s;  // at the end; used up only where the writer is late or the peer is silent
 
 void put_number(std::byte* out, std::uint64_t value) {
     for (unsigned i = 0; i < kNumber; ++i) out[i] = static_cast<std::byte>(value >> (8 * i));

@@ -27,6 +27,7 @@ struct SourcePlan {
     const stream::IndexShelf* indexes = nullptr;  // of this site's base images; null: memory does not refer to them
     stream::Features features = {};
     stream::ContentStore* store = nullptr;  // this site's: it is fed with what leaves; null: none
+    std::chrono::milliseconds for_versions = std::chrono::seconds(1);  // what of its versions has not been found by then, while the disk moved, is not used
 };
 
 class Source final {

@@ -8,11 +8,6 @@
 #include "toolstack/migrate/store_subject.hpp"
 
 namespace blanket::migrate {
-namespace {
-
-constexpr auto kForVersions = std::chrono::seconds(1);  // what has not been found by then, while the disk moved, is not used
-
-}  // namespace
 
 Result<void> Source::send_memory(std::span<const std::byte> plain, StreamDigest& digest) {
     for (; !plain.empty(); plain = plain.subspan(std::min(plain.size(), kMaxBlock))) {
@@ -66,7 +61,7 @@ Result<void> Source::begin_memory() {
         if (feed) feed_ = std::move(*feed);
         else log::warning("migrate", "VM {}: nothing of it is kept here: {}", plan_.vm.value.name, feed.error().what);
     }
-    if (versions_) log::info("migrate", "VM {}: of {} frames it is known what the last move brought", plan_.vm.value.name, versions_->close(kForVersions));
+    if (versions_) log::info("migrate", "VM {}: of {} frames it is known what the last move brought", plan_.vm.value.name, versions_->close(plan_.for_versions));
     BLANKET_TRY(encoder_, stream::Encoder::create(cache_pages_, std::move(indexes_), std::move(known), feed_.get(), versions_.get()));
     return send_json(link_, Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", names}, {"pages", referring}});
 }

@@ -33,8 +33,9 @@ private:
 
 }  // namespace
 
-Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming, stream::ContentStore* store)
-    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)), store_(store), log_(ports.clock) {}
+Target::Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming, stream::ContentStore* store,
+               std::chrono::milliseconds for_pages)
+    : ports_(ports), link_(link), here_(std::move(here)), give_up_(std::move(give_up)), coming_(std::move(coming)), store_(store), for_pages_(for_pages), log_(ports.clock) {}
 
 Target::~Target() {
     if (offer_ && offer_told_) store_->took(*offer_);

@@ -21,7 +21,8 @@ class Target final {
 public:
     // `here` = this site's name. `give_up`: the daemon stops. `coming` is asked once, before anything changes here, with the VM's name: an error refuses it.
     Target(SitePorts ports, PeerLink& link, std::string here, std::function<bool()> give_up, std::function<Result<void>(const std::string&)> coming = {},
-           stream::ContentStore* store = nullptr);  // this site's, or none
+           stream::ContentStore* store = nullptr,  // this site's, or none
+           std::chrono::milliseconds for_pages = std::chrono::seconds(3));  // what of it has not been looked at by then is not offered
     ~Target();
     // Serves the whole conversation. The error, if any, was told to the source where it still listens. Thread rule: one call, one thread.
     Result<void> serve();
@@ -62,6 +63,7 @@ private:
     std::vector<stream::BaseImage> images_;     // that memory may refer to
     std::uint64_t cache_pages_ = 0;             // that both ends keep
     stream::ContentStore* store_;
+    std::chrono::milliseconds for_pages_;
     std::unique_ptr<stream::PageOffer> offer_;  // what this move may refer to of it
     bool offer_told_ = false;
     std::unique_ptr<stream::ContentStore::Feed> feed_;

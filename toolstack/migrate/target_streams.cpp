@@ -12,14 +12,11 @@
 namespace blanket::migrate {
 namespace {
 
-// Silence longer than this means that the source is gone. A link that outlives its connections finds out by itself, within seconds; what it cannot know is a
-// source that lives and does nothing. So long it may wait: between two rounds of the disk for thin_delta (storage/thin_pool.cpp, 5 min), another VM's and its
-// own, and within memory for the mirrors after a cut (kMirrorsAgain, 120 s). After the guest has stopped nothing takes long.
-constexpr std::chrono::seconds kBare{60}, kRounds{660}, kMemory{180}, kDrain{60};
+// Silence longer than this within a stream means that the source is gone.
+constexpr auto kStream = std::chrono::seconds(60);
 constexpr auto kPiece = std::chrono::milliseconds(500);  // how long one request for the next bytes waits
 constexpr std::size_t kRest = 64 * 1024;
 constexpr std::chrono::milliseconds kBegin{30'000}, kBeginRetry{500};  // for a restore that cannot begin; what the link holds may be all of a small VM, which stands still then
-constexpr auto kForPages = std::chrono::seconds(3);  // what of the content store has not been looked at by then is not offered
 constexpr std::size_t kAhead = 4u << 20;  // of memory that has come and waits for blocks from the disk; a batch more at most
 
 }  // namespace
@@ -55,7 +52,7 @@ Result<bool> Target::attach_mirror(const Json& request) {
 
 Result<void> Target::receive_disks() {
     for (;;) {
-        BLANKET_TRY(const Message message, next(link_.health() ? kRounds : kBare));
+        BLANKET_TRY(const Message message, next(kStream));
         switch (static_cast<Type>(message.type)) {
             case Type::kBlock: BLANKET_CHECK(write_block(message)); break;
             case Type::kRoundEnd: BLANKET_CHECK(send_json(link_, Type::kAck, Json::object())); break;
@@ -85,7 +82,7 @@ void Target::begin_offer() {
 
 Result<void> Target::tell_pages() {
     if (!offer_ || std::exchange(offer_told_, true)) return fail(Kind::kInvalid, "site '{}' asks for pages that were not offered", link_.peer());
-    return link_.send(static_cast<std::uint32_t>(Type::kPages), offer_->close(kForPages));
+    return link_.send(static_cast<std::uint32_t>(Type::kPages), offer_->close(for_pages_));
 }
 
 Result<void> Target::begin_memory(const Json& request) {
@@ -127,7 +124,7 @@ Result<std::size_t> Target::pull_memory(std::span<std::byte> out) {
     while (piece_at_ == piece_.size()) {
         if (!memory_end_ && !decoder_->waiting()) {
             auto taken = take_memory(kPiece);
-            if (!taken && taken.error().kind == Kind::kTimeout && (silence_ += kPiece) >= (link_.health() ? kMemory : kBare))
+            if (!taken && taken.error().kind == Kind::kTimeout && (silence_ += kPiece) >= kStream)
                 return fail(Kind::kIo, "nothing came within the memory stream for {} s", std::chrono::duration_cast<std::chrono::seconds>(silence_).count());
             BLANKET_CHECK(taken);
         }
@@ -178,7 +175,7 @@ Result<void> Target::receive_memory() {
     if (json_number_or(*memory_end_, "bytes", 0) != digest_.bytes() || json_string_or(*memory_end_, "digest", "") != digest_.value())
         return fail(Kind::kIo, "the memory stream arrived damaged: {} of {} bytes, digest {} where {} was sent", digest_.bytes(),
                     json_number_or(*memory_end_, "bytes", 0), digest_.value(), json_string_or(*memory_end_, "digest", ""));
-    BLANKET_CHECK(expect(link_, Type::kDrained, kDrain));
+    BLANKET_CHECK(expect(link_, Type::kDrained, kStream));
     return {};
 }
 

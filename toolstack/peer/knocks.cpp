@@ -27,6 +27,10 @@ std::unique_ptr<Knocks::Ticket> Knocks::enter(int socket) {
     std::unique_ptr<Ticket> ticket(new Ticket(*this));
     One one{ticket.get(), address_of(socket), UniqueFd(::fcntl(socket, F_DUPFD_CLOEXEC, 0))};
     const std::scoped_lock lock(mutex_);
+    if (over_) {
+        ::shutdown(socket, SHUT_RDWR);
+        return ticket;
+    }
     std::map<std::uint32_t, std::size_t> of;
     for (const auto& other : all_) ++of[other.address];
     if (of[one.address] >= kMostOfOne) end(std::ranges::find(all_, one.address, &One::address));
@@ -51,6 +55,7 @@ void Knocks::leave(const Ticket* ticket) {
 
 void Knocks::end_all() {
     const std::scoped_lock lock(mutex_);
+    over_ = true;
     for (const auto& one : all_)
         if (one.copy) ::shutdown(one.copy.get(), SHUT_RDWR);
     all_.clear();

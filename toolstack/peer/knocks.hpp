@@ -17,7 +17,7 @@ namespace blanket {
 class Knocks final {
 public:
     static constexpr std::size_t kMost = 32, kMostOfOne = 16;           // a site's connections come at once when a cut heals: one for each move
-    static constexpr auto kHandshake = std::chrono::seconds(3);         // TLS, from the first byte to the last
+    static constexpr auto kHandshake = std::chrono::seconds(10);        // TLS, from the first byte to the last: a path that loses packets, a busy machine
 
     // The connection is one of them as long as this lives.
     class Ticket {
@@ -34,7 +34,7 @@ public:
 
     // `socket` stays the caller's; when it is to end, it is shut down by a copy of the descriptor. Never null.
     std::unique_ptr<Ticket> enter(int socket);
-    void end_all();  // those that are there now
+    void end_all();  // those that are there, and whoever comes later: the listener ends
     [[nodiscard]] std::size_t count() const;
 
 private:
@@ -47,6 +47,7 @@ private:
     void end(std::list<One>::iterator at);  // mutex_ is held
     mutable std::mutex mutex_;
     std::list<One> all_;  // the oldest first
+    bool over_ = false;
 };
 
 }  // namespace blanket

@@ -70,6 +70,7 @@ RestResponse refuse_revoked_site(const std::string& site) {
 // One httplib server with the thread that runs it.
 struct Listener {
     std::unique_ptr<httplib::Server> server;
+    RestTlsServer* tls = nullptr;  // the same, on TCP
     std::jthread thread;
 
     void start() {
@@ -78,6 +79,7 @@ struct Listener {
     }
     ~Listener() {
         if (thread.joinable()) server->stop();
+        if (tls != nullptr) tls->end_strangers();
     }
 };
 
@@ -169,6 +171,7 @@ struct RestServer::State {
                 const Subject peer = peer_subject(in.ssl);
                 request.peer_site = peer.name;
                 request.peer_address = peer.address;
+                request.signed_role = peer.role;
                 request.peer_role = !peer.role.empty() || peer.name.empty() ? peer.role : is_witness(peer.name) ? kWitnessRole : kSiteRole;
             }
             RestResponse response = local ? answer(request) : answer_peer(request, tls, in);
@@ -239,7 +242,9 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
     const std::scoped_lock lock(state_->mutex);
     state_->tls_listener.reset();
     auto listener = std::make_unique<Listener>();
-    BLANKET_TRY(listener->server, RestTlsServer::create(tls));
+    BLANKET_TRY(std::unique_ptr<RestTlsServer> server, RestTlsServer::create(tls));
+    listener->tls = server.get();
+    listener->server = std::move(server);
     state_->prepare(*listener->server, &tls, static_cast<std::size_t>(kAnswers + kToStrangers) + RestTlsServer::kThreads);
     int bound = port;
     if (port == 0) bound = listener->server->bind_to_any_port(address);
@@ -254,7 +259,7 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
 Result<void> RestServer::renew_tls(const TlsContext& tls) {
     const std::scoped_lock lock(state_->mutex);
     if (!state_->tls_listener) return {};
-    return static_cast<RestTlsServer&>(*state_->tls_listener->server).use(tls);  // as listen_tls() made it
+    return state_->tls_listener->tls->use(tls);
 }
 
 void RestServer::stop() {

@@ -23,7 +23,8 @@ struct RestRequest {
     std::map<std::string, std::string> query;
     std::string body;                       // at most 4 MiB
     std::string peer_site;                  // from the verified client certificate; empty = none
-    std::string peer_role;                  // the same: kSiteRole | kWitnessRole
+    std::string peer_role;                  // kSiteRole | kWitnessRole: the certificate's, or what witness_if() says
+    std::string signed_role;                // from the certificate alone; empty: it is from before there were roles
     std::string peer_address;               // the same
     bool local = false;                     // came by the unix socket
     [[nodiscard]] Result<Json> json() const;  // the body; empty body = {}

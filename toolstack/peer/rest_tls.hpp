@@ -23,6 +23,8 @@ public:
     Result<void> use(const TlsContext& tls);
     // The request of the connection that this thread serves is being answered: it is not one any more that only holds its place.
     static void answering();
+    // At the end, or it would wait for those that have not shown a certificate.
+    void end_strangers() { knocks_.end_all(); }
 
 private:
     explicit RestTlsServer(std::shared_ptr<ssl_ctx_st> context) : context_(std::move(context)) {}

@@ -25,6 +25,7 @@ struct StoreLimits {
     std::uint64_t quota = 1u << 30;       // bytes of its files
     std::uint64_t keep_free = 512u << 20; // of its file system, for others
     bool wait = false;                    // nobody is in a hurry: a feed waits for the writer and drops nothing, and versions() waits for the disk
+    std::chrono::milliseconds back_off = std::chrono::seconds(5);  // after an error of the disk
 };
 
 // Whose pages. A tenant is who may profit from whose pages: the caller says (migrate/lifecycle.hpp: VMs of the same nets).
@@ -151,7 +152,7 @@ private:
     std::vector<Item> items_;
     std::vector<std::shared_ptr<Arrival>> arrivals_;  // whose keys are to be kept, once nothing waits
     std::size_t first_ = 0, waiting_ = 0;
-    std::size_t feeds_ = 0;
+    std::size_t feeds_ = 0, settling_ = 0;  // who feeds; who waits in settle()
     std::atomic<std::uint64_t> dropped_ = 0;
     std::chrono::steady_clock::time_point retry_{};  // the writer's
     std::jthread writer_;  // the last member: it uses the others

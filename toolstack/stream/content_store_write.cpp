@@ -21,7 +21,6 @@ namespace {
 constexpr int kLowest = 19;
 constexpr int kWhoThread = 1, kIdleClass = 3 << 13;  // of ioprio_set(2)
 constexpr auto kGather = std::chrono::milliseconds(50);
-constexpr auto kBackOff = std::chrono::seconds(5);  // after an error of the disk
 constexpr std::size_t kMostOpen = 8;                // files that tenants' next pages go to
 constexpr std::uint64_t kFramesShare = 16;          // of the quota, at most
 
@@ -45,7 +44,7 @@ void ContentStore::write_all_that_comes(const std::stop_token& stop) {
             settled_.notify_all();
             if (feeds_ == 0) ring_.reset();
             came_.wait(lock, stop, [this] { return waiting_ > 0 || !arrivals_.empty() || (feeds_ == 0 && ring_); });
-            if (waiting_ > 0 && waiting_ < kBatch / 2) came_.wait_for(lock, stop, kGather, [this] { return waiting_ >= kBatch / 2; });
+            if (waiting_ > 0 && waiting_ < kBatch / 2) came_.wait_for(lock, stop, kGather, [this] { return waiting_ >= kBatch / 2 || settling_ > 0; });
             continue;
         }
         // They stay where they are until they are written.
@@ -101,7 +100,7 @@ void ContentStore::write_batch(std::span<const Item> items, std::span<const std:
     }
     if (facts_.trouble.empty()) log::warning("store", "the content store keeps no pages now: {}", written.error().what);
     facts_.trouble = written.error().what;
-    retry_ = std::chrono::steady_clock::now() + kBackOff;
+    retry_ = std::chrono::steady_clock::now() + limits_.back_off;
     tenant->open.reset();
     (void)evict();  // a full disk is none of ours to fill
 }
@@ -260,8 +259,10 @@ void ContentStore::touch(std::uint32_t file) {
 
 void ContentStore::settle() {
     std::unique_lock lock(queue_mutex_);
+    ++settling_;
     came_.notify_all();
     settled_.wait(lock, [this] { return waiting_ == 0 && arrivals_.empty(); });
+    --settling_;
 }
 
 }  // namespace blanket::stream

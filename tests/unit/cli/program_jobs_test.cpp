@@ -93,9 +93,9 @@ TEST_F(Program, CtrlCLeavesAndSaysHowToComeBack) {
     const UniqueFd file(::open(errors.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     auto child = Child::spawn({BLANKET_PROGRAM, "vm", "start", "web", "--socket", daemon.socket()}, {.in = -1, .out = -1, .err = file.get(), .pass = {}});
     ASSERT_TRUE(child);
-    for (int i = 0; i < 500 && daemon.asked().size() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 6000 && daemon.asked().size() < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     child->kill(SIGINT);
-    const auto status = child->wait(std::chrono::seconds(10));
+    const auto status = child->wait(std::chrono::seconds(60));
     ASSERT_TRUE(status) << status.error().what;
     EXPECT_EQ(*status, 9);
     EXPECT_EQ(read_file(errors).value_or(""), "blanket: cannot start web: no longer watching job j7, which goes on\n  next: blanket job watch j7, or to end it: blanket job cancel j7\n");

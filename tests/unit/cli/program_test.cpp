@@ -176,6 +176,18 @@ TEST_F(Program, WhatChangesSomethingAnswersInEveryForm) {
     for (const auto& none : {confirm, back}) EXPECT_TRUE(none.status == 5 && none.err.contains("  next: ")) << none.err;
 }
 
+TEST_F(Program, ARevocationTellsWhatEtcdStillHas) {
+    daemon.on("POST /1.0/sites/west/revoke", 200, R"({"revoked":{"site":"west","ms":12,"confirmed":["south"],"member_removed":false,"unclaimed":[]}})");
+    EXPECT_TRUE(blanket({"site", "revoke", "west"}).out.contains("it had no vote, or was removed before\n"));
+    daemon.on("POST /1.0/sites/west/revoke", 200, R"({"revoked":{"site":"west","ms":12,"confirmed":["south"],"member_removed":false,"unclaimed":["8e9e05c5 witness"]}})");
+    const Output left = blanket({"site", "revoke", "west", "--unknown"});
+    EXPECT_TRUE(left.out.contains("no member of etcd went with it\nthe member of etcd '8e9e05c5 witness' is no site's")) << left.out << left.err;
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 2u);
+    EXPECT_EQ(asked[0].body, (Json{{"unknown", false}}));
+    EXPECT_EQ(asked[1].body, (Json{{"unknown", true}}));
+}
+
 TEST_F(Program, PublicPortsAreOpenedAndClosedByOneRequestEach) {
     daemon.on("POST /1.0/vms/web/expose", 200, R"({"net":"lan","vm":"web","site":"east","address":"192.0.2.1","ip":"10.1.0.254","ports":"tcp:80, tcp:8443:443"})");
     daemon.on("POST /1.0/vms/web/unexpose", 200, R"({"vm":"web","nets":["lan"]})");

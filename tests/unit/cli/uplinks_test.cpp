@@ -75,6 +75,34 @@ TEST(Uplinks, AnEmulatedTwinIsToGo) {
     EXPECT_TRUE(named(all, "sda").counters.empty()) << "a short stat line is no zero";
 }
 
+// The disk has Linux' usual chain above it: sd at the SCSI device, then the port, then the controller with the driver that counts.
+TEST(Uplinks, ATwinThatIsLeftAloneIsNotMissing) {
+    const std::string controller = "pci0000:00/0000:00:01.1", disk_at = controller + "/ata1/host0/target0:0:0/0:0:0:0";
+    struct Case {
+        const char *said, *disk_needs, *card_needs;
+    };
+    for (const Case& one : {Case{"vbd driven\n", "softdep ata_piix pre: uplink", "gives none of this kind"}, Case{"vbd asked\nvif driven\n", "uplink.unplug=0", "softdep 8139cp pre: uplink"},
+                            Case{"vbd refused\nvif refused\n", "does not take this one away", "does not take this one away"},
+                            Case{"", "gives none of this kind", "gives none of this kind"}, Case{"vbd\nvif a b\nnonsense x\n", "gives none of this kind", "gives none of this kind"}}) {
+        SCOPED_TRACE(one.said);
+        const FakeRoot root;
+        device(root, controller, "pci", "ata_piix");
+        device(root, disk_at, "scsi", "sd");
+        device(root, "pci0000:00/0000:00:04.0", "pci", "8139cp");
+        disk(root, "sda", disk_at, "0 0 0 0 0 0 0");
+        nic(root, "eth0", "pci0000:00/0000:00:04.0");
+        root.file("/sys/bus/blanket/provider", "xen 4.2\n");
+        root.file("/sys/bus/blanket/left_alone", one.said);
+        const Uplinks all = gather_uplinks(root.path());
+        const HostUplink sda = named(all, "sda"), eth0 = named(all, "eth0");
+        EXPECT_EQ(sda.driver, "ata_piix");
+        EXPECT_EQ(sda.path, UplinkPath::kEmulated);
+        EXPECT_TRUE(better_way(sda, all).contains(one.disk_needs)) << better_way(sda, all);
+        EXPECT_TRUE(better_way(eth0, all).contains(one.card_needs)) << better_way(eth0, all);
+        EXPECT_EQ(better_way(sda, all).contains("paravirtual twin is left alone"), !std::string(one.disk_needs).contains("gives none"));
+    }
+}
+
 TEST(Uplinks, OtherProvidersAndRealHardware) {
     for (const auto& [vendor, way] : {std::pair("QEMU", "emulated"), std::pair("Dell Inc.", "native")}) {
         const FakeRoot root;

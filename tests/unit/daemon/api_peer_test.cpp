@@ -2,6 +2,8 @@
 // What another member may do with this site's VMs over TLS, and that it is told who did it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/daemon/app_host.hpp"
 #include "tests/unit/fakes/fake_registry.hpp"
 #include "tests/unit/peer/identity.hpp"

@@ -129,7 +129,7 @@ TEST(Recover, ALostOwnersVmStartsHereAndItsCopyIsAForkWhenItComesBack) {
     rig.refresh();
     Reconciler back(rig.east.app);
     back.look("", Cause::kRestart);
-    for (int i = 0; i < 500 && !rig.east.told("drop-fork"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    for (int i = 0; i < 6000 && !rig.east.told("drop-fork"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     back.stop();  // its thread is joined: what it left may be looked at
     EXPECT_TRUE(rig.east.site.domains.empty());
     EXPECT_EQ(rig.east.site.disks.at("web-1").data, "data");

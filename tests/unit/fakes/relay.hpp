@@ -50,6 +50,13 @@ public:
     }
 
 private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr Clock::duration kLook = std::chrono::milliseconds(10);  // how often somebody who waits looks whether it is cut
+    struct Way {  // of one direction: what has come and is not sent on yet. The other direction does not wait for it
+        std::array<char, 16 << 10> piece;
+        std::size_t at = 0, size = 0;
+        Clock::time_point due{};  // not before
+    };
     struct Pair {
         std::atomic<bool> cut = false, done = false;
         std::jthread thread;
@@ -85,31 +92,54 @@ private:
         if (::connect(out.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) return;
         std::uint64_t passed = 0;
         const std::array<int, 2> ends{in.get(), out.get()};
-        std::array<char, 16 << 10> piece;
+        std::array<Way, 2> ways;  // ways[0]: to the target
         for (bool open = true; open && !pair.cut;) {
-            std::array<pollfd, 2> polls{pollfd{ends[0], POLLIN, 0}, pollfd{ends[1], POLLIN, 0}};
             if (stall) {
                 std::this_thread::sleep_for(std::chrono::milliseconds(5));
                 continue;
             }
-            if (::poll(polls.data(), polls.size(), 10) <= 0) continue;
-            for (std::size_t side = 0; side < 2 && open; ++side) {
-                if ((polls[side].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
-                const std::size_t wish = most == 0 ? piece.size() : std::min<std::uint64_t>(piece.size(), most - passed);
-                const ssize_t got = ::recv(ends[side], piece.data(), wish, MSG_DONTWAIT);
-                if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-                if (got <= 0) return;  // an end by intent passes as one
-                const std::uint64_t rate = forward_rate;
-                if (side == 0 && rate > 0) std::this_thread::sleep_for(std::chrono::microseconds(static_cast<std::uint64_t>(got) * 1'000'000 / rate));
-                for (ssize_t at_byte = 0; at_byte < got && open && !pair.cut;) {
-                    pollfd room{ends[1 - side], POLLOUT, 0};
-                    if (::poll(&room, 1, 10) <= 0) continue;
-                    const ssize_t put = ::send(ends[1 - side], piece.data() + at_byte, static_cast<std::size_t>(got - at_byte), MSG_DONTWAIT | MSG_NOSIGNAL);
-                    if (put < 0 && errno != EAGAIN) open = false;
-                    if (put > 0) at_byte += put;
+            // An end of which nothing is wanted now is not looked at: its error would come again and again.
+            const auto now = Clock::now();
+            auto wait = kLook;
+            std::array<pollfd, 2> polls{pollfd{-1, 0, 0}, pollfd{-1, 0, 0}};
+            std::array<std::size_t, 2> wish{};
+            for (std::size_t side = 0; side < 2; ++side) {
+                const Way& way = ways[side];
+                const auto want = [&](std::size_t end, short event) {
+                    polls[end].fd = ends[end];
+                    polls[end].events |= event;
+                };
+                if (way.size == 0) {
+                    wish[side] = most == 0 ? way.piece.size() : std::min<std::uint64_t>(way.piece.size(), most - passed - ways[1 - side].size);
+                    if (wish[side] > 0) want(side, POLLIN);
+                } else if (way.due <= now) {
+                    want(1 - side, POLLOUT);
+                } else {
+                    wait = std::min<Clock::duration>(wait, way.due - now);
                 }
-                passed += static_cast<std::uint64_t>(got);
-                if (most != 0 && passed >= most) open = false;
+            }
+            const timespec most_wait{0, std::chrono::duration_cast<std::chrono::nanoseconds>(wait).count()};
+            if (::ppoll(polls.data(), polls.size(), &most_wait, nullptr) <= 0) continue;
+            for (std::size_t side = 0; side < 2 && open; ++side) {
+                Way& way = ways[side];
+                if (way.size == 0) {
+                    if (wish[side] == 0 || (polls[side].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
+                    const ssize_t got = ::recv(ends[side], way.piece.data(), wish[side], MSG_DONTWAIT);
+                    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+                    if (got <= 0) return;  // an end by intent passes as one
+                    way.at = 0;
+                    way.size = static_cast<std::size_t>(got);
+                    const std::uint64_t rate = forward_rate;
+                    way.due = Clock::now() + std::chrono::microseconds(side == 0 && rate > 0 ? way.size * 1'000'000 / rate : 0);
+                } else if (way.due <= now && polls[1 - side].revents != 0) {
+                    const ssize_t put = ::send(ends[1 - side], way.piece.data() + way.at, way.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                    if (put < 0 && errno != EAGAIN) open = false;
+                    if (put <= 0) continue;
+                    way.at += static_cast<std::size_t>(put);
+                    way.size -= static_cast<std::size_t>(put);
+                    passed += static_cast<std::uint64_t>(put);
+                    if (most != 0 && passed >= most) open = false;
+                }
             }
         }
         for (const int fd : ends) {  // a cut is a reset: what is on its way is lost

@@ -18,7 +18,7 @@ struct Described {
         root.file("/build/image-0123456789abcdef/appliance.raw", "a disk");
         root.file("/build/image-0123456789abcdef/packages.tsv",
                   "libstdc++6\t14.2.0-19\tamd64\tgcc-14\t14.2.0-19\t2000\nmount\t1:2.41~rc1+deb13u1\tamd64\tutil-linux\t2.41\t300\nadduser\t3.152\tall\tadduser\t3.152\t500\n");
-        root.file("/build/image-0123456789abcdef/programs.tsv", std::string(64, 'a') + "\t/usr/sbin/blanketd\n");
+        root.file("/build/image-0123456789abcdef/programs.tsv", std::string(64, 'a') + "\t/usr/sbin/blanketd\t" + std::string(40, 'b') + "\n");
         root.file("/build/image-0123456789abcdef/differs", differs);
         root.file("/out/blanket-1.2.3-amd64.qcow2", "an image");
         const auto ran = run_any({"python3", BLANKET_SOURCE_DIR "/image-builder/describe.py", root.path() + "/out", "1.2.3", root.path() + "/build/image-0123456789abcdef"});
@@ -39,6 +39,13 @@ struct Described {
         root.file("/out/" + name, document.dump());
         return check();
     }
+    [[nodiscard]] Output check_without(const std::string& name, const std::string& at) const {
+        Json document = read(name);
+        const Json::json_pointer gone(at);
+        document[gone.parent_pointer()].erase(gone.back());
+        root.file("/out/" + name, document.dump());
+        return check();
+    }
 };
 
 TEST(Sbom, WhatDescribeWritesPasses) {
@@ -46,7 +53,7 @@ TEST(Sbom, WhatDescribeWritesPasses) {
     const auto said = described.check();
     EXPECT_EQ(said.status, 0) << said.err;
     const Json spdx = described.read("sbom.spdx.json"), cdx = described.read("sbom.cdx.json");
-    EXPECT_EQ(spdx["packages"].size(), 4u);  // the image and three packages
+    EXPECT_EQ(spdx["packages"].size(), 5u);  // the image, three of Debian, our programs
     EXPECT_EQ(spdx["files"].size(), 1u);
     EXPECT_EQ(cdx["components"].size(), 4u);
     EXPECT_EQ(cdx["components"][0]["purl"], "pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64&distro=debian-13");
@@ -71,7 +78,33 @@ TEST(Sbom, DocumentsThatNobodyCouldRead) {
              Case{"sbom.spdx.json", "/spdxVersion", "SPDX-3", "spdxVersion"},
              Case{"sbom.spdx.json", "/documentNamespace", "blanket#1", "documentNamespace"},
              Case{"sbom.spdx.json", "/creationInfo/created", "yesterday", "no time in UTC"},
-             Case{"sbom.spdx.json", "/creationInfo/creators", Json::array({"me"}), "creators names nobody"},
+             Case{"sbom.spdx.json", "/creationInfo/creators", Json::array({"me"}), "creators[0] names nobody"},
+             Case{"sbom.spdx.json", "/creationInfo/created", "2026-02-30T00:00:00Z", "no time in UTC"},
+             Case{"sbom.spdx.json", "/creationInfo/creators", Json::array(), "creators: none of them"},
+             Case{"sbom.spdx.json", "/packages", "none", "packages is no list"},
+             Case{"sbom.spdx.json", "/packages/0", "none", "packages[0] is no object"},
+             Case{"sbom.spdx.json", "/packages/0/colour", "blue", "no such field"},
+             Case{"sbom.spdx.json", "/packages/0/versionInfo", 3, "versionInfo is no line of text"},
+             Case{"sbom.spdx.json", "/packages/0/primaryPackagePurpose", "OPERATING-SYSTEM", "unknown purpose"},  // the text's word; the JSON schema has another
+             Case{"sbom.spdx.json", "/packages/0/filesAnalyzed", true, "without a packageVerificationCode"},
+             Case{"sbom.spdx.json", "/packages/4/filesAnalyzed", false, "its files were not analysed"},
+             Case{"sbom.spdx.json", "/packages/4/packageVerificationCode/packageVerificationCodeValue", std::string(40, '0'), "is not that of its 1 files"},
+             Case{"sbom.spdx.json", "/packages/1/supplier", "Debian", "a supplier that is none"},
+             Case{"sbom.spdx.json", "/packages/1/downloadLocation", "https://me:secret@example.org/x", "a location that is none"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT and ISC", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT OR", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "(MIT", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT WITH ISC", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "MIT, ISC", "no licence expression"},
+             Case{"sbom.spdx.json", "/packages/1/licenseDeclared", "LicenseRef-Own OR MIT", "LicenseRef-Own: a licence whose text is nowhere"},
+             Case{"sbom.spdx.json", "/packages/1/externalRefs/0/referenceType", "cpe23Type", "no references of type"},
+             Case{"sbom.spdx.json", "/packages/1/externalRefs/0/referenceCategory", "PACKAGES", "unknown category"},
+             Case{"sbom.spdx.json", "/files/0/checksums/0/algorithm", "SHA512", "no checksum of SHA1"},
+             Case{"sbom.spdx.json", "/files/0/checksums/0/algorithm", "SHA256", "two checksums of one algorithm"},
+             Case{"sbom.spdx.json", "/relationships/1/relationshipType", "LIKES", "a relationship of no kind"},
+             Case{"sbom.spdx.json", "/relationships/1/relationshipType", "DESCRIBES", "only the document describes"},
+             Case{"sbom.spdx.json", "/documentDescribes", Json::array({"SPDXRef-None"}), "which is nothing"},
+             Case{"sbom.spdx.json", "/packages/1/externalRefs", Json::array(), "do not name the same packages"},
              Case{"sbom.spdx.json", "/packages/1/SPDXID", "SPDXRef-lib+", "not an SPDXID"},
              Case{"sbom.spdx.json", "/packages/1/SPDXID", "SPDXRef-Image", "an SPDXID twice"},
              Case{"sbom.spdx.json", "/packages/1/downloadLocation", "", "downloadLocation"},
@@ -91,6 +124,31 @@ TEST(Sbom, DocumentsThatNobodyCouldRead) {
         EXPECT_EQ(said.status, 1) << one.at;
         EXPECT_TRUE(said.err.contains(one.said)) << one.at << ": " << said.err;
     }
+}
+
+TEST(Sbom, WhatMustBeThere) {
+    for (const char* at : {"/spdxVersion", "/dataLicense", "/SPDXID", "/name", "/documentNamespace", "/creationInfo", "/creationInfo/created", "/creationInfo/creators", "/packages/0/SPDXID", "/packages/0/name",
+                           "/packages/0/downloadLocation", "/packages/0/checksums/0/algorithm", "/packages/0/checksums/0/checksumValue", "/packages/1/externalRefs/0/referenceLocator", "/files/0/SPDXID",
+                           "/files/0/fileName", "/files/0/checksums", "/relationships/0/spdxElementId", "/relationships/0/relationshipType", "/relationships/0/relatedSpdxElement"}) {
+        const auto said = Described().check_without("sbom.spdx.json", at);
+        EXPECT_EQ(said.status, 1) << at;
+        EXPECT_TRUE(said.err.contains(": no " + Json::json_pointer(at).back())) << at << ": " << said.err;
+    }
+}
+
+TEST(Sbom, WhatSpdxAllowsPasses) {
+    const Json own = Json::array({{{"licenseId", "LicenseRef-Own"}, {"extractedText", "do what you like"}}});
+    for (const char* licence : {"MIT", "mit", "GPL-2.0+", "NOASSERTION", "MIT AND ISC OR GPL-2.0-only WITH Classpath-exception-2.0", "((MIT) OR (ISC AND BSD-3-Clause))", "LicenseRef-Own AND MIT"}) {
+        const Described described;
+        (void)described.check_with("sbom.spdx.json", "/hasExtractedLicensingInfos", own);
+        const auto said = described.check_with("sbom.spdx.json", "/packages/1/licenseDeclared", licence);
+        EXPECT_EQ(said.status, 0) << licence << ": " << said.err;
+    }
+    const Json more{{"annotationDate", "2026-01-02T03:04:05Z"}, {"annotationType", "REVIEW"}, {"annotator", "Person: somebody (a@example.org)"}, {"comment", "seen"}};
+    const auto noted = Described().check_with("sbom.spdx.json", "/packages/0/annotations", Json::array({more}));
+    EXPECT_EQ(noted.status, 0) << noted.err;
+    const auto none = Described().check_with("sbom.spdx.json", "/relationships/1", {{"spdxElementId", "SPDXRef-Image"}, {"relationshipType", "DEPENDS_ON"}, {"relatedSpdxElement", "NONE"}});
+    EXPECT_EQ(none.status, 0) << none.err;
 }
 
 }  // namespace

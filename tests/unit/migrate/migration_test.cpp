@@ -464,61 +464,6 @@ TEST(Migration, ARestoreThatCannotBeginIsTriedAgain) {
     given_up.check("east");
 }
 
-// Says what it is to say, and then nothing; time is not waited for.
-class SilentSource final : public PeerLink {
-public:
-    std::deque<Message> says;
-    std::vector<std::chrono::milliseconds> waits;  // for what does not come
-    bool session = true;
-    void say(Type type, const Json& body) {
-        const std::string text = body.dump();
-        says.push_back({static_cast<std::uint32_t>(type), {as_bytes(text).begin(), as_bytes(text).end()}});
-    }
-    Result<void> send(std::uint32_t, std::span<const std::byte>) override { return {}; }
-    Result<Message> receive(std::chrono::milliseconds deadline) override {
-        if (says.empty()) {
-            waits.push_back(deadline);
-            return fail(Kind::kTimeout, "no message");
-        }
-        Message message = std::move(says.front());
-        says.pop_front();
-        return message;
-    }
-    std::uint64_t bytes_sent() const override { return 0; }
-    const std::string& peer() const override { return peer_; }
-    void shutdown() override {}
-    std::optional<LinkHealth> health() const override { return session ? std::optional(LinkHealth{}) : std::nullopt; }
-
-private:
-    std::string peer_ = "east";
-};
-
-// thin_delta, or mirrors that come after a cut, keep a source silent; over a session only its death is no patience worth.
-TEST(Migration, ATargetWaitsForASourceThatLives) {
-    for (const bool session : {true, false})
-        for (const bool memory : {true, false}) {
-            SCOPED_TRACE(std::format("session {}, memory {}", session, memory));
-            MoveRig rig;
-            auto vm = *rig.registry.vm(kUuid).value();
-            vm.value.phase = Phase::kMigrating;
-            vm.value.migration = Migration{"job-1", "west"};
-            const auto revision = rig.registry.update_vm(vm.value, vm.revision);
-            ASSERT_TRUE(revision);
-            SilentSource source;
-            source.session = session;
-            source.say(Type::kHello, {{"version", kProtocolVersion}, {"job", "job-1"}, {"time_ms", rig.clock.unix_ms()}});
-            source.say(Type::kPrepare, {{"record", to_json(vm.value)}, {"cache_pages", 0}});
-            source.say(Type::kBegin, {{"revision", *revision}, {"pages", false}});
-            if (memory) source.say(Type::kMemoryBegin, {{"stream", stream::kVersion}, {"images", Json::array()}, {"pages", false}});
-            Target target({rig.registry, rig.west, rig.west, rig.west, rig.west, rig.west_net, rig.clock}, source, "west", [] { return true; });
-            ASSERT_FALSE(target.serve());
-            std::chrono::milliseconds waited{0};
-            for (const auto wait : source.waits) waited += wait;
-            EXPECT_EQ(waited, std::chrono::seconds(!session ? 60 : memory ? 180 : 660));
-            EXPECT_TRUE(rig.west.disks.empty());
-        }
-}
-
 TEST(Migration, AFlippedByteInTheMemoryStreamIsRefused) {
     MoveRig rig;
     bool flipped = false;

@@ -81,7 +81,7 @@ struct MoveRig {
     Result<Stats> move() {
         auto [source_end, target_end] = fakes::FakeLink::pair("east", "west", wire);
         std::thread target_thread([&, end = std::move(target_end)] {
-            Target target({registry, west, west, west, west, west_net, clock}, *end, "west", [this] { return gives_up; }, {}, west_store);
+            Target target({registry, west, west, west, west, west_net, clock}, *end, "west", [this] { return gives_up; }, {}, west_store, std::chrono::minutes(1));
             served = target.serve();
             if (after_serving) after_serving();
             end->shutdown();
@@ -94,6 +94,7 @@ struct MoveRig {
         plan.limits = limits;
         plan.bandwidth = bandwidth;
         plan.store = east_store;
+        plan.for_versions = std::chrono::minutes(1);
         Source source({registry, east, east, east, east, east_net, clock}, *source_end, std::move(plan), observer);
         auto stats = source.run();
         source_end->shutdown();

@@ -28,6 +28,7 @@ struct Sites {
     TlsContext east = authority.identity("east"), west = authority.identity("west"), north = authority.identity("north");
     LinkSessions sessions;
     std::function<void(ResumableLink&)> serve = [](ResumableLink&) {};
+    std::function<void()> accepted = [] {};  // at each connection to the target
     ResumableLink::Options target_options{.times = kQuick};
     std::atomic<bool> unwanted = false;
     std::atomic<int> refused = 0;
@@ -42,8 +43,18 @@ struct Sites {
         sessions.end_all();
         listener->stop();
     }
+    // The target's ends of all connections: a small buffer for what comes.
+    void small_buffers() const {
+        for (int fd = 3; fd < 1024; ++fd) {
+            sockaddr_in at{};
+            socklen_t size = sizeof at;
+            if (::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0 || at.sin_family != AF_INET || ntohs(at.sin_port) != listener->port()) continue;
+            ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &fakes::Relay::kBuffer, sizeof fakes::Relay::kBuffer);
+        }
+    }
     void handle(std::unique_ptr<PeerLink> link) {
-        const auto first = link->receive(5s);
+        accepted();
+        const auto first = link->receive(30s);
         if (!first) return;
         if (LinkSessions::asks(*first)) {
             const auto session = sessions.open(std::move(link), *first, target_options, [this] { return unwanted.load(); });
@@ -56,7 +67,7 @@ struct Sites {
         }
     }
     Result<std::unique_ptr<PeerLink>> dial(const TlsContext& as, std::uint16_t port) {
-        auto channel = Channel::connect(as, "127.0.0.1", port, "west", 2s);
+        auto channel = Channel::connect(as, "127.0.0.1", port, "west", 30s);
         if (!channel) return std::unexpected(channel.error());
         return std::make_unique<ChannelLink>(std::move(*channel));
     }
@@ -72,7 +83,7 @@ struct Sites {
 
 template <typename Condition>
 bool eventually(const Condition& holds) {
-    for (const auto until = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(5ms))
+    for (const auto until = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(5ms))
         if (holds()) return true;
     return holds();
 }
@@ -98,7 +109,7 @@ struct Heard {
 
 void hear_all(ResumableLink& link, Heard& heard) {
     for (;;) {
-        const auto message = link.receive(10s);
+        const auto message = link.receive(60s);
         if (!message) {
             const std::scoped_lock lock(heard.mutex);
             heard.error = message.error().what;
@@ -141,7 +152,7 @@ TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
             ASSERT_TRUE(sent) << sent.error().what;
         }
         ASSERT_TRUE((*link)->send(kEnd, {}));
-        const auto done = (*link)->receive(20s);
+        const auto done = (*link)->receive(60s);
         ASSERT_TRUE(done) << done.error().what;
         {
             const std::scoped_lock lock(heard.mutex);
@@ -155,12 +166,13 @@ TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
     }
 }
 
-// What is sent again is what was on its way: the path's four buffers (the kernel doubles what is asked) and a piece, the sender's backlog that TCP has not sent
-// yet (tune_stream: 512 KiB), one message, and half as much again for the acknowledgements' way.
+// What is sent again is what was on its way: the path's four buffers (the kernel doubles what is asked; the target's own is one of them) and a piece, the
+// sender's backlog that TCP has not sent yet (tune_stream: 512 KiB), one message, and half as much again for the acknowledgements' way.
 TEST(ResumableLink, OnlyWhatWasOnItsWayIsSentAgain) {
     Sites sites;
     Heard heard;
     sites.serve = [&](ResumableLink& link) { hear_all(link, heard); };
+    sites.accepted = [&] { sites.small_buffers(); };  // what the target has not read is lost at a cut: of the usual 4 MiB as much as it is slow
     auto link = sites.open();
     ASSERT_TRUE(link) << link.error().what;
     sites.relay->forward_rate = 20'000'000;
@@ -171,7 +183,7 @@ TEST(ResumableLink, OnlyWhatWasOnItsWayIsSentAgain) {
         ASSERT_TRUE((*link)->send(kData, text_of(i, kMessage)));
     }
     ASSERT_TRUE((*link)->send(kEnd, {}));
-    const auto done = (*link)->receive(30s);
+    const auto done = (*link)->receive(60s);
     ASSERT_TRUE(done) << done.error().what;
     const std::scoped_lock lock(heard.mutex);
     EXPECT_EQ(heard.sizes.size(), kMessages);
@@ -195,7 +207,7 @@ TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
     };
     const auto check = [](ResumableLink& link, std::uint64_t seed) {
         for (std::uint64_t i = 0; i < 60; ++i) {
-            const auto message = link.receive(20s);
+            const auto message = link.receive(60s);
             if (!message || message->payload != text_of(seed + i, 20'000)) return false;
         }
         return true;
@@ -224,7 +236,9 @@ TEST(ResumableLink, SilenceIsALossASlowReaderIsNone) {
     };
     std::mutex mutex;
     std::vector<LinkLoss> told;
+    constexpr auto kSilence = 4s;
     ResumableLink::Options options{.times = kQuick};
+    options.times.silence = sites.target_options.times.silence = kSilence;
     options.lost = [&](const LinkLoss& loss) {
         const std::scoped_lock lock(mutex);
         told.push_back(loss);
@@ -235,16 +249,14 @@ TEST(ResumableLink, SilenceIsALossASlowReaderIsNone) {
         for (std::uint64_t i = 0; i < 24; ++i) (void)(*link)->send(kData, text_of(i, 1 << 20));
         (void)(*link)->send(kEnd, {});
     });
-    std::this_thread::sleep_for(4s);  // longer than the silence that counts
+    std::this_thread::sleep_for(kSilence + 2s);  // longer than the silence that counts
     EXPECT_EQ((*link)->health()->cuts, 0u);
     sites.relay->stall = true;
-    std::this_thread::sleep_for(4s);  // and again: now it is one
-    const auto lost = *(*link)->health();
-    EXPECT_GE(lost.cuts, 1u);
-    EXPECT_GT(lost.lost_ms, 1500);
+    EXPECT_TRUE(eventually([&] { return (*link)->health()->cuts >= 1; }));  // and again: now it is one
+    EXPECT_GT((*link)->health()->lost_ms, 3500);  // since the last that came
     sites.relay->stall = false;
     go.set_value();
-    const auto done = (*link)->receive(20s);
+    const auto done = (*link)->receive(60s);
     ASSERT_TRUE(done) << done.error().what;
     const std::scoped_lock quiet(heard.mutex);
     EXPECT_EQ(heard.sizes.size(), 24u);
@@ -262,20 +274,20 @@ TEST(ResumableLink, ThePatienceEndsAndAnUrgentOneSooner) {
         Sites sites;
         sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
         ResumableLink::Options options{.times = kQuick};
-        options.times.patience = urgent ? 20s : 1500ms;
+        options.times.patience = urgent ? 300s : 1500ms;
         auto link = sites.open(options);
         ASSERT_TRUE(link) << link.error().what;
         (*link)->urgent(urgent);
         sites.relay->refuse = true;
-        sites.relay->cut();
         const auto begin = std::chrono::steady_clock::now();
+        sites.relay->cut();
         const auto message = (*link)->receive(60s);
         const auto took = std::chrono::steady_clock::now() - begin;
         ASSERT_FALSE(message);
         EXPECT_EQ(message.error().kind, Kind::kIo);
         EXPECT_NE(message.error().what.find("has been lost for"), std::string::npos) << message.error().what;
         EXPECT_GE(took, urgent ? 200ms : 1200ms);
-        EXPECT_LE(took, urgent ? 5s : 8s);
+        EXPECT_LE(took, 60s);  // urgent: not the other one's 300 s
         EXPECT_FALSE((*link)->send(kData, {}));
     }
 }
@@ -295,26 +307,27 @@ TEST(ResumableLink, DeadlinesStandStillAndOnlyTheSourceWaits) {
     ASSERT_TRUE(link) << link.error().what;
     sites.relay->refuse = true;
     sites.relay->cut();
-    EXPECT_LT(told.get_future().get(), 1s);
+    EXPECT_LT(told.get_future().get(), 15s);  // it waits for no connection: there is none until it has been told
     ASSERT_TRUE(eventually([&] { return (*link)->health()->cuts > 0; }));
     EXPECT_EQ((*link)->receive(0ms).error().kind, Kind::kTimeout);
+    constexpr auto kDeadline = 4s;  // once the connection is back a slow machine needs some of it
     const auto begin = std::chrono::steady_clock::now();
     std::jthread later([&] {
-        std::this_thread::sleep_for(1200ms);
+        std::this_thread::sleep_for(kDeadline + 200ms);
         sites.relay->refuse = false;
     });
-    const auto message = (*link)->receive(1s);
+    const auto message = (*link)->receive(kDeadline);
     ASSERT_TRUE(message) << message.error().what;
     EXPECT_EQ(message->payload, text_of(3, 1000));
-    EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, kDeadline);
     sites.relay->refuse = true;
     sites.relay->cut();
     ASSERT_TRUE(eventually([&] { return (*link)->health()->cuts >= 2; }));
+    const auto before = std::chrono::steady_clock::now();
     std::jthread again([&] {
         std::this_thread::sleep_for(500ms);
         sites.relay->refuse = false;
     });
-    const auto before = std::chrono::steady_clock::now();
     ASSERT_TRUE((*link)->send(kData, text_of(4, 10)));
     EXPECT_GE(std::chrono::steady_clock::now() - before, 300ms);
 }
@@ -348,7 +361,7 @@ TEST(ResumableLink, AGoodbyeEndsTheOtherEndAtOnce) {
     const auto begin = std::chrono::steady_clock::now();
     (*link)->shutdown();
     const auto end = got.get_future().get();
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 15s);  // and not its deadline or patience
     ASSERT_FALSE(end);
     EXPECT_EQ(end.error().what, "closed by the peer");
     EXPECT_EQ((*link)->receive(1s).error().kind, Kind::kCancelled);
@@ -365,14 +378,14 @@ TEST(LinkSessions, StrangersAndUnwantedOnesAreRefused) {
     {  // the agreement by hand, to know the secret
         auto bare = sites.dial(sites.east, sites.listener->port()).value();
         ASSERT_TRUE(send_json(*bare, Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", 20'000}}}}));
-        const auto hello = expect(*bare, Type::kHello, 5s);
+        const auto hello = expect(*bare, Type::kHello, 30s);
         ASSERT_TRUE(hello) << hello.error().what;
         session = (*hello)["session"];
     }
     const auto ask = [&](const TlsContext& as, const std::string& id, const std::string& secret, const Json& taken) {
         auto bare = sites.dial(as, sites.listener->port()).value();
         EXPECT_TRUE(send_json(*bare, Type::kResumeLink, {{"id", id}, {"secret", secret}, {"taken", taken}}));
-        return expect(*bare, Type::kLinkResumed, 5s);
+        return expect(*bare, Type::kLinkResumed, 30s);
     };
     const auto id = session["id"].get<std::string>(), secret = session["secret"].get<std::string>();
     EXPECT_EQ(ask(sites.east, std::string(32, '0'), secret, 0u).error().kind, Kind::kNotFound);
@@ -399,12 +412,113 @@ TEST(LinkSessions, TheyAreBounded) {
     const auto ask = [&] {
         held.push_back(sites.dial(sites.east, sites.listener->port()).value());
         EXPECT_TRUE(send_json(*held.back(), Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", ~std::uint64_t{0}}}}}));
-        return expect(*held.back(), Type::kHello, 5s);
+        return expect(*held.back(), Type::kHello, 30s);
     };
     for (std::size_t i = 0; i < LinkSessions::kMost; ++i) ASSERT_TRUE(ask());
     EXPECT_EQ(ask().error().kind, Kind::kUnavailable);
     EXPECT_EQ(sites.sessions.count(), LinkSessions::kMost);
     sites.sessions.end_all();
+}
+
+// A connection of the target's that does something right after it has said hello.
+class AfterHello final : public PeerLink {
+public:
+    AfterHello(std::unique_ptr<PeerLink> inner, std::function<void(PeerLink& inner, const Json& session)> then) : inner_(std::move(inner)), then_(std::move(then)) {}
+    Result<void> send(std::uint32_t type, std::span<const std::byte> payload) override {
+        BLANKET_CHECK(inner_->send(type, payload));
+        if (static_cast<Type>(type) == Type::kHello) then_(*inner_, payload_json({type, {payload.begin(), payload.end()}}).value()["session"]);
+        return {};
+    }
+    Result<Message> receive(std::chrono::milliseconds deadline) override { return inner_->receive(deadline); }
+    std::uint64_t bytes_sent() const override { return inner_->bytes_sent(); }
+    const std::string& peer() const override { return inner_->peer(); }
+    void shutdown() override { inner_->shutdown(); }
+
+private:
+    std::unique_ptr<PeerLink> inner_;
+    std::function<void(PeerLink&, const Json&)> then_;
+};
+
+std::pair<std::unique_ptr<fakes::FakeLink>, std::unique_ptr<fakes::FakeLink>> fresh_line() { return fakes::FakeLink::pair("east", "west", std::make_shared<fakes::FakeLink::Wire>()); }
+
+// The source loses its first connection as soon as it knows the session, and is back before the target has its end of it.
+TEST(LinkSessions, WhoIsBackBeforeTheSessionStandsTriesAgain) {
+    LinkSessions sessions;
+    std::atomic<int> put_off = 0, refused = 0;
+    std::jthread target;
+    std::vector<std::jthread> resumed;  // the link's thread adds to it; that has ended before they are joined
+    const Dial again = [&]() -> Result<std::unique_ptr<PeerLink>> {
+        auto [near, far] = fresh_line();
+        resumed.emplace_back([&, end = std::move(far)]() mutable {
+            const auto first = end->receive(30s);
+            if (!first) return;
+            if (const auto done = sessions.resume(std::move(end), *first); !done) ++(done.error().kind == Kind::kUnavailable ? put_off : refused);
+        });
+        return std::unique_ptr<PeerLink>(std::move(near));
+    };
+    const Dial first = [&]() -> Result<std::unique_ptr<PeerLink>> {
+        auto [near, far] = fresh_line();
+        target = std::jthread([&, end = std::move(far)]() mutable {
+            const auto hello = end->receive(30s);
+            ASSERT_TRUE(hello);
+            auto late = std::make_unique<AfterHello>(std::move(end), [&](PeerLink& inner, const Json&) {
+                inner.shutdown();
+                EXPECT_TRUE(eventually([&] { return put_off + refused > 0; }));
+            });
+            const auto session = sessions.open(std::move(late), *hello, {.times = kQuick}, {});
+            ASSERT_TRUE(session) << session.error().what;
+            const auto message = (*session)->link->receive(30s);
+            EXPECT_TRUE(message) << message.error().what;
+            if (message) EXPECT_TRUE((*session)->link->send(kDone, message->payload));
+            (*session)->link->close();
+            sessions.close(**session);
+        });
+        return std::unique_ptr<PeerLink>(std::move(near));
+    };
+    {
+        auto link = open_session(first, again, {.times = kQuick});
+        ASSERT_TRUE(link) << link.error().what;
+        ASSERT_TRUE((*link)->send(kData, text_of(1, 1000)));
+        const auto answer = (*link)->receive(30s);
+        ASSERT_TRUE(answer) << answer.error().what;
+        EXPECT_EQ(answer->payload, text_of(1, 1000));
+        EXPECT_GE((*link)->health()->cuts, 1u);
+    }
+    target.join();
+    EXPECT_GE(put_off, 1);
+    EXPECT_EQ(refused, 0);
+    EXPECT_EQ(sessions.count(), 0u);
+}
+
+TEST(LinkSessions, TheirEndMayComeBeforeTheyStand) {
+    const Message hello{static_cast<std::uint32_t>(Type::kHello), [] {
+        const std::string text = Json{{"version", kProtocolVersion}, {"session", {{"patience_ms", 20'000}}}}.dump();
+        return std::vector<std::byte>(as_bytes(text).begin(), as_bytes(text).end());
+    }()};
+    LinkSessions sessions;
+    {  // the peer cannot be told: nothing is left of it
+        auto [near, far] = fresh_line();
+        near->shutdown();
+        EXPECT_FALSE(sessions.open(std::move(far), hello, {.times = kQuick}, {}));
+        EXPECT_EQ(sessions.count(), 0u);
+    }
+    auto [near, far] = fresh_line();
+    const auto ask = [&](const Json& session, const std::string& secret) {
+        auto [asker, end] = fresh_line();
+        const Json body{{"id", session["id"]}, {"secret", secret}, {"taken", 0u}};
+        const std::string text = body.dump();
+        EXPECT_FALSE(sessions.resume(std::move(end), {static_cast<std::uint32_t>(Type::kResumeLink), {as_bytes(text).begin(), as_bytes(text).end()}}));
+        return expect(*asker, Type::kLinkResumed, 30s).error().kind;
+    };
+    const auto session = sessions.open(std::make_unique<AfterHello>(std::move(far), [&](PeerLink&, const Json& told) {
+        EXPECT_EQ(sessions.count(), 1u);
+        EXPECT_EQ(ask(told, told["secret"].get<std::string>()), Kind::kUnavailable);
+        EXPECT_EQ(ask(told, std::string(64, '0')), Kind::kNotFound);  // a stranger does not learn that there is one
+        sessions.end_all();
+    }), hello, {.times = kQuick}, {});
+    ASSERT_TRUE(session) << session.error().what;
+    EXPECT_EQ((*session)->link->receive(30s).error().kind, Kind::kCancelled);
+    near->shutdown();
 }
 
 // Frame by frame against a link at the other end of a pair.
@@ -420,6 +534,7 @@ struct Hostile {
         times.linger = 100ms;
         link = std::make_unique<ResumableLink>(std::move(ours), ResumableLink::Options{.times = times, .sizes = sizes});
     }
+    ~Hostile() { peer->shutdown(); }  // else the link waits for its end
     static std::vector<std::byte> numbered(std::uint64_t number, std::size_t more = 0) {
         std::vector<std::byte> frame(8 + more);
         for (unsigned i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(number >> (8 * i));
@@ -436,7 +551,7 @@ TEST(ResumableLink, WhatAPeerMayNotSayEndsTheSession) {
         SCOPED_TRACE(std::format("{} of {} bytes", type, frame.size()));
         Hostile hostile;
         ASSERT_TRUE(hostile.peer->send(type, frame));
-        const auto message = hostile.link->receive(5s);
+        const auto message = hostile.link->receive(30s);
         ASSERT_FALSE(message);
         EXPECT_EQ(message.error().kind, Kind::kInvalid) << message.error().what;
     }
@@ -446,7 +561,7 @@ TEST(ResumableLink, ASecondTimeIsDropped) {
     Hostile hostile;
     for (const std::uint64_t number : {1u, 1u, 0u, 2u, 1u, 2u, 3u}) ASSERT_TRUE(hostile.peer->send(kData, Hostile::numbered(number, number)));
     for (const std::size_t size : {1u, 2u, 3u}) {
-        const auto message = hostile.link->receive(5s);
+        const auto message = hostile.link->receive(30s);
         ASSERT_TRUE(message) << message.error().what;
         EXPECT_EQ(message->payload.size(), size);
     }
@@ -464,6 +579,11 @@ TEST(ResumableLink, BuffersAreBounded) {
     EXPECT_TRUE(eventually([&] { return sent >= 10; }));
     std::this_thread::sleep_for(kMore);
     EXPECT_EQ(sent, 10);
+    for (std::uint64_t number = 0; number < 10;) {  // what has not left may not be acknowledged
+        const auto frame = hostile.peer->receive(30s);
+        ASSERT_TRUE(frame) << frame.error().what;
+        if (frame->type == kData) ++number;
+    }
     ASSERT_TRUE(hostile.peer->send(kLinkAck, Hostile::numbered(4)));
     EXPECT_TRUE(eventually([&] { return sent >= 14; }));
     std::this_thread::sleep_for(kMore);
@@ -484,18 +604,21 @@ TEST(ResumableLink, BuffersAreBounded) {
 
 TEST(ResumableLink, TooManyLossesEndIt) {
     Sites sites;
-    sites.serve = [](ResumableLink& link) { (void)link.receive(30s); };
+    sites.serve = [](ResumableLink& link) { (void)link.receive(120s); };
     ResumableLink::Options options{.times = kQuick};
     options.sizes.cuts = 3;
+    std::atomic<int> back = 0;
+    options.lost = [&](const LinkLoss& loss) { back += loss.lost_ms < 0 ? 1 : 0; };
     auto link = sites.open(options);
     ASSERT_TRUE(link) << link.error().what;
     std::jthread cutter([&](const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
+        for (int cuts = 0; !stop.stop_requested(); std::this_thread::sleep_for(5ms)) {  // each one of a link that stands
+            if (back < cuts) continue;
             sites.relay->cut();
-            std::this_thread::sleep_for(400ms);
+            ++cuts;
         }
     });
-    const auto message = (*link)->receive(60s);
+    const auto message = (*link)->receive(120s);
     ASSERT_FALSE(message);
     EXPECT_NE(message.error().what.find("was lost 4 times"), std::string::npos) << message.error().what;
 }

@@ -201,13 +201,10 @@ public:
         if (!devices.try_emplace(name).second) return fail(Kind::kConflict, "there is a network device '{}' already", name);
         return std::make_unique<Handle>(devices[name]);
     }
-    void connect(const std::string& vif) {
-        const std::lock_guard lock(mutex_);
-        connected_.insert(vif);
-    }
+    std::map<std::string, int> connects_after;  // vif -> looks at its carrier that find none; a vif that is not here never connects
     bool carrier(const std::string& vif) override {
-        const std::lock_guard lock(mutex_);
-        return connected_.contains(vif);
+        const auto at = connects_after.find(vif);
+        return at != connects_after.end() && at->second-- <= 0;
     }
     std::uint64_t sent(const std::string&) override {  // a guest with `last_words` left says one at each look
         const std::lock_guard lock(mutex_);
@@ -235,7 +232,6 @@ private:
     };
     std::mutex mutex_;
     std::uint64_t said_ = 0;
-    std::set<std::string> connected_;
 };
 
 }  // namespace blanket::net::test

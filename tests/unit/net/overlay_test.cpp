@@ -25,9 +25,9 @@ protected:
         vms_ = {vm(kWeb, "web", "02:00:00:00:00:11", "10.1.0.2"), vm(kClient, "client", "02:00:00:00:00:12", "10.1.0.3")};
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
-    void make(const std::string& name) {
+    void make(const std::string& name, std::chrono::milliseconds carrier_deadline = std::chrono::milliseconds(300)) {
         overlay_ = OvsOverlay::create({.site = name, .key_path = folder_ + "/pki/wg.key", .dhcp_folder = folder_ + "/dhcp",
-                                       .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = std::chrono::milliseconds(300),
+                                       .port_deadline = std::chrono::milliseconds(300), .carrier_deadline = carrier_deadline,
                                        .last_words = std::chrono::milliseconds(25), .last_words_deadline = std::chrono::milliseconds(1500)},
                                       &host_, &holds_).value();
     }
@@ -287,7 +287,7 @@ TEST_F(OverlayTest, TargetActivates) {
 }
 
 TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
-    make("west");
+    make("west", std::chrono::seconds(20));
     ASSERT_TRUE(apply());
     const VmRecord coming = moving(vms_[0], "west");
     const auto held = overlay_->hold_frames(coming);  // before the watch told of the migration
@@ -302,7 +302,7 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
     overlay_->arm(coming);
     const std::string vif = std::format("{}", host_.ports["vif8.0"].number);
     const std::string out_of_hold = std::format("in_port={}", host_.ports["hold0"].number);
-    for (int i = 0; i < 200 && !installed(out_of_hold); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    for (int i = 0; i < 4000 && !installed(out_of_hold); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     {
         const std::lock_guard lock(host_.mutex);
         EXPECT_TRUE(has("table=0", "in_port=" + vif + " "));                       // the guest can speak from its first moment
@@ -316,10 +316,7 @@ TEST_F(OverlayTest, TargetHoldsFramesUntilTheGuestListens) {
     ASSERT_TRUE(apply());  // in between: the hold stays
     EXPECT_TRUE(host_.ports.contains("hold0") && has("priority=150", to_hold));
     holds_.devices["hold0"].waiting = 7;
-    std::jthread driver([&] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(60));
-        holds_.connect("vif8.0");
-    });
+    holds_.connects_after["vif8.0"] = 2;  // the driver takes its time
     const auto released = overlay_->release_frames(now);
     ASSERT_TRUE(released) << released.error().what;
     EXPECT_EQ(holds_.devices["hold0"].delivered, 7u);

@@ -120,6 +120,17 @@ TEST_F(Strangers, KeepNoRequestOut) {
     over = true;
 }
 
+TEST_F(Strangers, DoNotKeepTheServerFromEnding) {
+    RestServer server;
+    server.route("GET", "/1.0", [](const RestRequest&) { return RestResponse::of(Json::object()); });
+    const std::uint16_t port = server.listen_tls(west, "127.0.0.1", 0).value();
+    crowd(port);
+    EXPECT_TRUE(RestClient::site(east, "127.0.0.1", port, "west").call_ok("GET", "/1.0", nullptr, kSoon));  // it has accepted all who came before
+    const auto begin = Clock::now();
+    server.stop();
+    EXPECT_LT(Clock::now() - begin, Knocks::kHandshake);
+}
+
 TEST_F(Strangers, AreFewAndEndWhoHasTheMost) {
     UniqueFd listening = listen_tcp("127.0.0.1", 0).value();
     sockaddr_in bound{};
@@ -156,13 +167,18 @@ TEST_F(Strangers, AreFewAndEndWhoHasTheMost) {
     EXPECT_EQ(knocks.count(), Knocks::kMost - 1);
     knocks.end_all();
     EXPECT_EQ(knocks.count(), 0u);
+    knock("127.0.3.1");  // nor does anybody come in later
+    EXPECT_EQ(knocks.count(), 0u);
+    for (int i = 0; i < 500 && !ended(ends.size() - 1); ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_TRUE(ended(ends.size() - 1));
 }
 
 TEST_F(Strangers, AWitnessVotesAndNothingElse) {
     RestServer server;
-    std::string role, address;
+    std::string role, signed_role, address;
     const auto tell = [&](const RestRequest& request) {
         role = request.peer_role;
+        signed_role = request.signed_role;
         address = request.peer_address;
         return RestResponse::of(Json::object());
     };
@@ -181,6 +197,7 @@ TEST_F(Strangers, AWitnessVotesAndNothingElse) {
         EXPECT_EQ(as(*tls, "POST", "/1.0/vms/web/destroy"), 403);
         EXPECT_EQ(as(*tls, "POST", "/1.0/peer/renew"), 200);
         EXPECT_EQ(role, kWitnessRole);
+        EXPECT_EQ(signed_role, tls == &own ? kWitnessRole : "");  // nobody's word but the CA's goes into the next certificate
         EXPECT_EQ(address, "127.0.0.1");
         EXPECT_EQ(as(*tls, "GET", "/1.0/peer/standing"), 200);
     }

@@ -42,6 +42,12 @@ TEST(Certificates, AnExpiredOneIsSignedAnewBeforeEtcdStarts) {
     ASSERT_TRUE(renewed) << renewed.error().what;
     EXPECT_TRUE(*renewed);
 
+    // Who signs no roles, as before there were any: what is there stays until it is due, or it would be another one each hour.
+    ASSERT_TRUE(write_file(paths.cert, sign_csr(ca, make_csr(subject, key).value(), subject, 300 * 24h).value(), 0644));
+    const std::string kept = read_file(paths.cert, 65536).value();
+    EXPECT_EQ(Renewal(dir.path() + "/east", subject, 7443).ourselves().error().kind, Kind::kPrecondition);
+    EXPECT_EQ(read_file(paths.cert, 65536).value(), kept);
+
     // Where the CA's key is not, nobody can help: said at once, and etcd does not start.
     east.site.federation.reset();
     ASSERT_TRUE(write_file(paths.cert, sign_csr(ca, make_csr(subject, key).value(), subject, -1s).value(), 0644));
@@ -55,6 +61,13 @@ TEST(Certificates, AnExpiredOneIsSignedAnewBeforeEtcdStarts) {
     EXPECT_TRUE(refused.error().hint.contains("site 'east'")) << refused.error().hint;
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
     EXPECT_FALSE(*west.runner->running());
+}
+
+TEST(Certificates, ACaSaysWhoMadeItUnlessTheNameIsTooLong) {
+    EXPECT_EQ(ca_maker(make_ca("east").value().cert), "east");
+    EXPECT_EQ(ca_maker(make_ca(std::string(39, 'e')).value().cert), std::string(39, 'e'));
+    EXPECT_EQ(ca_maker(make_ca(std::string(40, 'e')).value().cert), "");  // it may have been longer
+    EXPECT_EQ(ca_maker("nonsense"), "");
 }
 
 TEST(Certificates, TheHolderOfTheCasKeySignsWhatItHasSignedBefore) {

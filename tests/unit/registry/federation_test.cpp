@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <thread>
+#include <utility>
 
 #include "tests/unit/registry/members.hpp"
 #include "toolstack/peer/rest_client.hpp"
@@ -35,27 +36,42 @@ VmRecord sample_vm(const std::string& name) {
 
 void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry) {
     std::atomic<int> calls = 0;
-    const auto settled = [&calls] {  // what was written before is heard of a moment later
-        int seen = calls;
-        for (int calm = 0; calm < 50; ++calm, std::this_thread::sleep_for(10ms))
-            if (const int now = calls; now != seen) seen = now, calm = 0;
-        return seen;
-    };
     std::mutex following;
     Snapshot followed;  // as blanketd does
+    std::vector<std::string> keys;  // of the events
     Watcher watcher(etcd, [&](std::span<const EtcdEvent> events) {
         const std::scoped_lock lock(following);
+        for (const auto& event : events) keys.push_back(event.kv.key);
         if (events.empty() || !take_events(followed, events)) followed = registry.snapshot().value();
         ++calls;
     });
-    for (int i = 0; calls < 1 && i < 500; ++i) std::this_thread::sleep_for(10ms);
-    ASSERT_GE(calls, 1);
+    const auto eventually = [](const auto& what) {
+        for (const auto until = std::chrono::steady_clock::now() + 30s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(10ms))
+            if (what()) return true;
+        return what();
+    };
+    // What the watch told since the last time, now that it has told of all that was written: a marker comes after it.
+    std::uint64_t marked = 0;
+    const auto heard = [&] {
+        const auto marker = registry.put("seq/marker", Json{{"by", random_hex(8)}}, marked);
+        EXPECT_TRUE(marker) << marker.error().what;
+        marked = marker.value_or(marked);
+        EXPECT_TRUE(eventually([&] {
+            const std::scoped_lock lock(following);
+            return followed.revision >= marked;
+        }));
+        const std::scoped_lock lock(following);
+        auto told = std::exchange(keys, {});
+        std::erase(told, std::string(kRegistryPrefix) + "seq/marker");
+        return told;
+    };
+    const std::vector<std::string> nothing;
+    ASSERT_TRUE(eventually([&] { return calls >= 1; }));
 
     VmRecord vm = sample_vm("web");
     const auto created = registry.create_vm(vm);
     ASSERT_TRUE(created) << created.error().what;
-    for (int i = 0; calls < 2 && i < 500; ++i) std::this_thread::sleep_for(10ms);
-    EXPECT_GE(calls, 2);
+    EXPECT_TRUE(eventually([&] { return calls >= 2; }));
     EXPECT_EQ(registry.create_vm(sample_vm("web")).error().kind, Kind::kConflict);
     EXPECT_EQ(registry.get("names/vm/web").value()->value, vm.uuid);
     const auto read = registry.vm(vm.uuid);
@@ -77,7 +93,7 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     ASSERT_TRUE(registry.last_beat("east"));
     EXPECT_FALSE(*registry.last_beat("east"));
     EXPECT_EQ(registry.take_over_vm(vm, *updated, "east", 1).error().kind, Kind::kConflict);
-    const int before_beats = settled();
+    EXPECT_NE(heard(), nothing);
     ASSERT_TRUE(registry.beat("east", false));
     const auto beat = *registry.last_beat("east");
     ASSERT_TRUE(beat);
@@ -86,7 +102,7 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_TRUE((*registry.last_beat("east"))->leaving);
     EXPECT_EQ(registry.take_over_vm(vm, *updated, "east", beat->revision).error().kind, Kind::kConflict);
     EXPECT_EQ(registry.take_over_vm(vm, *created, "east", (*registry.last_beat("east"))->revision).error().kind, Kind::kConflict);
-    EXPECT_EQ(settled(), before_beats);  // watchers do not see beats
+    EXPECT_EQ(heard(), nothing);  // watchers do not see beats
     const auto taken = registry.take_over_vm(vm, *updated, "east", (*registry.last_beat("east"))->revision);
     ASSERT_TRUE(taken) << taken.error().what;
     EXPECT_EQ(registry.beat("no/name", false).error().kind, Kind::kInvalid);
@@ -121,7 +137,7 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_FALSE(registry.gone(vm.uuid).value());
 
     // A seed lies beside the records: no watcher hears of it, no snapshot carries it.
-    const int before_seed = settled();
+    (void)heard();
     const auto seeded = registry.put("seeds/" + vm.uuid, Json{{"hostname", "web"}}, 0);
     ASSERT_TRUE(seeded) << seeded.error().what;
     EXPECT_EQ(registry.get("seeds/" + vm.uuid).value()->value["hostname"], "web");
@@ -131,7 +147,7 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     for (const auto& kv : records->kvs) EXPECT_FALSE(kv.key.contains("seed")) << kv.key;
     ASSERT_TRUE(registry.remove("seeds/" + vm.uuid));
     EXPECT_FALSE(registry.get("seeds/" + vm.uuid).value());
-    EXPECT_EQ(settled(), before_seed);
+    EXPECT_EQ(heard(), nothing);
 
     EXPECT_EQ(next_number(registry, "vni").value(), 1u);
     EXPECT_EQ(next_number(registry, "vni").value(), 2u);
@@ -204,7 +220,7 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_EQ(registry.get("seq/race").value()->value["n"], 24);
     // Who followed the watch through all that has what a reading gives.
     ASSERT_TRUE(registry.put("images/debian", to_json(Image{.name = "debian", .sha256 = std::string(64, 'a'), .size = 1 << 20, .sites = {"east"}}), 0));
-    settled();
+    (void)heard();
     const auto all = registry.snapshot();
     ASSERT_TRUE(all);
     const std::scoped_lock lock(following);
@@ -325,7 +341,7 @@ TEST(Federation, FromOneSiteToThreeVotersAndBack) {
     const JoinToken witness_token = parse_token_text(token_text("witness", 300s)).value();
     const auto voted = join_federation(witness, witness_token, *third, kQuiet);
     ASSERT_TRUE(voted) << voted.error().what;
-    for (int i = 0; i < 50; ++i) {
+    for (int i = 0; i < 300; ++i) {
         const auto site = east.federation->registry()->get("sites/witness").value();
         if (site && site->value["state"] == "joined") break;
         std::this_thread::sleep_for(100ms);

@@ -2,11 +2,15 @@
 // Joins that break off: before anything was put aside, on the way of the answer, and by a restart of the site that signs.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <sys/stat.h>
+#include <tuple>
 #include <unistd.h>
+#include <utility>
 
 #include "tests/unit/registry/founder.hpp"
 
@@ -91,7 +95,7 @@ struct Unprivileged {
         if (::chown(not_its.c_str(), 0, 0) == 0 && ::chmod(not_its.c_str(), 0755) == 0 && ::seteuid(kNobody) == 0) on = true;
     }
     ~Unprivileged() {
-        if (on) static_cast<void>(::seteuid(0));
+        if (on && ::seteuid(0) != 0) std::abort();
     }
     static constexpr uid_t kNobody = 65534;
     bool on = false;

@@ -47,6 +47,8 @@ inline TestSite make_site(const std::string& root, const std::string& name, int 
     options.join_deadline = std::chrono::seconds(60);
     options.heartbeat_ms = 100;
     options.election_ms = 1000;
+    options.ask = std::chrono::seconds(5);
+    options.tell = std::chrono::seconds(30);
     auto runner = std::make_unique<TestRunner>();
     TestSite site;
     site.runner = runner.get();

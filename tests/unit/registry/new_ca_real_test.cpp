@@ -35,7 +35,7 @@ void serve_ca(RestServer& server, Federation& federation) {
     route("GET", "/1.0/peer/ca", [&](const RestRequest&, const Json&) -> Result<Json> { return federation.ca_statements(); }, Access::kOpen);
     route("POST", "/1.0/peer/readmit", [&](const RestRequest&, const Json& body) { return federation.handle_readmit(body); }, Access::kOpen);
     route("POST", "/1.0/peer/renew", [&](const RestRequest& request, const Json& body) {
-        return federation.handle_renew(Subject{request.peer_site, request.peer_address, request.peer_role}, body);
+        return federation.handle_renew(Subject{request.peer_site, request.peer_address, request.signed_role}, body);
     }, Access::kMembers);
     federation.on_identity([&]() -> Result<void> {
         BLANKET_TRY(const TlsContext tls, federation.tls());

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <set>
 #include <thread>
 
 #include "tests/unit/registry/members.hpp"
@@ -44,7 +45,7 @@ void serve(RestServer& server, TestSite& site, int host) {
     server.listen_tls(federation.tls().value(), address_of(host), 7443).value();
 }
 
-bool eventually(const std::function<bool()>& what, std::chrono::milliseconds limit = 15s) {
+bool eventually(const std::function<bool()>& what, std::chrono::milliseconds limit = 60s) {
     for (const auto until = Steady::now() + limit; Steady::now() < until; std::this_thread::sleep_for(5ms))
         if (what()) return true;
     return what();
@@ -88,7 +89,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     // What the witness's own program does.
     const EtcdConfig witness_config = etcd_config(witness, *voted);
     const auto witness_list = Revocations::load(witness.root + "/pki").value();
-    const auto witness_client = std::make_shared<EtcdClient>(voted->endpoints, etcd_tls(witness.root), 5s);
+    const auto witness_client = std::make_shared<EtcdClient>(voted->endpoints, etcd_tls(witness.root), 15s);
     std::atomic<bool> witness_cut = false;
     auto witness_watch = std::make_unique<Watcher>(witness_client, [&](std::span<const EtcdEvent>) {
         const auto taken = take_revocations(*witness_client, *witness_list, witness.root);
@@ -108,8 +109,22 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     ASSERT_FALSE(holder);
     EXPECT_EQ(holder.error().kind, Kind::kPrecondition);
     EXPECT_TRUE(holder.error().what.contains("CA")) << holder.error().what;
+    // The leader whom these members see, all the same one; 0: none, as at an election. Each member's word may be late.
+    const auto leader_of = [&](const std::vector<int>& hosts) {
+        std::set<std::uint64_t> leaders;
+        for (const int host : hosts) {
+            const auto status = east.federation->etcd()->status(address_of(host) + ":2379");
+            leaders.insert(status ? status->leader : 0);
+        }
+        return leaders.size() == 1 ? *leaders.begin() : 0;
+    };
+    ASSERT_TRUE(eventually([&] { return leader_of({11, 12, 13}) != 0; }));
     ASSERT_TRUE(third->stop());
-    const auto broken = north.federation->revoke("west", kQuiet);
+    Result<Json> broken = fail(Kind::kInternal, "not tried");
+    ASSERT_TRUE(eventually([&] {
+        broken = north.federation->revoke("west", kQuiet);
+        return broken || broken.error().what.contains("1 is well");  // none is while, the witness having led, the two that are left elect another
+    }));
     ASSERT_FALSE(broken);
     EXPECT_EQ(broken.error().kind, Kind::kPrecondition);
     EXPECT_TRUE(broken.error().what.contains("2 voters, of which 1 is well")) << broken.error().what;
@@ -117,10 +132,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     EXPECT_FALSE(north.federation->revocations()->refuses("west"));
     ASSERT_TRUE(third->start(witness_config));
     const std::vector<std::string> doors{address_of(11), address_of(13)};
-    ASSERT_TRUE(eventually([&] {
-        const auto status = witness_client->status(witness_config.endpoint());
-        return status && status->leader != 0;
-    }));
+    ASSERT_TRUE(eventually([&] { return leader_of({11, 12, 13}) != 0; }));
 
     // West has everything open that it can: a watch at each member, a token of its own, the registry's leader.
     const std::string stolen = token(west);
@@ -131,7 +143,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     std::vector<std::jthread> watches;
     for (const auto& door : doors)
         watches.emplace_back([&, door](const std::stop_token& stop) {
-            EtcdClient client({door + ":2379"}, west_tls, 5s);
+            EtcdClient client({door + ":2379"}, west_tls, 15s);
             static_cast<void>(client.watch(std::string(kRegistryPrefix), stop, [&](std::span<const EtcdEvent> events) {
                 if (events.empty()) ++watching;
                 if (cut_off) ++heard;
@@ -140,12 +152,18 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
         });
     ASSERT_TRUE(eventually([&] { return watching == 2; }));
     const auto at_peer_port = [&](const std::string& door, const std::string& site) {
-        const auto reply = RestClient::site(west_identity, door, 2380, site).call("GET", "/members", nullptr, 2s);
+        const auto reply = RestClient::site(west_identity, door, 2380, site).call("GET", "/members", nullptr, 15s);
         return reply && reply->status == 200;
     };
     ASSERT_TRUE(at_peer_port(doors[0], "east"));
     ASSERT_TRUE(at_peer_port(doors[1], "witness"));
-    ASSERT_TRUE(east.federation->move_leader_to("west"));
+    const auto west_member = east.federation->etcd()->status(address_of(12) + ":2379");
+    ASSERT_TRUE(west_member) << west_member.error().what;
+    ASSERT_TRUE(eventually([&] {
+        const std::uint64_t leader = leader_of({11, 12, 13});
+        if (leader != 0 && leader != west_member->member) (void)east.federation->move_leader_to("west");
+        return leader == west_member->member;
+    }));
     auto east_watch = follow(east), north_watch = follow(north);
 
     const auto plan = north.federation->plan_revoke("west");
@@ -160,7 +178,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     cut_off = true;
     std::printf("revocation: told after %llu ms, the command ended after %lld ms, the last open connection after %lld ms\n",
                 static_cast<unsigned long long>((*done)["revoked"]["ms"].get<std::uint64_t>()), static_cast<long long>(command.count()), static_cast<long long>(took.count()));
-    EXPECT_LT(took, 20s);  // a hang; how long it takes is printed: two elections of etcd are in it
+    EXPECT_LT(took, 60s);  // a hang; how long it takes is printed: two elections of etcd are in it
     EXPECT_TRUE((*done)["revoked"]["recorded"].get<bool>());
     EXPECT_TRUE((*done)["revoked"]["open"].empty()) << done->dump(1);
     EXPECT_EQ((*done)["revoked"]["confirmed"].size(), 2u);
@@ -173,8 +191,8 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
         EXPECT_FALSE(at_peer_port(door, door == doors[0] ? "east" : "witness"));
     }
     const Json nothing = Json::object();
-    EXPECT_FALSE(RestClient::site(west_identity, address_of(11), 7443, "east").call("POST", "/1.0/peer/renew", &nothing, 3s));
-    EXPECT_FALSE(RestClient::site(west_identity, address_of(14), 7443, "north").call("GET", "/1.0/peer/standing?site=west", nullptr, 3s));
+    EXPECT_FALSE(RestClient::site(west_identity, address_of(11), 7443, "east").call("POST", "/1.0/peer/renew", &nothing, 15s));
+    EXPECT_FALSE(RestClient::site(west_identity, address_of(14), 7443, "north").call("GET", "/1.0/peer/standing?site=west", nullptr, 15s));
     EXPECT_EQ(east.federation->handle_renew("west", Json{{"csr", make_csr({"west", address_of(12)}).value().csr}}).error().kind, Kind::kDenied);
     // A token of before, the old name, the old WireGuard key: none of them opens the door again.
     const auto ask = [&](const std::string& text, const std::string& name, const std::string& key) {
@@ -229,9 +247,9 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
         EXPECT_EQ(record_of(judged, "east").state, "joined");
         EXPECT_FALSE(site->federation->revocations()->refuses("north"));
     }
-    EXPECT_EQ(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call_ok("POST", "/1.0/peer/revoked", nullptr, 3s).error().kind, Kind::kInvalid);
+    EXPECT_EQ(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call_ok("POST", "/1.0/peer/revoked", nullptr, 15s).error().kind, Kind::kInvalid);
     const Json revenge_body = to_json(revenge);
-    EXPECT_EQ(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call_ok("POST", "/1.0/peer/revoked", &revenge_body, 3s).error().kind, Kind::kDenied);
+    EXPECT_EQ(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call_ok("POST", "/1.0/peer/revoked", &revenge_body, 15s).error().kind, Kind::kDenied);
     EXPECT_TRUE(registry->get("revoked/west").value());  // written back
     ASSERT_TRUE(registry->remove("revoked/north"));
 
@@ -264,7 +282,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     EXPECT_NE(read_file(dir.path() + "/north/pki/site.crt").value(), before);
     EXPECT_EQ(read_file(dir.path() + "/north/pki/site.key").value(), key);
     EXPECT_FALSE(*north.federation->renew_if_due(due + 3599));  // not asked again within the hour
-    EXPECT_TRUE(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call("GET", "/1.0/peer/standing?site=north", nullptr, 3s));
+    EXPECT_TRUE(RestClient::site(north.federation->tls().value(), address_of(11), 7443, "east").call("GET", "/1.0/peer/standing?site=north", nullptr, 15s));
     EXPECT_TRUE(*east.federation->renew_if_due(due));  // by itself
     // The witness's, as its own program does it.
     Renewal renewal(witness.root, {witness.name, witness.address}, 7443);
@@ -276,7 +294,7 @@ TEST(Revocation, ASiteIsCutOffEverywhere) {
     const auto third_renewed = renewal.renew(through_witness, TlsContext::load(PkiPaths::in(witness.root + "/pki"), witness_list).value());
     ASSERT_TRUE(third_renewed) << third_renewed.error().what;
     EXPECT_NE(read_file(witness.root + "/pki/site.crt").value(), votes_by);
-    EXPECT_TRUE(EtcdClient(voted->endpoints, etcd_tls(witness.root), 5s).get(std::string(kRegistryPrefix) + "federation"));
+    EXPECT_TRUE(EtcdClient(voted->endpoints, etcd_tls(witness.root), 15s).get(std::string(kRegistryPrefix) + "federation"));
     EXPECT_EQ(east.federation->handle_renew("ghost", Json{{"csr", make_csr({"ghost", address_of(15)}).value().csr}}).error().kind, Kind::kDenied);
     east_server.reset();
     const auto away = north.federation->renew_if_due(due + 7200);

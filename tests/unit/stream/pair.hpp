@@ -39,7 +39,8 @@ struct StoreFolder {
     ~StoreFolder() { std::filesystem::remove_all(std::filesystem::path(path).parent_path()); }
     StoreFolder(const StoreFolder&) = delete;
     StoreFolder& operator=(const StoreFolder&) = delete;
-    [[nodiscard]] std::unique_ptr<ContentStore> open(std::uint64_t quota = 256u << 20, std::uint64_t keep_free = 0, bool wait = true) const { return ContentStore::open(path, {quota, keep_free, wait}).value(); }
+    [[nodiscard]] std::unique_ptr<ContentStore> open(std::uint64_t quota = 256u << 20, std::uint64_t keep_free = 0, bool wait = true) const { return open({.quota = quota, .keep_free = keep_free, .wait = wait}); }
+    [[nodiscard]] std::unique_ptr<ContentStore> open(const StoreLimits& limits) const { return ContentStore::open(path, limits).value(); }
     [[nodiscard]] std::vector<std::string> files() const {
         std::vector<std::string> found;
         for (const auto& entry : std::filesystem::directory_iterator(path))

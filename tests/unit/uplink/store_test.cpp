@@ -137,6 +137,7 @@ TEST_F(Store, BadIndicesAndAnswersWithoutBoundsEndIt) {
         ASSERT_EQ(read("a", ""), "1");
         Watch watch("a");
         ASSERT_EQ(uplink_xs_watch(&watch.watch), 0);
+        ASSERT_TRUE(soon([&] { return watch.seen == 1; })) << i;  // the store has no more to say by itself
         ways[i](store);
         store.interrupt();
         if (i == 1) (void)read("a", "");  // the module looks at that one when it asks

@@ -13,6 +13,7 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 
+class XenEfi : public Boot {};
 class Machines : public Boot, public testing::WithParamInterface<MachineKind> {};
 
 TEST_P(Machines, BootsAndIsHealthy) {
@@ -89,7 +90,8 @@ TEST_F(Boot, AFullRootFileSystemIsToldAndCostsNothingElse) {
     ASSERT_TRUE(machine) << machine.error().what;
     const auto up = (*machine)->wait_ssh(minutes(6));
     ASSERT_TRUE(up) << up.error().what << "\n" << tail((*machine)->console());
-    EXPECT_TRUE((*machine)->console().contains("the root file system is full: ")) << tail((*machine)->console());
+    const auto said = (*machine)->wait_console("the root file system is full: ", minutes(2));  // sshd need not wait for who says it
+    EXPECT_TRUE(said) << said.error().what << "\n" << tail((*machine)->console());
     const auto told = lab::wait_until("doctor says so", minutes(3), seconds(3), [&]() -> Result<bool> { return full(**machine); });
     EXPECT_TRUE(told) << (*machine)->ssh("blanket doctor; df /; true").value_or("?");
     ASSERT_TRUE((*machine)->ssh("rm /var/tmp/full && sync"));
@@ -116,6 +118,34 @@ TEST_F(Boot, AXenThatNeverComesUpGivesWayToLinux) {
     machine = Machine::start({}, {.image = image_, .seed = cidata}, machine_dir(), true);
     ASSERT_TRUE(machine) << machine.error().what;
     healthy(**machine, "m3");
+}
+
+// Xen as an EFI program: GRUB's menu offers it by UEFI only. What was typed may come after the menu's second has passed: then the machine has started as ever, and is started again.
+TEST_F(XenEfi, TheMenusEntryStartsTheSameMachine) {
+    const std::string cidata = seed("#cloud-config\n", "m7");
+    std::unique_ptr<Machine> machine;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        auto started = Machine::start({.chipset = "q35", .uefi = true}, {.image = image_, .seed = cidata}, machine_dir(), attempt > 0);
+        ASSERT_TRUE(started) << started.error().what;
+        machine = std::move(*started);
+        ASSERT_TRUE(machine->wait_console("Blanket by xen.efi", minutes(3))) << tail(machine->console());
+        ASSERT_TRUE(machine->type("\x0e\x0e\r"));  // Ctrl-N: one entry down
+        ASSERT_TRUE(machine->wait_console("(XEN) Bootloader: ", minutes(3))) << tail(machine->console());
+        if (machine->console().contains("(XEN) Bootloader: EFI")) break;
+        machine->kill();
+    }
+    ASSERT_TRUE(machine->console().contains("(XEN) Bootloader: EFI")) << tail(machine->console());
+    healthy(*machine, "m7");
+    const auto arguments = machine->ssh("cat /proc/cmdline; ls -d /sys/firmware/efi");
+    EXPECT_TRUE(arguments && arguments->contains("blanket.slot=a ") && arguments->contains("console=hvc0") && arguments->contains("/sys/firmware/efi")) << (arguments ? *arguments : arguments.error().what);
+}
+
+TEST_F(XenEfi, IsNotOfferedByBios) {
+    auto machine = Machine::start({}, {.image = image_, .seed = seed("#cloud-config\n", "m8")}, machine_dir());
+    ASSERT_TRUE(machine) << machine.error().what;
+    ASSERT_TRUE((*machine)->wait_console("(XEN) Bootloader: ", minutes(3))) << tail((*machine)->console());
+    EXPECT_TRUE((*machine)->console().contains("Linux without Xen (rescue)")) << tail((*machine)->console());
+    EXPECT_FALSE((*machine)->console().contains("by xen.efi"));
 }
 
 }  // namespace

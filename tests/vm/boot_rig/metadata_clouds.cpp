@@ -31,11 +31,11 @@ constexpr const char* kGoalState =
 
 }  // namespace
 
-Answers ec2_metadata(std::map<std::string, std::string> entries) {
-    return [entries = std::move(entries), tokens = std::set<std::string>()](const Request& request) mutable -> Answer {
+Answers ec2_metadata(std::map<std::string, std::string> entries, int hop_limit) {
+    return [entries = std::move(entries), hop_limit, tokens = std::set<std::string>()](const Request& request) mutable -> Answer {
         if (request.method == "PUT" && request.path == "/latest/api/token") {
             if (request.header("X-aws-ec2-metadata-token-ttl-seconds").empty()) return {.status = 400};
-            return {.body = *tokens.insert(random_hex(16)).first};
+            return {.body = *tokens.insert(random_hex(16)).first, .hops = hop_limit};
         }
         if (!tokens.contains(request.header("X-aws-ec2-metadata-token"))) return {.status = 401};
         const auto slash = request.path.find('/', 1);  // "/2021-03-23/meta-data/..."

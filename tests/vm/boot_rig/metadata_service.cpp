@@ -2,11 +2,36 @@
 // The server of metadata_service.hpp; what each cloud says is in metadata_clouds.cpp.
 #include "tests/vm/boot_rig/metadata_service.hpp"
 
+#include <arpa/inet.h>
+#include <filesystem>
 #include <httplib.h>
 #include <mutex>
+#include <sys/socket.h>
 #include <thread>
 
+#include "toolstack/base/text.hpp"
+
 namespace blanket::boot_rig {
+namespace {
+
+std::uint16_t port_at(int fd, int (*end)(int, sockaddr*, socklen_t*)) {
+    sockaddr_in address{};
+    socklen_t length = sizeof address;
+    return end(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.sin_family == AF_INET ? ntohs(address.sin_port) : 0;
+}
+
+// httplib does not tell by which socket a request came: it is the one whose two ends are the request's. False if there is none.
+bool limit_hops(const httplib::Request& request, int hops) {
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", code)) {
+        const auto fd = parse_number(entry.path().filename().string(), 0, 1 << 20, "descriptor");
+        if (!fd || port_at(static_cast<int>(*fd), ::getsockname) != request.local_port || port_at(static_cast<int>(*fd), ::getpeername) != request.remote_port) continue;
+        return ::setsockopt(static_cast<int>(*fd), IPPROTO_IP, IP_TTL, &hops, sizeof hops) == 0;
+    }
+    return false;
+}
+
+}  // namespace
 
 struct MetadataService::Server {
     httplib::Server http;
@@ -24,6 +49,7 @@ MetadataService::MetadataService(Answers answers, std::chrono::milliseconds dela
                       .header = [&](const std::string& name) { return request.get_header_value(name); }, .body = request.body};
         const std::lock_guard lock(server_->mutex);
         Answer answer = server_->answers(asked);
+        if (answer.hops != 0 && !limit_hops(request, answer.hops)) answer = {.status = 500, .body = "no hop limit"};
         if (answer.status == 400 || answer.status == 401 || answer.status == 403) ++refused_;
         if (answer.status == 200) ++answered_;
         response.status = answer.status;

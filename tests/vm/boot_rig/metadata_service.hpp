@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Metadata services of the clouds, on the loopback; a Machine reaches one at 169.254.169.254 (and Azure's other half at 168.63.129.16). Each refuses what the real one refuses: a request
-// without a token of EC2's version 2, or without the header by which GCE and Azure know that no browser was tricked into asking.
+// without a token of EC2's version 2, or without the header by which GCE and Azure know that no browser was tricked into asking. EC2's tokens reach no one behind more routers than their
+// hop limit allows: a packet that carries one lives for so many hops. (QEMU's user network ends the connection and makes packets of its own: a Machine is next to the service, whatever it routes.)
 #pragma once
 
 #include <atomic>
@@ -21,6 +22,7 @@ struct Request {
 struct Answer {
     int status = 200;
     std::string body = {}, type = "text/plain";
+    int hops = 0;  // for how many hops its packets live; 0: for as many as usual
 };
 // Called on the service's threads, one call at a time.
 using Answers = std::function<Answer(const Request&)>;
@@ -40,8 +42,8 @@ private:
     std::unique_ptr<Server> server_;
 };
 
-// `entries`: "meta-data/instance-id" -> text; folders follow from them.
-Answers ec2_metadata(std::map<std::string, std::string> entries);
+// `entries`: "meta-data/instance-id" -> text; folders follow from them. `hop_limit`: EC2's HttpPutResponseHopLimit; 1, as there: the machine itself gets a token, and who is behind it does not.
+Answers ec2_metadata(std::map<std::string, std::string> entries, int hop_limit = 1);
 Answers gce_metadata(std::string hostname, std::string key, std::string user_data);
 // `ec2`: as for ec2_metadata; Nova's second way of saying the same.
 Answers openstack_metadata(std::string meta_data_json, std::string user_data, std::map<std::string, std::string> ec2);

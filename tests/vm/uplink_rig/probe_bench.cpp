@@ -125,7 +125,7 @@ double disk_seconds(const Work& work) {
 
 void disk_rates() {
     const int part = parameter("slow", "") == "1" ? 8 : 1;  // of the requests, for a device that takes minutes for all
-    const auto rate = [](const char* name, const Work& work, const char* unit) { told(name, work.count / disk_seconds(work), unit); };
+    const auto rate = [](const char* name, const Work& work, const char* unit) { told(name, work.count / work.depth * work.depth / disk_seconds(work), unit); };
     disk_seconds({false, kMeg, 4, false, 1});  // warm
     rate("read_1m", {.write = false, .size = kMeg, .count = 32 / part, .anywhere = false, .depth = 1, .meter = "read_1m"}, "MiB/s");
     rate("write_1m", {.write = true, .size = kMeg, .count = 32 / part, .anywhere = false, .depth = 1, .meter = "write_1m"}, "MiB/s");

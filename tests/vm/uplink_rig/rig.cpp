@@ -122,7 +122,7 @@ std::string Rig::console() {
 
 Result<void> Rig::wait_said(const std::string& what) {
     std::string said;
-    const auto done = wait_until("inside says: " + what, minutes(4), seconds(1), [&]() -> Result<bool> { return (said = console()).contains(what); });
+    const auto done = wait_until("inside says: " + what, minutes(8), seconds(1), [&]() -> Result<bool> { return (said = console()).contains(what); });
     if (!done) return fail(done.error().kind, "{}; it said:\n{}", done.error().what, said);
     return {};
 }
