@@ -111,7 +111,8 @@ private:
                 return *last;
             }
             if (last->step != CaStep::kTrust)
-                return fail_hint(Kind::kInternal, std::format("the new CA's key, {}, is lost, and sites have certificates of it", CaFiles::in(how_.root).next_key), "restore that file of this site's disk");
+                return fail_hint(Kind::kInternal, std::format("the new CA's key, {}, is lost, and sites have certificates of it", CaFiles::in(how_.root).next_key),
+                                 "restore that file of this site's disk");
         }
         BLANKET_TRY(const std::string key, old_ca(how_.root));
         BLANKET_TRY(const std::string bundle, read_file(CaFiles::in(how_.root).bundle, kPemMost));

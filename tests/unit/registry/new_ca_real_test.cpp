@@ -61,7 +61,8 @@ struct WitnessSide {
     std::unique_ptr<CaFollower> follower;
     std::jthread thread;
 
-    WitnessSide(Newcomer newcomer, LocalState local, EtcdRunner& its) : self(std::move(newcomer)), state(std::move(local)), runner(its), client(std::make_shared<EtcdClient>(state.endpoints, etcd_tls(self.root), 5s)) {
+    WitnessSide(Newcomer newcomer, LocalState local, EtcdRunner& its)
+        : self(std::move(newcomer)), state(std::move(local)), runner(its), client(std::make_shared<EtcdClient>(state.endpoints, etcd_tls(self.root), 5s)) {
         CaFollower::Hooks hooks;
         hooks.sites = [this]() -> Result<std::vector<Site>> {
             BLANKET_TRY(const Snapshot now, registry.snapshot());
@@ -122,7 +123,8 @@ TEST(NewCaReal, TheRegistryGoesOnAndTheOldOneIsRefused) {
     const auto taken_at = [&](const std::string& host, std::uint16_t port) {
         const Json nothing = Json::object();
         const TlsContext tls = TlsContext::load(thief).value();
-        return port == 7443 ? RestClient::site(tls, host, port, "").call("GET", "/1.0", nullptr, 5s).has_value() : RestClient::site(tls, host, port, "").call("POST", "/v3/maintenance/status", &nothing, 5s).has_value();
+        if (port == 7443) return RestClient::site(tls, host, port, "").call("GET", "/1.0", nullptr, 5s).has_value();
+        return RestClient::site(tls, host, port, "").call("POST", "/v3/maintenance/status", &nothing, 5s).has_value();
     };
     const std::vector<std::pair<int, std::uint16_t>> doors{{kEast, 7443}, {kWest, 7443}, {kNorth, 7443}, {kEast, 2379}, {kWest, 2379}, {kWitness, 2379}};
     for (const auto& [host, port] : doors) EXPECT_TRUE(taken_at(address_of(host), port)) << host << " " << port;
