@@ -214,7 +214,7 @@ Result<void> Federation::come_back(const JoinToken& token, const Progress& progr
     BLANKET_CHECK(readmit(options_.root, state, token, progress));
     if (state.role != "client") {
         progress("starting etcd with the new CA");
-        BLANKET_CHECK(start_etcd_again(*runner_, etcd_config(self(), state), false));
+        if (const auto up = start_etcd_again(*runner_, etcd_config(self(), state), true); !up) progress(std::format("etcd has not found the others yet: {}", up.error().what));
     }
     use(state);
     federated_ = true;
