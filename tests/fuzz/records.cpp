@@ -5,6 +5,7 @@
 
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/unit/fakes/sample_trace.hpp"
+#include "toolstack/core/ca_rollover.hpp"
 #include "toolstack/core/group_edits.hpp"
 #include "toolstack/core/move_trace.hpp"
 #include "toolstack/core/net_rules.hpp"
@@ -46,7 +47,26 @@ Net sample_net() {
     return net;
 }
 
-Site sample_site() { return {"east", 1, "192.0.2.1", std::string(43, 'A') + "=", "voter", "0.1.0", ~std::uint64_t{0}, "joined", {{"west", 1420}}}; }
+Site sample_site() {
+    Site site{.name = "east", .index = 1, .address = "192.0.2.1", .wireguard_key = std::string(43, 'A') + "=", .role = "voter", .version = "0.1.0", .member = ~std::uint64_t{0}};
+    site.path_mtu = {{"west", 1420}};
+    site.ca = CaMark{std::string(64, 'd'), 2};
+    return site;
+}
+
+CaStatement sample_ca_statement() {
+    CaStatement statement;
+    statement.from = std::string(64, 'd');
+    statement.to = std::string(64, 'e');
+    statement.cert = "-----BEGIN CERTIFICATE-----\n";
+    statement.step = CaStep::kIssue;
+    statement.serial = 7;
+    statement.without = {"north", "west"};
+    statement.by = "east";
+    statement.since = "2026-11-21T19:20:21.123Z";
+    statement.signature = "c2lnbmVk";
+    return statement;
+}
 
 template <typename T>
 void check(const Json& value, Result<T> (*parse)(const Json&)) {
@@ -96,7 +116,7 @@ std::vector<std::string> target::seeds() {
     std::string trace = "t" + to_json(fakes::sample_trace()).dump();
     if (trace.size() > 4096) trace = "t" + to_json(MoveTrace{}).dump();
     return {"v" + to_json(sample_vm()).dump(), "v" + to_json(plain).dump(), "g" + to_json(gone_of(sample_vm(), "2026-11-21T19:20:21.123Z")).dump(),
-            "s" + to_json(sample_site()).dump(), "n" + to_json(sample_net()).dump(), "G" + groups.dump(),
+            "s" + to_json(sample_site()).dump(), "c" + to_json(sample_ca_statement()).dump(), "n" + to_json(sample_net()).dump(), "G" + groups.dump(),
             "i" + to_json(Image{"debian", std::string(64, 'b'), 1u << 30, {"east", "west"}}).dump(),
             "T" + to_json(Token{"0123456789abcdef", std::string(64, 'c'), "site", "west", 1'800'000'000, true}).dump(), "e" + to_json(seed).dump(),
             "f" + to_json(facts_of(seed)).dump(), "r" + to_json(sample_net().groups[0].rules.back()).dump(), trace,
@@ -121,6 +141,7 @@ void target::run(Input input) {
         case 'v': check<VmRecord>(*value, parse_vm); break;
         case 'g': check<Gone>(*value, parse_gone); break;
         case 's': check<Site>(*value, parse_site); break;
+        case 'c': check<CaStatement>(*value, parse_ca_statement); break;
         case 'n':
             check<Net>(*value, parse_net);
             check_net_rules(*value);

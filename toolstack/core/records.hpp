@@ -105,6 +105,13 @@ inline constexpr int kGoneDays = 90;  // then it is forgotten
 // Bytes of an IPv4 packet. Below the smallest nothing is tried: IPv6 asks every link for that much.
 inline constexpr std::uint32_t kSmallestPathMtu = 1280, kLargestPathMtu = 65535;
 
+// How far a member has followed when the federation's CA is replaced (core/ca_rollover.hpp), in its own words.
+struct CaMark {
+    std::string to;          // fingerprint of the new CA's certificate
+    std::uint32_t step = 0;  // of CaStep
+    bool operator==(const CaMark&) const = default;
+};
+
 struct Site {
     std::string name;
     std::uint32_t index = 0;     // 1..254; WireGuard address 10.213.<index>.1
@@ -116,6 +123,7 @@ struct Site {
     std::string state = "joined";
     std::string provider = {};   // what it runs on, in its own words; for people
     std::map<std::string, std::uint32_t> path_mtu;  // by the other site's name: the largest IPv4 packet that passes to it outside of the tunnel, as this site found
+    std::optional<CaMark> ca = {};  // of the last rollover of the CA that it took part in
     bool operator==(const Site&) const = default;
 };
 

@@ -170,6 +170,7 @@ Json to_json(const Site& site) {
                {"role", site.role}, {"version", site.version}, {"member", std::to_string(site.member)}, {"state", site.state}};
     if (!site.provider.empty()) value["provider"] = site.provider;
     if (!site.path_mtu.empty()) value["path_mtu"] = site.path_mtu;
+    if (site.ca) value["ca"] = {{"to", site.ca->to}, {"step", site.ca->step}};
     return value;
 }
 
@@ -186,6 +187,17 @@ std::map<std::string, std::uint32_t> path_mtu_of(const Json& value) {
     for (const auto& [site, mtu] : paths->items())
         if (out.size() < kMost && check_name(site, "site") && mtu.is_number_unsigned() && mtu >= kSmallestPathMtu && mtu <= kLargestPathMtu) out[site] = mtu.get<std::uint32_t>();
     return out;
+}
+
+// One that makes no sense is none: the site is waited for, as if it had said nothing.
+std::optional<CaMark> ca_mark_of(const Json& value) {
+    constexpr std::uint64_t kLastStep = 3;
+    const auto mark = value.find("ca");
+    if (mark == value.end() || !mark->is_object()) return std::nullopt;
+    const auto to = hash_field(*mark, "to");
+    const auto step = number32(*mark, "step", kLastStep);
+    if (!to || !step) return std::nullopt;
+    return CaMark{*to, *step};
 }
 
 }  // namespace
@@ -208,6 +220,7 @@ Result<Site> parse_site(const Json& value) {
     site.provider = json_string_or(value, "provider", "");
     if (site.provider.size() > kLongestProvider) site.provider.clear();  // as with a measurement that makes no sense
     site.path_mtu = path_mtu_of(value);
+    site.ca = ca_mark_of(value);
     return site;
 }
 

@@ -104,6 +104,7 @@ Result<Json> Federation::make_token(const std::string& role, const std::string& 
     if (ttl.count() < 1 || ttl > std::chrono::hours(24 * 30)) return fail(Kind::kInvalid, "a token's life of {} s is not within 1 s and 30 days", ttl.count());
     BLANKET_TRY(const auto federation, registry_->get("federation"));
     if (!federation) return fail_hint(Kind::kPrecondition, "this site is in no federation yet, so nobody can join", "blanket federation init NAME");
+    BLANKET_CHECK(steady_ca());
     const std::string founder = ca_holder(options_.root);
     BLANKET_TRY(const auto record, registry_->get("sites/" + founder));
     if (!record) return fail(Kind::kNotFound, "site '{}', which holds the federation's CA key, has no record", founder);
@@ -140,6 +141,7 @@ Result<Json> Federation::handle_join(const Json& body) {
     const auto ca_key = read_file(paths.ca_key, 65536);
     if (!federation || !ca_key)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' cannot admit anybody: it does not hold the federation's CA key", options_.site), "make a new token");
+    BLANKET_CHECK(steady_ca());
     BLANKET_TRY(const std::string ca_cert, read_file(paths.ca_cert, 65536));
     if (tokens_stale_) {
         BLANKET_CHECK(drop_tokens(*etcd_));

@@ -8,6 +8,7 @@
 
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/daemon/api_ca.hpp"
 #include "toolstack/daemon/api_groups.hpp"
 #include "toolstack/daemon/api_jobs.hpp"
 #include "toolstack/daemon/api_vms.hpp"
@@ -51,7 +52,10 @@ Result<Json> admit_here(App& app, const RestRequest& request) {
 std::string not_listening(const Error& why) { return std::format("the other sites do not reach this one yet: {}; it is tried again, and blanket doctor tells", why.what); }
 
 void bind_federation(RestServer& server, App& app, Federation& federation, const ApiHooks& hooks) {
-    server.route("GET", "/1.0/federation", respond([&](const RestRequest&) { return federation.show(); }));
+    server.route("GET", "/1.0/federation", respond([&](const RestRequest&) -> Result<Json> {
+        BLANKET_CHECK(federation.refuse_behind());
+        return federation.show();
+    }));
     server.route("POST", "/1.0/federation", respond([&, hooks](const RestRequest& request) -> Result<Json> {
         BLANKET_TRY(const Json body, request.json());
         BLANKET_TRY(const std::string name, json_string(body, "name"));
@@ -66,6 +70,7 @@ void bind_federation(RestServer& server, App& app, Federation& federation, const
         if (const auto cut = federation.revoked())
             return fail_hint(Kind::kDenied, std::format("this site, '{}', was revoked by '{}' at {}: the federation has cut it off, for good", app.site, cut->by, cut->since),
                              "its VMs belong to the others; reinstall the machine to join again, under another name");
+        BLANKET_CHECK(federation.refuse_behind());
         BLANKET_CHECK(app.world.refresh());
         Json sites = list_of(app.world.snapshot().sites);
         for (auto& site : sites) {  // of this one we know more than its record says
@@ -221,6 +226,7 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
     }));
     server.route("GET", "/1.0/uplinks", respond([](const RestRequest&) -> Result<Json> { return to_json(gather_uplinks()); }));
     bind_federation(server, app, federation, hooks);
+    bind_ca(server, app, federation);
     bind_lists(server, app, hooks);
     bind_jobs(server, app, hooks.look_at_all);
     bind_vms(server, app);

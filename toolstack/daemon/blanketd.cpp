@@ -19,6 +19,7 @@
 #include "toolstack/base/process.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/api.hpp"
+#include "toolstack/daemon/api_ca.hpp"
 #include "toolstack/daemon/doctor_report.hpp"
 #include "toolstack/daemon/key_rotation.hpp"
 #include "toolstack/daemon/machine_identity.hpp"
@@ -48,6 +49,8 @@ namespace {
 constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
 constexpr auto kPathRound = std::chrono::seconds(5);
+constexpr auto kCaRound = std::chrono::seconds(1);
+constexpr int kCaRounds = 30;  // so many until the registry is asked about the CA in any case
 constexpr const char* kVersion = BLANKET_VERSION;
 
 // Tries until it works, saying once per new reason why not. Only for what a booting host brings up by itself.
@@ -106,6 +109,7 @@ struct Daemon::Parts {
     std::unique_ptr<OpenAgain> opening;  // the listeners
     std::atomic<bool> stopping = false;
     std::atomic<bool> site_revoked = false;  // the network is to follow
+    std::atomic<bool> ca_said = true;        // something about the federation's CA: it is to be followed
 
     // Moves do without one.
     void open_content_store() {
@@ -183,6 +187,26 @@ struct Daemon::Parts {
         return std::ranges::any_of(sites, [&](const auto& one) { return one.value.name == site && one.value.role == "witness"; });
     }
 
+    void start_ca_rounds() {
+        every(kCaRound, [this, left = 0, last = std::string()]() mutable {
+            if (stopping || (!ca_said.exchange(false) && --left > 0 && !federation->ca_changing())) return;
+            left = kCaRounds;
+            const auto waits = federation->follow_ca();
+            const std::string why = waits ? *waits : waits.error().what;
+            if (why != last && !why.empty()) log::info("federation", "the new CA: {}", why);
+            last = why;
+        });
+    }
+
+    // The identity changed: what is open, a move's channel for one, goes on.
+    Result<void> renew_listeners() {
+        const std::lock_guard lock(listeners);
+        BLANKET_TRY(const TlsContext tls, federation->tls());
+        BLANKET_CHECK(server.renew_tls(tls));
+        if (streams) streams->use(tls);
+        return {};
+    }
+
     Result<void> open_listeners() {
         const std::lock_guard lock(listeners);
         BLANKET_TRY(const TlsContext tls, federation->tls());
@@ -251,6 +275,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
         if (fresh) federation.judge(snapshot);
         else federation.mark(snapshot);
     });
+    parts->federation->on_identity([&parts = *parts] { return parts.renew_listeners(); });
     parts->federation->on_revoked([&parts = *parts](const Revocation&) { parts.site_revoked = true; });
     parts->jobs = std::make_unique<JobTable>(set.root + "/jobs");
     parts->indexes = std::make_unique<stream::IndexShelf>(set.root + "/index");
@@ -314,6 +339,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     const auto joined = insist("the registry", &stop, [&] {
         auto ready = parts.federation->ensure_local([](const std::string& text) { log::info("start", "{}", text); });
         if (!ready) parts.federation->ask_standing();  // perhaps nobody talks to us because we are cut off
+        if (!ready) parts.federation->ask_ca();        // or because we have missed a new CA
         return ready;
     });
     if (!joined) return;
@@ -330,11 +356,14 @@ void Daemon::run(const std::atomic<bool>& stop) {
         gone = std::move(gone_now);
     });
     if (auto refreshed = parts.world->refresh(); !refreshed) log::warning("start", "{}", refreshed.error().what);
+    resume_ca_rotation(*parts.app, *parts.federation);
     parts.reconciler->look("", Cause::kRestart);
-    parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts](std::span<const EtcdEvent> events) {
+    parts.watcher = std::make_unique<Watcher>(parts.federation->etcd(), [&parts, ca_key = std::string(kRegistryPrefix) + kCaKey](std::span<const EtcdEvent> events) {
+        if (events.empty() || std::ranges::any_of(events, [&](const EtcdEvent& event) { return event.kv.key == ca_key; })) parts.ca_said = true;
         (void)parts.world->follow([&](Snapshot& snapshot) { return !events.empty() && take_events(snapshot, events); });
     });
     parts.start_failover();
+    parts.start_ca_rounds();
     parts.start_path_probe();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); },
                                               [&parts](const std::string& uuid, const std::function<Result<void>()>& go) { return parts.guard->let_run(uuid, go); });
@@ -357,6 +386,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
         if (auto refreshed = parts.world->refresh(); !refreshed) {
             log::warning("registry", "{}", refreshed.error().what);
             parts.federation->ask_standing();
+            parts.federation->ask_ca();
         }
         if (auto published = parts.federation->publish_again(); !published) log::warning("registry", "this site's WireGuard key is not in its record yet: {}", published.error().what);
         const auto renewed = parts.federation->renew_if_due(parts.app->clock.unix_ms() / 1000);

@@ -157,6 +157,7 @@ Check check_standing(const DoctorInputs& in) {
     if (in.revoked)
         return failed("standing", std::format("this site was revoked by '{}' at {}: the federation has cut it off, for good", in.revoked->by, in.revoked->since),
                       "its VMs belong to the others (blanket vm recover there); reinstall the machine to join again, under another name");
+    if (in.behind) return failed("standing", in.behind->what, in.behind->hint);
     if (in.revoked_sites.empty()) return ok("standing", in.federated ? "no site of the federation is revoked" : "in no federation");
     std::string text = "cut off from the federation:";
     for (const auto& site : in.revoked_sites) text += " " + site;

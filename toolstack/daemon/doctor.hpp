@@ -95,6 +95,7 @@ struct DoctorInputs {
     std::vector<std::string> unservable;  // the same of others: no VM of theirs can come here
     std::optional<Revocation> revoked;       // this site
     std::vector<std::string> revoked_sites;  // others
+    std::optional<Error> behind;             // the federation's CA was replaced without this site, and what to do
     std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for
 
     // From gather_doctor.

@@ -49,6 +49,7 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink, 
     inputs.federated = federation.federated();
     inputs.shut = shut;
     inputs.revoked = federation.revoked();
+    if (const auto behind = federation.refuse_behind(); !behind) inputs.behind = behind.error();
     for (const auto& one : federation.revocations()->list())
         if (one.site != app.site) inputs.revoked_sites.push_back(std::format("{} (by {}, {})", one.site, one.by, one.since));
     if (const auto expires = federation.certificate_expires()) inputs.certificate_days = (*expires - static_cast<std::int64_t>(app.clock.unix_ms() / 1000)) / 86'400;

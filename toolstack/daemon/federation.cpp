@@ -27,7 +27,8 @@ Result<std::unique_ptr<Federation>> Federation::create(FederationOptions options
     return made;
 }
 
-Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), renewal_(options_.root, {options_.site, options_.address, kSiteRole}, options_.rest_port), runner_(std::move(runner)) {
+Federation::Federation(FederationOptions options, std::unique_ptr<EtcdRunner> runner) : options_(std::move(options)), renewal_(options_.root, {options_.site, options_.address, kSiteRole}, options_.rest_port), runner_(std::move(runner)), ca_(options_.root) {
+    make_follower();
     wireguard_key_ = options_.wireguard_key;
     etcd_ = std::make_shared<EtcdClient>(std::vector<std::string>{}, etcd_tls(options_.root));
     registry_ = std::make_shared<EtcdRegistry>(etcd_);
@@ -98,10 +99,10 @@ Result<void> Federation::move_address(const Progress& progress) {
         return fail_hint(Kind::kPrecondition, std::format("the uplink address changed from {} to {}, but the federation knows the old one", state.address, options_.address),
                          "give the machine its old address back, or set [site] address in /etc/blanket/blanket.toml");
     progress(std::format("the uplink address changed from {} to {}", state.address, options_.address));
-    BLANKET_TRY(const std::string ca_cert, read_file(paths.ca_cert, 65536));
+    BLANKET_TRY(const CertAndKey signer, ca_signer(options_.root));
     const Subject subject{options_.site, options_.address, kSiteRole};
     BLANKET_TRY(const CsrAndKey request, make_csr(subject));
-    BLANKET_TRY(const std::string cert, sign_csr({ca_cert, *ca_key}, request.csr, subject));
+    BLANKET_TRY(const std::string cert, sign_csr(signer, request.csr, subject));
     BLANKET_CHECK(write_file(paths.key, request.key, 0600));
     BLANKET_CHECK(write_file(paths.cert, cert, 0644));
     state.address = options_.address;
@@ -116,6 +117,7 @@ Result<void> Federation::ensure_local(const Progress& progress) {
     if (const auto cut = revoked())
         return fail_hint(Kind::kDenied, std::format("this site was revoked by '{}' at {}: the federation has cut it off, for good", cut->by, cut->since),
                          "its VMs belong to the others; reinstall the machine to join again, under another name");
+    BLANKET_CHECK(refuse_behind());
     auto state = load_local_state(options_.root);
     if (!state && state.error().kind == Kind::kNotFound) {
         BLANKET_CHECK(make_local(progress));
@@ -278,6 +280,7 @@ Result<Json> Federation::show() {
 
 Result<std::vector<std::string>> Federation::plan_join(const std::string& text) {
     BLANKET_TRY(const JoinToken token, parse_token_text(text));
+    if (!refuse_behind()) return std::vector<std::string>{std::format("ask {} for a certificate of the new CA, for site '{}'", token.endpoints.front(), options_.site), "start etcd with it, and listen for other sites again"};
     BLANKET_TRY(const Snapshot snapshot, registry_->snapshot());
     if (!snapshot.federation_name.empty())
         return fail_hint(Kind::kConflict, std::format("this site belongs to federation '{}' already", snapshot.federation_name), "a site is in one federation at a time");
@@ -292,6 +295,7 @@ Result<std::vector<std::string>> Federation::plan_join(const std::string& text) 
 
 Result<void> Federation::join(const std::string& text, const Progress& progress) {
     BLANKET_TRY(const JoinToken token, parse_token_text(text));
+    if (!refuse_behind()) return come_back(token, progress);
     BLANKET_CHECK(plan_join(text));
     const std::scoped_lock lock(change_);
     const auto state = join_federation(self(), token, *runner_, progress);

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "toolstack/core/ports.hpp"
+#include "toolstack/daemon/ca_rotation.hpp"
 #include "toolstack/daemon/newcomer.hpp"
 #include "toolstack/daemon/renewal.hpp"
 #include "toolstack/peer/tls_context.hpp"
@@ -95,6 +96,23 @@ public:
     Result<Json> handle_renew(const std::string& peer, const Json& body);  // of whom only the name is known
     [[nodiscard]] Result<std::int64_t> certificate_expires() const;  // Unix seconds
 
+    // The federation's CA is replaced by a new one, while everything goes on (federation_ca.cpp; ca_rotation.hpp). Only at the site that holds its key. `how`: what the caller
+    // wants to see and say; this site's own part of it is put in here. Harmless to repeat; it goes on where it was.
+    Result<std::vector<std::string>> plan_rotate_ca(const std::vector<std::string>& without);
+    Result<Json> rotate_ca(CaRotation how);
+    // This site's part in it (ca_trust.hpp): call it when the registry's "ca" changes, every second while ca_changing(), and now and then. Answers what it waits for.
+    Result<std::string> follow_ca();
+    [[nodiscard]] bool ca_changing() const;
+    [[nodiscard]] bool ca_rotation_waits() const;  // one that began here has not ended
+    // Asks the other sites for a new CA that this one has missed. Call it when the registry does not answer; seconds at most for each of them.
+    void ask_ca();
+    [[nodiscard]] Json ca_statements() const;  // GET /1.0/peer/ca, for whoever asks
+    // kDenied, with the next command: the CA was replaced while this site was away, and nobody takes its certificate. join() with a token of its name brings it back.
+    [[nodiscard]] Result<void> refuse_behind() const;
+    // At the holder of the CA's key, from a site that was left behind: {id, secret, name, role, address, csr}. Answers {ca, cert}. The token names the site.
+    Result<Json> handle_readmit(const Json& body);
+    void on_identity(std::function<Result<void>()> reload) { on_identity_ = std::move(reload); }  // listeners read the files anew; before the first use; from any thread
+
     // Adapts the etcd endpoints to the registry's sites; cheap, call it at changes (Watcher).
     Result<void> refresh_endpoints(const std::vector<Versioned<Site>>& sites);
     // Moves the etcd leader to that site's member if it is a voter; before a migration, so that the commit costs the least.
@@ -129,6 +147,12 @@ private:
     Result<void> publish(const Revocation& statement);
     static Result<void> drop_tokens(EtcdClient& client);
     [[nodiscard]] std::string known_ca() const;
+    void make_follower();
+    Result<std::vector<Site>> judged_sites();
+    Result<void> steady_ca() const;
+    Result<void> prove_ca(const Site& site, const CaStatement& statement);
+    Result<void> sign_revocations_anew();
+    Result<void> come_back(const JoinToken& token, const Progress& progress);
 
     FederationOptions options_;
     Renewal renewal_;
@@ -136,6 +160,10 @@ private:
     std::shared_ptr<EtcdClient> etcd_;
     std::shared_ptr<Registry> registry_;
     std::shared_ptr<Revocations> revocations_;
+    CaStore ca_;
+    std::unique_ptr<CaFollower> follower_;  // under following_
+    mutable std::mutex following_;          // taken before change_
+    std::function<Result<void>()> on_identity_;
     std::atomic<bool> tokens_stale_ = false;  // some may be those of a site that was cut off while the registry was away
     std::function<void(const Revocation&)> on_revoked_;
     std::atomic<bool> federated_ = false;

@@ -20,7 +20,7 @@ namespace blanket {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::array kIdentityFiles{"ca.crt", "ca.key", "site.crt", "site.key", "revoked.json", "revoked.crl"};
+constexpr std::array kIdentityFiles{"ca.crt", "ca.key", "ca.json", "ca.next.crt", "ca.next.key", "site.crt", "site.key", "revoked.json", "revoked.crl"};
 using Clock = std::chrono::steady_clock;
 
 std::string state_file(const std::string& root) { return root + "/state/federation.json"; }

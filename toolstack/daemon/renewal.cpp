@@ -8,6 +8,7 @@
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
+#include "toolstack/daemon/ca_trust.hpp"
 #include "toolstack/daemon/federation.hpp"
 #include "toolstack/daemon/newcomer.hpp"
 #include "toolstack/peer/rest_client.hpp"
@@ -50,8 +51,8 @@ Result<void> Renewal::renew(Registry& registry, const TlsContext& tls) {
 }
 
 Result<void> Renewal::ourselves() {
-    BLANKET_TRY(const std::string ca_key, read_file(PkiPaths::in(root_ + "/pki").ca_key, 65536));
-    return replace([&](const std::string& csr, const std::string& ca) { return sign_csr({ca, ca_key}, csr, subject_); });
+    BLANKET_TRY(const CertAndKey signer, ca_signer(root_));
+    return replace([&](const std::string& csr, const std::string&) { return sign_csr(signer, csr, subject_); });
 }
 
 Result<void> Renewal::replace(const std::function<Result<std::string>(const std::string& csr, const std::string& ca)>& sign) const {
@@ -64,11 +65,13 @@ Result<void> Renewal::replace(const std::function<Result<std::string>(const std:
     BLANKET_CHECK(check_identity(ca, fresh, key, subject_.name));
     BLANKET_TRY(const Validity before, validity(old));
     BLANKET_TRY(const Validity after, validity(fresh));
-    if (after.until <= before.until) return fail(Kind::kInvalid, "the new certificate does not last longer than the old one");
+    const auto old_ca = issuer_of(ca, old), new_ca = issuer_of(ca, fresh);
+    const bool same_ca = old_ca && new_ca && *old_ca == *new_ca;  // else it is what was wanted
+    if (same_ca && after.until <= before.until) return fail(Kind::kInvalid, "the new certificate does not last longer than the old one");
     // Else it would be asked for again each hour, and every listener opened anew for it.
     BLANKET_TRY(const Subject said, certificate_subject(fresh));
     const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-    if (said.role.empty() && !before.renewal_due(now))
+    if (same_ca && said.role.empty() && !before.renewal_due(now))
         return fail_hint(Kind::kPrecondition, "the site that holds the CA's key signs no roles yet", "update Blanket there; until then this certificate stays as it is");
     return write_file(paths.cert, fresh, 0644);
 }
@@ -132,8 +135,8 @@ Result<Json> Federation::handle_renew(const Subject& peer, const Json& body) {
             return fail_hint(Kind::kDenied, std::format("sites '{}' and '{}' both say that they are at {}", peer.name, other.name, site.address), "put the wrong record right: blanket site list");
     // The role stays what was signed, whatever the record says since.
     const std::string role = !peer.role.empty() ? peer.role : site.role == "witness" ? kWitnessRole : kSiteRole;
-    BLANKET_TRY(const std::string ca, read_file(paths.ca_cert, 65536));
-    BLANKET_TRY(const std::string cert, sign_csr({ca, *ca_key}, csr, {peer.name, site.address, role}));
+    BLANKET_TRY(const CertAndKey signer, ca_signer(options_.root));
+    BLANKET_TRY(const std::string cert, sign_csr(signer, csr, {peer.name, site.address, role}));
     log::info("federation", "the certificate of '{}' is renewed", peer.name);
     return Json{{"cert", cert}};
 }

@@ -98,7 +98,7 @@ Result<Federation::Cut> Federation::plan_cut(const std::string& name, bool unkno
         if (site.name != name && site.state != kRevoked && site.address == cut.site.address) cut.own_address = false;
     if (ca_holder(options_.root) == name)
         return fail_hint(Kind::kPrecondition, std::format("site '{}' holds the key of the federation's CA: whoever has it can make certificates that no site can tell from good ones", name),
-                         "cutting it off needs a new CA, which Blanket cannot make yet: stop the machine at its provider, and move the VMs to a new federation");
+                         "cutting it off needs a new CA, which only that site can make: stop the machine at its provider, and move the VMs to a new federation");
     BLANKET_TRY(cut.members, etcd_->members());
     if (cut.revision == 0) {  // it may have removed its record itself, or made nonsense of it: the statement needs the name only
         cut.own_address = false;

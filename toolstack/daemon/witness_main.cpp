@@ -11,7 +11,9 @@
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/daemon/ca_trust.hpp"
 #include "toolstack/daemon/newcomer.hpp"
+#include "toolstack/daemon/readmission.hpp"
 #include "toolstack/daemon/renewal.hpp"
 #include "toolstack/registry/etcd_registry.hpp"
 
@@ -25,6 +27,7 @@ constexpr std::string_view kUsage =
     "Other members must reach IP on the peer port (and the client port).\n";
 
 constexpr auto kLook = std::chrono::minutes(1);  // how often the certificate is looked at
+constexpr auto kLookAtCa = std::chrono::seconds(30), kFollowCa = std::chrono::seconds(1);  // while nothing is known of a new CA, and while it comes
 constexpr std::uint16_t kSitesRest = 7443;
 
 struct Arguments {
@@ -56,10 +59,19 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& argv) {
     return arguments;
 }
 
+std::string given_token(const Arguments& arguments) {
+    std::string text = arguments.token;
+    if (text == "-") std::getline(std::cin, text);
+    return text;
+}
+
 Result<void> join(const Arguments& arguments, EtcdRunner& runner) {
     Newcomer self;
     self.root = arguments.get("--dir", "");
-    if (load_local_state(self.root))
+    if (const auto there = load_local_state(self.root); there && left_behind(self.root)) {
+        BLANKET_TRY(const JoinToken token, parse_token_text(given_token(arguments)));
+        return readmit(self.root, *there, token, [](const std::string& step) { log::info("witness", "{}", step); });
+    } else if (there)
         return fail_hint(Kind::kConflict, std::format("{} holds a witness already", self.root), std::format("blanket-witness run --dir {}, or use an empty folder", self.root));
     self.name = arguments.get("--name", "witness");
     self.address = arguments.get("--address", "");
@@ -72,9 +84,7 @@ Result<void> join(const Arguments& arguments, EtcdRunner& runner) {
     self.client_port = static_cast<std::uint16_t>(client);
     self.peer_port = static_cast<std::uint16_t>(peer);
     BLANKET_CHECK(make_dirs(self.root, 0700));
-    std::string text = arguments.token;
-    if (text == "-") std::getline(std::cin, text);
-    BLANKET_TRY(const JoinToken token, parse_token_text(text));
+    BLANKET_TRY(const JoinToken token, parse_token_text(given_token(arguments)));
     BLANKET_CHECK(join_federation(self, token, runner, [](const std::string& step) { log::info("witness", "{}", step); }));
     return {};
 }
@@ -90,6 +100,75 @@ Result<void> renew_if_due(Renewal& renewal, const std::shared_ptr<EtcdClient>& c
     return {};
 }
 
+// A new CA of the federation, as a site follows it; all on the one thread that may touch etcd.
+class NewCa final {
+public:
+    NewCa(const std::string& root, const LocalState& state, std::shared_ptr<EtcdClient> client, const Revocations& revocations, Renewal& renewal, EtcdRunner& runner, const EtcdConfig& config)
+        : root_(root), state_(state), client_(std::move(client)), config_(config), registry_(client_), store_(root), follower_(root, state.site, store_, hooks(revocations, renewal, runner)) {
+        if (const auto own = state.endpoints.empty() ? Result<HostPort>(fail(Kind::kNotFound, "no endpoint")) : parse_host_port(state.endpoints.front())) config_.client_port = own->port;
+    }
+
+    // `now`: at once. Errors are told, and it is tried again.
+    void look(bool now) {
+        const auto time = std::chrono::steady_clock::now();
+        if (!now && time < next_) return;
+        const auto followed = follower_.follow(registry_);
+        if (!followed && followed.error().kind == Kind::kUnavailable) ask();
+        const std::string why = followed ? *followed : followed.error().what;
+        if (why != told_ && !why.empty()) log::info("witness", "the new CA: {}", why);
+        told_ = why;
+        next_ = std::chrono::steady_clock::now() + (follower_.on() && followed ? kFollowCa : kLookAtCa);
+    }
+
+private:
+    CaFollower::Hooks hooks(const Revocations& revocations, Renewal& renewal, EtcdRunner& runner) {
+        CaFollower::Hooks made;
+        made.sites = [this, &revocations]() -> Result<std::vector<Site>> {
+            BLANKET_TRY(const Snapshot now, registry_.snapshot());
+            std::vector<Site> out;
+            for (const auto& site : now.sites)
+                if (!revocations.refuses(site.value.name)) out.push_back(site.value);
+            return out;
+        };
+        made.reload = [this]() -> Result<void> {
+            client_->configure(state_.endpoints, etcd_tls(root_));
+            return {};
+        };
+        made.has_etcd = [] { return true; };
+        made.restart_etcd = [this, &runner](bool wait) { return start_etcd_again(runner, config_, wait); };
+        made.may_restart = [this](const std::vector<std::string>& without) { return others_are_well(*client_, config_.tls, config_.endpoint(), without); };
+        made.renew = [this, &renewal]() -> Result<void> {
+            BLANKET_TRY(const TlsContext tls, TlsContext::load(PkiPaths::in(root_ + "/pki")));
+            return renewal.renew(registry_, tls);
+        };
+        return made;
+    }
+    void ask() {
+        for (const auto& endpoint : state_.endpoints) {
+            const auto where = parse_host_port(endpoint);
+            if (!where || where->host == state_.address) continue;
+            const auto said = ask_ca_statements(where->host, kSitesRest);
+            if (!said) continue;
+            for (const auto& statement : *said)
+                if (const auto taken = store_.accept(statement); taken && *taken)
+                    if (const auto done = follower_.catch_up(); !done) log::warning("witness", "the new CA: {}", done.error().what);
+        }
+        if (const auto missed = left_behind(root_))
+            log::error("witness", "the federation's CA was replaced at {} while this witness was away: no site takes its certificate; next step: {}", missed->since,
+                       readmission_hint(missed->by, state_.site, kWitnessRole));
+    }
+
+    std::string root_;
+    LocalState state_;
+    std::shared_ptr<EtcdClient> client_;
+    EtcdConfig config_;
+    EtcdRegistry registry_;
+    CaStore store_;
+    CaFollower follower_;
+    std::chrono::steady_clock::time_point next_;
+    std::string told_;
+};
+
 Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& signals) {
     BLANKET_TRY(const LocalState state, load_local_state(root));
     Newcomer self;
@@ -98,13 +177,16 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
     log::info("witness", "'{}' votes at {}; end it with SIGTERM", state.site, state.address);
     BLANKET_TRY(const auto revocations, Revocations::load(root + "/pki"));
     const auto client = std::make_shared<EtcdClient>(state.endpoints, etcd_tls(root), std::chrono::seconds(5));
-    std::atomic<bool> cut = false;  // what etcd has open is to end
-    const Watcher watcher(client, [&](std::span<const EtcdEvent>) {
+    std::atomic<bool> cut = false;      // what etcd has open is to end
+    std::atomic<bool> ca_said = false;  // something about the federation's CA
+    const Watcher watcher(client, [&, ca_key = std::string(kRegistryPrefix) + kCaKey](std::span<const EtcdEvent> events) {
+        if (events.empty() || std::ranges::any_of(events, [&](const EtcdEvent& event) { return event.kv.key == ca_key; })) ca_said = true;
         const auto taken = take_revocations(*client, *revocations, root);
         if (!taken) log::warning("witness", "{}", taken.error().what);
         else if (*taken) cut = true;
     });
     Renewal renewal(root, {state.site, state.address, kWitnessRole}, kSitesRest);
+    NewCa new_ca(root, state, client, *revocations, renewal, runner, config);
     auto look = std::chrono::steady_clock::now();
     for (timespec slice{0, 200'000'000};;) {
         if (std::chrono::steady_clock::now() >= look) {
@@ -120,6 +202,7 @@ Result<void> serve(const std::string& root, EtcdRunner& runner, const sigset_t& 
             log::info("witness", "starting etcd");
             BLANKET_CHECK(runner.start(config));
         }
+        new_ca.look(ca_said.exchange(false));
         if (::sigtimedwait(&signals, nullptr, &slice) > 0) return runner.stop();
     }
 }

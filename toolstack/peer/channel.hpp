@@ -78,6 +78,7 @@ public:
                                                            std::size_t limit = 16);
     ~ChannelListener();  // stop()
     [[nodiscard]] std::uint16_t port() const;
+    void use(const TlsContext& tls);  // for those who come from now on; running channels go on
     void stop();  // shuts the running channels down and joins; not from a handler
 
 private:

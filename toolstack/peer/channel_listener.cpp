@@ -27,7 +27,8 @@ struct ChannelListener::State {
         std::jthread thread;
     };
 
-    TlsContext tls;
+    std::mutex identity;
+    TlsContext tls;  // under identity
     UniqueFd socket, wake;
     Handler handler;
     std::size_t limit = 0;
@@ -38,7 +39,11 @@ struct ChannelListener::State {
     std::jthread acceptor;
 
     void work(Worker& worker, UniqueFd connection, std::unique_ptr<Knocks::Ticket> ticket) {
-        auto channel = Channel::accept(tls, std::move(connection), Knocks::kHandshake);
+        const auto now = [this] {
+            const std::scoped_lock lock(identity);
+            return tls;
+        };
+        auto channel = Channel::accept(now(), std::move(connection), Knocks::kHandshake);
         ticket.reset();
         if (!channel) {
             log::warning("channel", "refused a connection: {}", channel.error().what);
@@ -102,6 +107,11 @@ Result<std::unique_ptr<ChannelListener>> ChannelListener::create(const TlsContex
 }
 
 std::uint16_t ChannelListener::port() const { return state_->port; }
+
+void ChannelListener::use(const TlsContext& tls) {
+    const std::scoped_lock lock(state_->identity);
+    state_->tls = tls;
+}
 
 void ChannelListener::stop() {
     if (!state_->acceptor.joinable()) return;

@@ -2,6 +2,7 @@
 // See pki.hpp. Extensions follow RFC 5280; the names are checked by whoever calls before they get here, and again here where they enter a certificate.
 #include "toolstack/peer/pki.hpp"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <format>
@@ -286,11 +287,12 @@ std::string ca_maker(std::string_view ca_pem) {
 }
 
 Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, std::string_view key_pem, std::string_view name) {
-    BLANKET_TRY(const X509Ptr ca, parse_cert(ca_pem));
+    BLANKET_TRY(const auto cas, x509_bundle(ca_pem));
     BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
     BLANKET_TRY(const KeyPtr key, parse_key(key_pem));
     if (X509_cmp_current_time(X509_get0_notAfter(cert.get())) < 0) return fail(Kind::kDenied, "the certificate of '{}' has expired", x509_name(cert.get()));
-    if (!x509_signed_by(cert.get(), ca.get())) return fail(Kind::kDenied, "the certificate of '{}' is not signed by this CA or not valid now", x509_name(cert.get()));
+    if (std::ranges::none_of(cas, [&](const X509Ptr& ca) { return x509_signed_by(cert.get(), ca.get()); }))
+        return fail(Kind::kDenied, "the certificate of '{}' is not signed by this CA or not valid now", x509_name(cert.get()));
     if (X509_check_private_key(cert.get(), key.get()) != 1) return fail(Kind::kDenied, "the certificate and the private key do not belong together: {}", tls_errors());
     if (x509_name(cert.get()) != name) return fail(Kind::kDenied, "the certificate names '{}', not '{}'", x509_name(cert.get()), name);
     return {};
@@ -345,11 +347,11 @@ Result<void> check_signed_text(std::string_view cert_pem, std::string_view text,
 }
 
 Result<void> check_issued(std::string_view ca_pem, std::string_view cert_pem, std::string_view name) {
-    BLANKET_TRY(const X509Ptr ca, parse_cert(ca_pem));
+    BLANKET_TRY(const auto cas, x509_bundle(ca_pem));
     BLANKET_TRY(const X509Ptr cert, parse_cert(cert_pem));
     const StorePtr store(X509_STORE_new());
     const StoreCtxPtr context(X509_STORE_CTX_new());
-    const bool good = store && context && X509_STORE_add_cert(store.get(), ca.get()) == 1 && X509_STORE_set_flags(store.get(), X509_V_FLAG_NO_CHECK_TIME) == 1 &&
+    const bool good = store && context && std::ranges::all_of(cas, [&](const X509Ptr& ca) { return X509_STORE_add_cert(store.get(), ca.get()) == 1; }) && X509_STORE_set_flags(store.get(), X509_V_FLAG_NO_CHECK_TIME) == 1 &&
                       X509_STORE_CTX_init(context.get(), store.get(), cert.get(), nullptr) == 1 && X509_verify_cert(context.get()) == 1;
     if (!good) {
         tls_errors();

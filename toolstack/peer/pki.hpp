@@ -51,7 +51,7 @@ Result<std::string> make_crl(const std::vector<std::string>& names);
 // ECDSA over SHA-256, base64, by the key that goes with a certificate.
 Result<std::string> sign_text(std::string_view key_pem, std::string_view text);
 Result<void> check_signed_text(std::string_view cert_pem, std::string_view text, std::string_view signature);  // kDenied
-// `cert` was signed by `ca`, however long ago, and names `name`; kDenied otherwise. For what a site said while its certificate was valid.
+// `cert` was signed by a CA of the bundle `ca`, however long ago, and names `name`; kDenied otherwise. For what a site said while its certificate was valid.
 Result<void> check_issued(std::string_view ca_pem, std::string_view cert_pem, std::string_view name);
 // Hex SHA-256 of the DER form of the first certificate in the text.
 Result<std::string> fingerprint(std::string_view cert_pem);
@@ -69,7 +69,7 @@ struct Validity {
 Result<Validity> validity(std::string_view cert_pem);
 // A request for the key that there is, so that only the certificate changes, in one file.
 Result<std::string> make_csr(const Subject& subject, std::string_view key_pem);
-// Checks that `cert` is signed by `ca`, names `name` and belongs to `key`; kDenied otherwise.
+// Checks that `cert` is signed by a CA of the bundle `ca`, names `name` and belongs to `key`; kDenied otherwise.
 Result<void> check_identity(std::string_view ca_pem, std::string_view cert_pem, std::string_view key_pem, std::string_view name);
 
 }  // namespace blanket

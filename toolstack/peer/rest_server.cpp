@@ -256,6 +256,12 @@ Result<std::uint16_t> RestServer::listen_tls(const TlsContext& tls, const std::s
     return static_cast<std::uint16_t>(bound);
 }
 
+Result<void> RestServer::renew_tls(const TlsContext& tls) {
+    const std::scoped_lock lock(state_->mutex);
+    if (!state_->tls_listener) return {};
+    return state_->tls_listener->tls->use(tls);
+}
+
 void RestServer::stop() {
     const std::scoped_lock lock(state_->mutex);
     state_->tls_listener.reset();

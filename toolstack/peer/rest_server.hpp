@@ -65,6 +65,8 @@ public:
     Result<void> listen_unix(const std::string& path, const std::string& group = "blanket");
     // Port 0 = any free one. A second call replaces the listener (the identity changed); running requests of the old one end first.
     Result<std::uint16_t> listen_tls(const TlsContext& tls, const std::string& address, std::uint16_t port);
+    // The listener on TCP, if there is one, shows this identity to those who come from now on and checks them by it; nothing that is open ends.
+    Result<void> renew_tls(const TlsContext& tls);
     // Stops accepting, waits for running requests, joins.
     void stop();
 

@@ -99,11 +99,27 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<RestTlsServer>> RestTlsServer::create(const TlsContext& tls) {
-    const std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), [](SSL_CTX* one) { SSL_CTX_free(one); });
+namespace {
+
+Result<std::shared_ptr<SSL_CTX>> server_context(const TlsContext& tls) {
+    std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), [](SSL_CTX* one) { SSL_CTX_free(one); });
     if (!context) return fail(Kind::kInternal, "no TLS server: {}", tls_errors());
     BLANKET_CHECK(tls.apply(context.get(), false));
-    return std::unique_ptr<RestTlsServer>(new RestTlsServer(context));
+    return context;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RestTlsServer>> RestTlsServer::create(const TlsContext& tls) {
+    BLANKET_TRY(auto context, server_context(tls));
+    return std::unique_ptr<RestTlsServer>(new RestTlsServer(std::move(context)));
+}
+
+Result<void> RestTlsServer::use(const TlsContext& tls) {
+    BLANKET_TRY(auto context, server_context(tls));
+    const std::scoped_lock lock(mutex_);
+    context_ = std::move(context);
+    return {};
 }
 
 void RestTlsServer::answering() { place.reset(); }
@@ -116,7 +132,10 @@ bool RestTlsServer::process_and_close_socket(socket_t socket) {
     };
     const Leave leave{};
     const int flags = ::fcntl(socket, F_GETFL);
-    const SslPtr ssl(SSL_new(context_.get()));
+    const SslPtr ssl([this] {  // it keeps its context
+        const std::scoped_lock lock(mutex_);
+        return SSL_new(context_.get());
+    }());
     if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) != 0 || !ssl || SSL_set_fd(ssl.get(), socket) != 1) return false;
     SSL_set_accept_state(ssl.get());
     TlsStream stream(ssl.get(), socket);

@@ -6,6 +6,7 @@
 #include <httplib.h>
 
 #include <memory>
+#include <mutex>
 
 #include "toolstack/peer/knocks.hpp"
 #include "toolstack/peer/tls_context.hpp"
@@ -18,6 +19,8 @@ public:
     static constexpr std::size_t kThreads = Knocks::kMost;
 
     static Result<std::unique_ptr<RestTlsServer>> create(const TlsContext& tls);
+    // Connections from now on see this identity and are checked by it; those that there are go on as they began.
+    Result<void> use(const TlsContext& tls);
     // The request of the connection that this thread serves is being answered: it is not one any more that only holds its place.
     static void answering();
     // At the end, or it would wait for those that have not shown a certificate.
@@ -27,7 +30,8 @@ private:
     explicit RestTlsServer(std::shared_ptr<ssl_ctx_st> context) : context_(std::move(context)) {}
     bool process_and_close_socket(socket_t socket) override;
 
-    std::shared_ptr<ssl_ctx_st> context_;
+    std::mutex mutex_;
+    std::shared_ptr<ssl_ctx_st> context_;  // under mutex_
     Knocks knocks_;
 };
 

@@ -125,6 +125,20 @@ Result<bool> Revocations::add(const Revocation& revocation, std::string_view ca_
     return true;
 }
 
+Result<void> Revocations::renew(const Revocation& revocation, std::string_view ca_pem) {
+    const std::scoped_lock one(adding_);
+    BLANKET_CHECK(check_revocation(revocation, ca_pem));
+    if (refuses(revocation.by)) return fail(Kind::kDenied, "site '{}' is cut off itself", revocation.by);
+    std::vector<Revocation> next = list();
+    const auto at = std::ranges::find(next, revocation.site, &Revocation::site);
+    if (at == next.end()) return fail(Kind::kNotFound, "site '{}' is not cut off", revocation.site);
+    *at = revocation;
+    BLANKET_CHECK(write(next));
+    const std::scoped_lock lock(mutex_);
+    list_ = std::move(next);
+    return {};
+}
+
 bool Revocations::enrol(const std::string& site, const std::weak_ptr<Cuttable>& connection) {
     const std::scoped_lock lock(mutex_);
     if (std::ranges::contains(list_, site, &Revocation::site)) return false;

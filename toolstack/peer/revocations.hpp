@@ -36,6 +36,9 @@ public:
     // Takes a statement in and ends the site's connections; false when the site is cut off already. kDenied: not signed by a site of this CA that is in good
     // standing itself, or by the site about itself.
     Result<bool> add(const Revocation& revocation, std::string_view ca_pem);
+    // A statement about a site that is cut off already takes the place of the one that there is: whose signer's certificate is of a CA that goes. kNotFound: that site is not
+    // cut off; kDenied as add().
+    Result<void> renew(const Revocation& revocation, std::string_view ca_pem);
     // Reads the files anew: they were replaced (a site joined another federation).
     Result<void> reload();
 

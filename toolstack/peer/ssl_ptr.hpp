@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -35,5 +37,7 @@ Subject x509_subject(const X509* cert);          // what is absent is empty
 std::string x509_fingerprint(const X509* cert);  // hex SHA-256 of the DER form
 // `leaf` is signed by `ca`, both are valid now. (Purpose and chain length are checked by the caller's TLS settings where that matters.)
 bool x509_signed_by(X509* leaf, X509* ca);
+// All certificates of a text (ca_bundle.cpp); kInvalid as split_bundle().
+Result<std::vector<X509Ptr>> x509_bundle(std::string_view pem);
 
 }  // namespace blanket

@@ -2,11 +2,11 @@
 // See tls_context.hpp.
 #include "toolstack/peer/tls_context.hpp"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <format>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/peer/ssl_ptr.hpp"
@@ -81,13 +81,12 @@ Result<void> TlsContext::apply(ssl_ctx_st* context, bool demand) const {
         return fail(Kind::kDenied, "cannot use the certificate {}: {}", paths_.cert, tls_errors());
     if (SSL_CTX_use_PrivateKey_file(context, paths_.key.c_str(), SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(context) != 1)
         return fail(Kind::kDenied, "cannot use the key {}: {}", paths_.key, tls_errors());
-    // The CA goes along with our certificate, so that a newcomer can compare its fingerprint with the token's.
-    const BioPtr bio(BIO_new_file(paths_.ca_cert.c_str(), "r"));
-    X509* ca = bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr;
-    if (ca == nullptr || SSL_CTX_add0_chain_cert(context, ca) != 1) {
-        X509_free(ca);
-        return fail(Kind::kDenied, "cannot send the CA certificate {}: {}", paths_.ca_cert, tls_errors());
-    }
+    // The CA that signed our certificate goes along with it, so that a newcomer can compare its fingerprint with the token's.
+    BLANKET_TRY(const std::string bundle, read_file(paths_.ca_cert, 65536));
+    BLANKET_TRY(const auto cas, x509_bundle(bundle));
+    X509* const own = SSL_CTX_get0_certificate(context);
+    const auto issuer = cas.size() == 1 ? cas.begin() : std::ranges::find_if(cas, [&](const X509Ptr& ca) { return x509_signed_by(own, ca.get()); });
+    if (issuer == cas.end() || SSL_CTX_add1_chain_cert(context, issuer->get()) != 1) return fail(Kind::kDenied, "cannot send the CA certificate {}: {}", paths_.ca_cert, tls_errors());
     return {};
 }
 

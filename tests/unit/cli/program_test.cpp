@@ -101,6 +101,22 @@ TEST_F(Program, SecurityGroupsAreEditedOneRequestEach) {
     EXPECT_EQ(asked[2].path, "/1.0/nets/lan/groups/web/rules/2");
 }
 
+TEST_F(Program, ANewCaIsAskedForByOneRequest) {
+    daemon.on("POST /1.0/federation/rotate-ca", 202, R"({"job":{"id":"j1","state":"running","seq":1}})");
+    daemon.on("POST /1.0/federation/rotate-ca?dry_run=1", 200, R"({"steps":["one"]})");
+    daemon.on("GET /1.0/jobs/j1", 200, R"({"job":{"id":"j1","verb":"rotate-ca","subject":"federation/ca","state":"done","seq":2,"result":{"ca":{}}}})");
+    EXPECT_EQ(blanket({"federation", "rotate-ca", "--dry-run"}).out, " 1. one\n");
+    const Output done = blanket({"federation", "rotate-ca", "--without", "west", "--without", "north", "--patience", "2m", "-q"});
+    EXPECT_EQ(done.status, 0) << done.err;
+    EXPECT_TRUE(done.out.starts_with("done: replace the federation's CA")) << done.out;
+    EXPECT_EQ(blanket({"federation", "rotate-ca", "--without", "a/b"}).status, 2);
+    EXPECT_EQ(blanket({"federation", "rotate-ca", "--patience", "soon"}).status, 2);
+    const auto asked = daemon.asked();
+    ASSERT_EQ(asked.size(), 3u);
+    EXPECT_EQ(asked[0].body, (Json{{"without", Json::array()}, {"patience_s", 600}}));
+    EXPECT_EQ(asked[1].body, (Json{{"without", {"west", "north"}}, {"patience_s", 120}}));
+}
+
 TEST_F(Program, ANetworkIsDeletedByOneRequest) {
     daemon.on("DELETE /1.0/nets/lan", 200, R"({"net":"lan"})");
     EXPECT_EQ(blanket({"net", "delete", "lan"}).out, "done: delete network lan\n");
