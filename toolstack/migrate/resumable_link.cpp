@@ -217,24 +217,28 @@ void ResumableLink::measure(std::uint64_t acknowledged) {
     measured_ = now;
 }
 
-// Gives what is to be sent to the connections that wait for something: first to the one with the least on its way.
+// Gives what is to be sent to the connections that wait for something: first to the one with the least on its way. Where nothing is due, what lags goes to one that has little.
 void ResumableLink::deal() {
     for (bool dealt = false; !end_; dealt = true) {
-        Lane* to = nullptr;
-        std::uint64_t least = 0;
-        std::uint32_t lagging = 0;
         Clock::time_point heard{};
         for (const auto& lane : lanes_) heard = std::max(heard, lane->heard);
+        Lane* to = nullptr;
+        std::uint64_t number = out_.due(), least = 0;
+        std::uint32_t lagging = 0, spare = 0;
         for (const auto& lane : lanes_) {
             if (!lane->wire) continue;
             const bool waits = lane->idle && !lane->given, silent = lane->heard + kLag < heard;
-            const std::uint64_t load = many() ? lane->wire->backlog() + (silent ? kLittleOnItsWay : 0) : 0;
-            if (!waits || load > 0) lagging |= 1u << lane->index;
+            const std::uint64_t backlog = many() ? lane->wire->backlog() : 0, load = backlog + (silent ? kLittleOnItsWay : 0);
+            if (!waits || silent || backlog > 0) lagging |= 1u << lane->index;
+            if (waits && !silent && backlog <= kLittleOnItsWay) spare |= 1u << lane->index;
             if (waits && (to == nullptr || load < least)) to = lane.get(), least = load;
         }
-        std::uint64_t number = to == nullptr ? 0 : out_.due();
-        if (number == 0 && to != nullptr && many() && least <= kLittleOnItsWay) number = out_.late(to->index, Clock::now() - stall(), lagging, peer_ahead_);
-        if (number == 0) {
+        for (const auto& lane : lanes_) {
+            if (number != 0 || !many() || (spare >> lane->index & 1) == 0) continue;
+            number = out_.late(lane->index, Clock::now() - stall(), lagging, peer_ahead_);
+            to = lane.get();
+        }
+        if (to == nullptr || number == 0) {
             if (dealt) changed_.notify_all();
             return;
         }
