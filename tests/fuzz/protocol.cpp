@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Messages between the two ends of a move, one by one: disk blocks, JSON, errors, the target's report.
+// Messages between the two ends of a move, one by one: disk blocks, JSON, errors, the target's report; and the frames that carry them over one connection or several.
 #include "toolstack/migrate/protocol.hpp"
 
 #include <algorithm>
 
 #include "tests/fuzz/fuzz.hpp"
 #include "toolstack/base/text.hpp"
+#include "toolstack/migrate/link_inbox.hpp"
+#include "toolstack/migrate/link_outbox.hpp"
 #include "toolstack/migrate/move_times.hpp"
 
 namespace blanket::fuzz {
@@ -101,6 +103,70 @@ void digest(Input& input) {
     }
 }
 
+// Frames of ours that come in any order (of one connection: in theirs), and twice: the messages are what was said.
+void said_and_heard(Input& input) {
+    constexpr unsigned kLanes = 4;
+    const bool many = input.flag();
+    LinkOutbox out(many);
+    LinkInbox in(many, input.below(1000));
+    std::vector<std::vector<std::byte>> said;
+    for (std::size_t left = 1 + input.below(4); left > 0; --left) {
+        said.emplace_back(input.below(2 * kLinkPiece / 3), static_cast<std::byte>(input.byte()));
+        if (input.flag()) said.back().resize(2 * said.back().size() + kLinkPiece / 2);
+        out.push(LinkOutbox::cut(many, static_cast<std::uint32_t>(said.size()), said.back()));
+    }
+    std::vector<LinkOutbox::Frame> frames;
+    const auto give = [&] {
+        while (const auto number = out.due()) frames.push_back(out.give(number, many ? static_cast<unsigned>(input.below(kLanes)) : 0, {}));
+    };
+    give();
+    require(frames.size() == out.highest(), "a frame that was not given");
+    if (many) {  // a lost connection
+        out.give_back(static_cast<unsigned>(input.below(kLanes)));
+        require(out.again_due() == 0 || out.due() != 0, "what was given back is not due");
+        give();
+    }
+    std::size_t heard = 0;
+    const auto hear = [&] {
+        while (!in.empty()) {
+            const auto message = in.pop();
+            require_value(message, "a message of ours");
+            require(heard < said.size() && message->type == heard + 1 && message->payload == said[heard], "a message that is another");
+            ++heard;
+        }
+    };
+    while (!frames.empty()) {
+        const std::size_t which = many ? input.below(frames.size()) : 0;
+        require_value(in.take({frames[which].type, *frames[which].bytes}), "a frame of ours");
+        require(in.ahead() == 0 || in.ahead() > in.taken(), "a frame that is held and taken");
+        if (input.below(4) != 3) frames.erase(frames.begin() + static_cast<std::ptrdiff_t>(which));
+        if (!many || input.flag()) hear();
+    }
+    hear();
+    require(heard == said.size() && in.taken() == out.highest() && in.ahead() == 0, "not all was heard");
+    out.acknowledge(in.taken());
+    require(out.empty() && out.unsent() == 0 && out.due() == 0, "what was acknowledged is kept");
+}
+
+// Frames of a peer that says anything: taken, or refused for what they are.
+void frames_of_a_stranger(Input& input) {
+    LinkInbox in(input.flag(), 100);
+    while (!input.empty()) {
+        Message frame{input.flag() ? kLinkPart : input.number<std::uint32_t>(), std::vector<std::byte>(input.below(2 * kLinkNumber))};
+        const std::uint64_t number = input.flag() ? input.number<std::uint64_t>() : in.taken() + input.byte();
+        if (frame.payload.size() >= kLinkNumber) put_link_number(frame.payload.data(), number);
+        const auto piece = input.bytes(input.byte());
+        frame.payload.insert(frame.payload.end(), piece.begin(), piece.end());
+        const auto before = in.taken();
+        const auto taken = in.take(std::move(frame));
+        require_refusal(taken, "LinkInbox::take");
+        if (!taken) return;
+        require(in.taken() >= before, "what was taken is not any more");
+        if (in.full() || input.flag())
+            while (!in.empty()) require_value(in.pop(), "a message");
+    }
+}
+
 }  // namespace
 
 std::vector<std::string> target::seeds() {
@@ -121,15 +187,25 @@ std::vector<std::string> target::seeds() {
     const TargetReport report{{{"prepare", 0, 700}, {"commit", 700, 800}}, {1, 2, 3, 4, 5, 6, 7, 8, 9}};
     out.push_back(Output().byte(2).text(to_json(report).dump()));
     out.push_back(Output().byte(3).byte(5).text("a digest over pieces"));
+    for (const unsigned many : {0u, 1u}) {
+        out.push_back(Output().byte(4).byte(many).number(std::uint16_t{500}).number(std::uint16_t{2}).number(std::uint16_t{30'000}).byte('a').byte(1).number(std::uint16_t{7}).byte('b').byte(0)
+                          .number(std::uint16_t{0}).byte('c').byte(1).text(std::string(60, '\1')));
+        Output frames;
+        frames.byte(5).byte(many);
+        for (const unsigned next : {1u, 1u, 2u}) frames.byte(0).number(std::uint32_t{7}).number(std::uint16_t{8}).byte(0).byte(next).byte(3).text("abc").byte(0);
+        out.push_back(frames);
+    }
     return out;
 }
 
 void target::run(Input input) {
-    switch (input.byte() % 4) {
+    switch (input.byte() % 6) {
         case 0: return block(input);
         case 1: return message(input);
         case 2: return report(input);
-        default: return digest(input);
+        case 3: return digest(input);
+        case 4: return said_and_heard(input);
+        default: return frames_of_a_stranger(input);
     }
 }
 

@@ -83,7 +83,8 @@ std::string head_figures(const MoveTrace& trace) {
     if (trace.forecast_ms) row("the same, as foreseen", ms_text(*trace.forecast_ms), "when the last round began");
     if (trace.rtt_ms) row("round trip", ms_text(*trace.rtt_ms));
     if (trace.link && trace.link->cuts > 0)
-        row("without a link", ms_text(trace.link->lost_ms), std::format("lost {} {}; {} were sent again", trace.link->cuts, trace.link->cuts == 1 ? "time" : "times", format_bytes(trace.link->again_bytes)));
+        row("without a link", ms_text(trace.link->lost_ms), std::format("{} lost; {} were sent again", trace.link->cuts == 1 ? "a connection was" : std::format("{} connections were", trace.link->cuts), format_bytes(trace.link->again_bytes)));
+    if (trace.link && !trace.link->congestion.empty()) row("connections", std::to_string(trace.link->streams), "TCP " + trace.link->congestion);
     row("memory", format_bytes(trace.memory_mib << 20));
     const auto bytes = [&](std::string_view name, std::uint64_t plain, std::uint64_t wire) {
         row(name, format_bytes(wire), wire == 0 ? std::string() : std::format("of {}: {:.1f} times less", format_bytes(plain), static_cast<double>(plain) / static_cast<double>(wire)));

@@ -43,7 +43,7 @@ Result<int> run_migrate(Context& context, const Invocation& call) {
     Json body{{"target", call.arg(1)}};
     constexpr std::uint64_t kHour = 3'600'000;
     for (const auto& [option, key, most] : {std::tuple("downtime-target", "downtime_target_ms", kHour), std::tuple("max-downtime", "max_downtime_ms", kHour),
-                                            std::tuple("bandwidth", "bandwidth_mbit", std::uint64_t(1'000'000))}) {
+                                            std::tuple("bandwidth", "bandwidth_mbit", std::uint64_t(1'000'000)), std::tuple("streams", "streams", std::uint64_t(16))}) {
         if (!call.has(option)) continue;
         BLANKET_TRY(body[key], parse_number(call.option(option), 1, most, option));
     }
@@ -155,6 +155,7 @@ std::vector<VerbSpec> vm_verbs() {
                          {.name = "max-time", .value = "TIME", .help = "copy memory for no longer than this, then stop or give up: a number with s, m, h or d"},
                          {.name = "bandwidth", .value = "MBIT", .help = "send no more than this, in Mbit/s, while the VM runs"},
                          {.name = "patience", .value = "TIME", .help = "while the VM runs, wait so long for a lost link between the sites, instead of 90s; the move then goes on where it was"},
+                         {.name = "streams", .value = "N", .help = "send over so many TCP connections at once, 1 to 16, instead of 4"},
                          {.name = "without", .value = "LIST", .help = "to measure what they are worth: references, store, store-deltas, versions, compression, measuring, policy, throttle, with commas between"}},
              .mutates = true,
              .job = true,

@@ -214,7 +214,10 @@ Result<void> read_link(const Json& json, std::optional<TraceLink>& into) {
     TraceLink& link = into.emplace();
     BLANKET_CHECK(read(*found, "cuts", link.cuts));
     BLANKET_CHECK(read(*found, "lost_ms", link.lost_ms));
-    return read(*found, "again_bytes", link.again_bytes);
+    BLANKET_CHECK(read(*found, "again_bytes", link.again_bytes));
+    if (find(*found, "streams") != nullptr) BLANKET_CHECK(read(*found, "streams", link.streams));
+    if (find(*found, "congestion") != nullptr) BLANKET_CHECK(read(*found, "congestion", link.congestion));
+    return {};
 }
 
 }  // namespace
@@ -258,7 +261,10 @@ Json to_json(const MoveTrace& trace) {
         put(json["target"], "ahead_ms", trace.target->ahead_ms);
         put(json["target"], "ahead_error_ms", trace.target->ahead_error_ms);
     }
-    if (trace.link) json["link"] = {{"cuts", trace.link->cuts}, {"lost_ms", trace.link->lost_ms}, {"again_bytes", trace.link->again_bytes}};
+    if (trace.link) {
+        json["link"] = {{"cuts", trace.link->cuts}, {"lost_ms", trace.link->lost_ms}, {"again_bytes", trace.link->again_bytes}, {"streams", trace.link->streams}};
+        if (!trace.link->congestion.empty()) json["link"]["congestion"] = trace.link->congestion;
+    }
     if (trace.left_out > 0) json["left_out"] = trace.left_out;
     return json;
 }

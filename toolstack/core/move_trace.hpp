@@ -76,8 +76,10 @@ struct TraceDowntime {
 // The link that the move went over, which outlives its connections (core/ports.hpp, LinkHealth).
 struct TraceLink {
     std::uint64_t cuts = 0;
-    std::int64_t lost_ms = 0;       // without a connection, in all
+    std::int64_t lost_ms = 0;       // without any connection, in all
     std::uint64_t again_bytes = 0;  // that were sent once more
+    std::uint64_t streams = 1;      // connections at once
+    std::string congestion = {};    // TCP's congestion control; empty: not known
     bool operator==(const TraceLink&) const = default;
 };
 

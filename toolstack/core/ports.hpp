@@ -218,9 +218,17 @@ struct Message {
 // What a link went through that outlives its connections (migrate/resumable_link.hpp).
 struct LinkHealth {
     std::uint64_t cuts = 0;         // connections that were lost, the present loss included
-    std::int64_t lost_ms = 0;       // without a connection, in all
+    std::int64_t lost_ms = 0;       // without any connection, in all
     std::uint64_t again_bytes = 0;  // of messages that were sent once more
+    std::uint64_t streams = 1;      // connections at once, as agreed
+    std::string congestion = {};    // TCP's congestion control, as "bbr"; empty: not known
     bool operator==(const LinkHealth&) const = default;
+};
+
+// What a kernel knows of a connection's path.
+struct LinkPath {
+    std::int64_t rtt_us = 0;  // there and back, smoothed
+    std::string congestion;
 };
 
 // One authenticated connection between two sites for one migration. One thread may send while another receives.
@@ -237,6 +245,11 @@ public:
     // A guest, or its writes, stands still from now on (or no longer): a lost connection is waited for only briefly. Any thread.
     virtual void urgent(bool) {}
     virtual std::optional<LinkHealth> health() const { return std::nullopt; }  // nothing: it ends with its connection. Any thread.
+    // Of a connection itself, nothing where it cannot be known; any thread: bytes that were sent and have not reached the peer's host; its path.
+    virtual std::uint64_t backlog() const { return 0; }
+    virtual std::optional<LinkPath> path() const { return std::nullopt; }
+    // It is one of so many that share a path: what waits in it unsent is divided by them. A payload of more than `most` bytes that comes is refused. Before the next receive().
+    virtual void one_of(unsigned /*connections*/, std::size_t /*most*/) {}
 };
 
 // ---------------------------------------------------------------- network

@@ -100,6 +100,7 @@ void receive_over_session(App& app, migrate::LinkSessions& sessions, std::unique
     const auto move = std::make_shared<Coming>();
     const std::string peer = link->peer();
     migrate::ResumableLink::Options options;
+    options.streams = migrate::kMostStreams;
     options.ended = [move, stopping] { return stopping() || move->taken_back(); };
     options.lost = [peer](const migrate::LinkLoss& loss) {
         if (loss.lost_ms < 0) log::info("migrate", "the link from '{}' is back after {} ms", peer, loss.was_ms);

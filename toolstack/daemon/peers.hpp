@@ -14,7 +14,7 @@
 namespace blanket {
 
 inline constexpr std::uint16_t kRestPort = 7443, kStreamPort = 7444;
-inline constexpr std::size_t kMostChannels = 3 * migrate::LinkSessions::kMost;  // each session's, one that takes over from it, and others
+inline constexpr std::size_t kMostChannels = migrate::LinkSessions::kMostConnections + 2 * migrate::LinkSessions::kMost;  // all sessions', those that take over from them, and others
 
 class TlsNeighbours final : public Neighbours {
 public:

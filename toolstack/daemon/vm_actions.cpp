@@ -50,6 +50,7 @@ Result<Json> migrate_now(App& app, const std::string& uuid, const Site& here, co
     if (auto led = app.neighbours.lead_near(target); !led) log::warning("migrate", "the registry's leader stays where it is: {}", led.error().what);
     migrate::ResumableLink::Options options;
     options.times.patience = limits.patience;
+    options.streams = limits.streams;
     options.ended = [&job] { return job.cancelled(); };
     options.lost = [&job](const migrate::LinkLoss& loss) { job.link(loss); };
     const auto dial = [&app, target](std::chrono::seconds deadline) { return [&app, target, deadline] { return app.neighbours.link(target, deadline); }; };
@@ -165,6 +166,10 @@ Result<MoveLimits> parse_move_limits(const Json& body) {
     BLANKET_CHECK(read("bandwidth_mbit", kMaxMbit, mbit));
     BLANKET_CHECK(read("patience_ms", static_cast<std::uint64_t>(std::chrono::milliseconds(migrate::kMostPatience).count()), patience_ms));
     limits.patience = std::chrono::milliseconds(patience_ms);
+    std::int64_t streams = limits.streams;
+    BLANKET_CHECK(read("streams", migrate::kMostStreams, streams));
+    if (streams == 0) return fail(Kind::kInvalid, "a move over no connection");
+    limits.streams = static_cast<unsigned>(streams);
     if (limits.save.max_downtime_ms > 0 && limits.save.downtime_target_ms > limits.save.max_downtime_ms)
         return fail(Kind::kInvalid, "the downtime to work towards, {} ms, is above the most that is allowed, {} ms", limits.save.downtime_target_ms, limits.save.max_downtime_ms);
     limits.bandwidth = static_cast<std::uint64_t>(mbit) * 125'000;

@@ -33,8 +33,9 @@ struct MoveLimits {
     std::uint64_t bandwidth = 0;  // bytes per second while the VM runs; 0: no limit
     stream::Features features;
     std::chrono::milliseconds patience = migrate::kDefaultPatience;  // with a lost link, while the VM runs
+    unsigned streams = migrate::kDefaultStreams;                     // connections at once
 };
-// downtime_target_ms, max_downtime_ms, max_time_ms, bandwidth_mbit, patience_ms, without: ["references", "store", "versions", "compression", "measuring", "policy", "throttle"], each optional
+// downtime_target_ms, max_downtime_ms, max_time_ms, bandwidth_mbit, patience_ms, streams, without: ["references", "store", "versions", "compression", "measuring", "policy", "throttle"], each optional
 Result<MoveLimits> parse_move_limits(const Json& body);
 Result<Answer> migrate_vm(App& app, const VmRecord& vm, const std::string& target, const MoveLimits& limits, bool dry_run);
 // At any site, for a VM whose owner is lost or whose record went back (migrate/takeover.hpp).

@@ -23,9 +23,9 @@ bool same_secret(std::string_view a, std::string_view b) {  // takes as long for
     return difference == 0;
 }
 
-Result<ResumableLink::Again> take_up(const Dial& dial, const std::string& id, const std::string& secret, std::uint64_t taken) {
+Result<ResumableLink::Again> take_up(const Dial& dial, const Json& request) {
     BLANKET_TRY(auto link, dial());
-    BLANKET_CHECK(send_json(*link, Type::kResumeLink, {{"id", id}, {"secret", secret}, {"taken", taken}}));
+    BLANKET_CHECK(send_json(*link, Type::kResumeLink, request));
     BLANKET_TRY(const Message answer, link->receive(kResumeAnswer));
     ResumableLink::Again again;
     const auto body = payload_json(answer);
@@ -50,7 +50,9 @@ Result<ResumableLink::Again> take_up(const Dial& dial, const std::string& id, co
 
 Result<std::unique_ptr<ResumableLink>> open_session(const Dial& first, const Dial& again, ResumableLink::Options options) {
     BLANKET_TRY(auto link, first());
-    const Json wish{{"patience_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(options.times.patience.count(), 0))}};
+    const unsigned wished = std::clamp(options.streams, 1u, kMostStreams);
+    Json wish{{"patience_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(options.times.patience.count(), 0))}};
+    if (wished > 1) wish["streams"] = wished;
     BLANKET_CHECK(send_json(*link, Type::kHello, {{"version", kProtocolVersion}, {"session", wish}}));
     BLANKET_TRY(const Json hello, expect(*link, Type::kHello, kAgree));
     if (const auto version = json_number_or(hello, "version", 0); version != kProtocolVersion)
@@ -60,7 +62,14 @@ Result<std::unique_ptr<ResumableLink>> open_session(const Dial& first, const Dia
     BLANKET_TRY(const std::string id, json_string(session, "id"));
     BLANKET_TRY(const std::string secret, json_string(session, "secret"));
     if (id.size() != 2 * kIdBytes || secret.size() != 2 * kSecretBytes) return fail(Kind::kInvalid, "site '{}' offers a session that is none", link->peer());
-    options.again = [again, id, secret](std::uint64_t taken) { return take_up(again, id, secret, taken); };
+    const std::uint64_t agreed = json_number_or(session, "streams", 1);
+    if (agreed < 1 || agreed > wished) return fail(Kind::kInvalid, "site '{}' offers {} connections where {} were wished", link->peer(), agreed, wished);
+    options.streams = static_cast<unsigned>(agreed);
+    options.again = [again, id, secret, agreed](unsigned stream, std::uint64_t taken) {
+        Json request{{"id", id}, {"secret", secret}, {"taken", taken}};
+        if (agreed > 1) request["stream"] = stream;
+        return take_up(again, request);
+    };
     return std::make_unique<ResumableLink>(std::move(link), std::move(options));
 }
 
@@ -77,6 +86,7 @@ Result<std::shared_ptr<LinkSessions::Session>> LinkSessions::open(std::unique_pt
     const std::uint64_t wished = wish.is_object() ? json_number_or(wish, "patience_ms", 0) : 0;
     options.times.patience = std::chrono::milliseconds(std::min(wished, kMostMs)) + kMargin;
     options.again = {};
+    const std::uint64_t streams = wish.is_object() ? json_number_or(wish, "streams", 1) : 1;
     // The peer may come back on another connection as soon as it has been told, so it is known before that.
     const auto session = std::make_shared<Session>(Session{.id = random_hex(kIdBytes), .secret = random_hex(kSecretBytes), .peer = link->peer(), .unwanted = std::move(unwanted), .link = {}});
     {
@@ -86,9 +96,12 @@ Result<std::shared_ptr<LinkSessions::Session>> LinkSessions::open(std::unique_pt
             (void)send_error(*link, busy.error());
             return busy;
         }
+        options.streams = session->streams = grant(streams, options.streams);
         sessions_.emplace(session->id, session);
     }
-    if (auto told = send_json(*link, Type::kHello, {{"version", kProtocolVersion}, {"session", {{"id", session->id}, {"secret", session->secret}}}}); !told) {
+    Json offer{{"id", session->id}, {"secret", session->secret}};
+    if (options.streams > 1) offer["streams"] = options.streams;
+    if (auto told = send_json(*link, Type::kHello, {{"version", kProtocolVersion}, {"session", offer}}); !told) {
         close(*session);
         return std::unexpected(std::move(told).error());
     }
@@ -97,6 +110,14 @@ Result<std::shared_ptr<LinkSessions::Session>> LinkSessions::open(std::unique_pt
     session->link = std::move(resumable);
     if (ended_) session->link->shutdown();
     return session;
+}
+
+// Under the mutex. What is left is shared: a session that comes to a crowd has fewer, and never none.
+unsigned LinkSessions::grant(std::uint64_t wished, unsigned most) const {
+    std::size_t given = 0;
+    for (const auto& [id, session] : sessions_) given += session->streams;
+    const std::size_t left = kMostConnections - std::min(kMostConnections, given + kMost - sessions_.size() - 1);
+    return static_cast<unsigned>(std::clamp<std::uint64_t>(std::min<std::uint64_t>({wished, most, kMostStreams, left}), 1, kMostStreams));
 }
 
 void LinkSessions::close(const Session& session) {
@@ -121,7 +142,7 @@ Result<void> LinkSessions::resume(std::unique_ptr<PeerLink> link, const Message&
         BLANKET_TRY(const std::uint64_t taken, json_number(body, "taken"));
         BLANKET_TRY(const auto session, find(*link, body));
         if (session->unwanted && session->unwanted()) return fail(Kind::kCancelled, "its record no longer says that the VM comes here");
-        return session->link->adopt(link, taken, [](PeerLink& peer, std::uint64_t own) { return send_json(peer, Type::kLinkResumed, {{"taken", own}}); });
+        return session->link->adopt(link, json_number_or(body, "stream", 0), taken, [](PeerLink& peer, std::uint64_t own) { return send_json(peer, Type::kLinkResumed, {{"taken", own}}); });
     };
     auto done = serve();
     if (!done && link) (void)send_error(*link, done.error());

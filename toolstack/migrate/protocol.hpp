@@ -49,7 +49,7 @@ enum class Type : std::uint32_t {
     kFetchImage,  // instead of kHello: "send me this image" (image_transfer.hpp)
     kTrace,
     kAskPages, kPages,
-    kResumeLink, kLinkResumed,  // instead of kHello: a lost connection's session goes on (link_session.hpp)
+    kResumeLink, kLinkResumed,  // instead of kHello: a session has another connection, or one anew (link_session.hpp)
 };
 std::string_view to_string(Type type);
 

@@ -60,7 +60,7 @@ MoveTrace Source::trace_of(bool moved) {
     trace.moved = moved;
     trace.memory_mib = plan_.vm.value.memory_mib;
     if (observer_.times.hello_heard) trace.rtt_ms = stats_.rtt_ms;
-    if (const auto health = link_.health()) trace.link = TraceLink{health->cuts, health->lost_ms, health->again_bytes};
+    if (const auto health = link_.health()) trace.link = TraceLink{health->cuts, health->lost_ms, health->again_bytes, health->streams, health->congestion};
     return trace;
 }
 

@@ -73,9 +73,9 @@ Result<Frame> Channel::receive(std::chrono::milliseconds deadline) {
         head_.insert(head_.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(got));
         if (head_.size() < kHeader) continue;
         const std::uint32_t length = get_u32(head_.data() + 4);
-        if (length > kMaxPayload) {
+        if (length > most_) {
             shutdown();
-            return fail(Kind::kInvalid, "site '{}' announced a frame of {} bytes, larger than {}", peer(), length, kMaxPayload);
+            return fail(Kind::kInvalid, "site '{}' announced a frame of {} bytes, larger than {}", peer(), length, most_);
         }
         partial_ = Frame{get_u32(head_.data()), {}};
         partial_.payload.resize(length);
@@ -96,5 +96,13 @@ const std::string& Channel::role() const { return wire_->role(); }
 std::uint64_t Channel::bytes_sent() const { return wire_->sent(); }
 std::uint64_t Channel::bytes_received() const { return wire_->received(); }
 void Channel::shutdown() { wire_->shutdown(); }
+std::uint64_t Channel::backlog() const { return wire_->backlog(); }
+std::int64_t Channel::rtt_us() const { return wire_->rtt_us(); }
+std::string Channel::congestion() const { return wire_->congestion(); }
+
+void Channel::one_of(unsigned connections, std::size_t most) {
+    most_ = std::min(most, kMaxPayload);
+    wire_->one_of(connections);
+}
 
 }  // namespace blanket

@@ -3,6 +3,9 @@
 //
 //   frame = type u32 LE, length u32 LE, payload (length <= 8 MiB)          version rule: the first frame of a protocol above carries its version
 //
+// TCP is set up for long fat paths (tcp.cpp): BBR where the kernel has it, a receive buffer of 8 MiB, a send buffer of twice what the congestion window says that is on its
+// way, from 1 to 16 MiB, and little behind that.
+//
 // Threads: one thread may send while another receives; shutdown() may come from any thread. Blocking; a dead network is noticed after about 20 s,
 // while a live peer that only reads slowly (closed window) may take as long as it likes.
 #pragma once
@@ -55,6 +58,13 @@ public:
     [[nodiscard]] std::uint64_t bytes_sent() const;      // on the wire, TLS included, TCP/IP headers not
     [[nodiscard]] std::uint64_t bytes_received() const;
     void shutdown();  // both directions; wakes blocked threads here and at the peer
+    // From any thread, and they wait for nothing: bytes that the peer's host has not acknowledged; the round trip that TCP measured; what controls its congestion.
+    [[nodiscard]] std::uint64_t backlog() const;
+    [[nodiscard]] std::int64_t rtt_us() const;
+    [[nodiscard]] std::string congestion() const;
+    // It shares its path with others, so many in all: what TCP has not sent yet is divided by them. A larger payload than `most` is refused like one of kMaxPayload, from the
+    // next receive() on.
+    void one_of(unsigned connections, std::size_t most);
 
     class Wire;  // the socket and the TLS state, shared with the listener that may have to wake it
 
@@ -64,7 +74,7 @@ private:
     std::shared_ptr<Wire> wire_;
     std::vector<std::byte> head_;  // what has been received of the present frame's header
     Frame partial_;
-    std::size_t filled_ = 0;
+    std::size_t filled_ = 0, most_ = kMaxPayload;
     bool in_payload_ = false;
 };
 

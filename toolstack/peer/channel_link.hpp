@@ -21,6 +21,9 @@ public:
     std::uint64_t bytes_received() const override { return channel_->bytes_received(); }
     const std::string& peer() const override { return channel_->peer(); }
     void shutdown() override { channel_->shutdown(); }
+    std::uint64_t backlog() const override { return channel_->backlog(); }
+    std::optional<LinkPath> path() const override { return LinkPath{channel_->rtt_us(), channel_->congestion()}; }
+    void one_of(unsigned connections, std::size_t most) override { channel_->one_of(connections, most); }
 
 private:
     std::unique_ptr<Channel> channel_;

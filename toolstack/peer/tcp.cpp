@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // TCP sockets for channels: connect with a deadline, listen, tuning. See wire.hpp.
+#include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
@@ -15,6 +16,10 @@
 
 namespace blanket {
 namespace {
+
+constexpr int kReceiveBuffer = 8 << 20;                                          // four connections then fill 1 Gbit/s at 250 ms
+constexpr int kSendBuffer = 4 << 20, kLeastSend = 1 << 20, kMostSend = 16 << 20;  // to begin with; as it follows the path
+constexpr int kUnsent = 512 << 10, kLeastUnsent = 64 << 10;
 
 void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
 
@@ -50,18 +55,30 @@ Result<UniqueFd> connect_one(const addrinfo& address, const std::string& label, 
 }  // namespace
 
 void tune_stream(int fd) {
-    constexpr int kBuffer = 4 << 20;
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-    set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 512 << 10);  // back pressure reaches the save process early
+    set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);  // back pressure reaches the save process early
     // Without CAP_NET_ADMIN the kernel's own tuning goes higher than an unprivileged SO_SNDBUF, which would also switch it off.
-    set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, kBuffer);
-    set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, kBuffer);
+    set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, kSendBuffer);
+    set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, kReceiveBuffer);
     constexpr std::string_view kBbr = "bbr";
     ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kBbr.data(), static_cast<socklen_t>(kBbr.size()));
+}
+
+void tune_share(int fd, unsigned connections) { set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, std::max(kLeastUnsent, kUnsent / static_cast<int>(std::max(connections, 1u)))); }
+
+// The congestion window is TCP's measure of the bandwidth-delay product. Twice that lets it grow: it does not while the buffer is what holds it back.
+void fit_send_buffer(int fd) {
+    tcp_info info{};
+    int now = 0;
+    socklen_t size = sizeof info, now_size = sizeof now;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || ::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &now_size) != 0) return;
+    const std::int64_t wanted = 2 * static_cast<std::int64_t>(info.tcpi_snd_cwnd) * info.tcpi_snd_mss + kUnsent;
+    const int fit = static_cast<int>(std::clamp<std::int64_t>(wanted, kLeastSend, kMostSend)), has = now / 2;  // the kernel doubles what is asked
+    if (fit > has + has / 4 || fit < has / 2) set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, fit);
 }
 
 Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, std::chrono::milliseconds deadline) {
@@ -90,7 +107,7 @@ Result<UniqueFd> listen_tcp(const std::string& address, std::uint16_t port) {
     UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno("socket", label);
     set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-    set_option(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20);
+    set_option(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kReceiveBuffer);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0) return fail_errno("bind", label);
     if (::listen(fd.get(), 32) != 0) return fail_errno("listen", label);
     return fd;

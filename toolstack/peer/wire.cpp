@@ -2,11 +2,15 @@
 // See wire.hpp.
 #include "toolstack/peer/wire.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace blanket {
@@ -15,6 +19,7 @@ namespace {
 constexpr auto kSlice = std::chrono::milliseconds(1000);   // how often a waiting thread looks whether the peer is still there
 constexpr std::uint32_t kSilentMs = 15'000;                // without any acknowledgement, with data or probes unanswered
 constexpr int kSilentChecks = 3;                           // such slices in a row
+constexpr auto kFit = std::chrono::milliseconds(500);      // how often the send buffer follows the path
 
 std::unexpected<Error> closed() { return fail(Kind::kIo, "closed by the peer"); }
 
@@ -119,6 +124,10 @@ Result<void> Channel::Wire::write(std::span<const std::byte> data) {
         }
         BLANKET_TRY(const Want want, classify(rc));
         lock.unlock();
+        if (const auto now = Clock::now(); now - fitted_ >= kFit) {  // the buffer is full
+            fitted_ = now;
+            fit_send_buffer(socket_.get());
+        }
         BLANKET_CHECK(wait(want, std::nullopt));
     }
     return {};
@@ -152,6 +161,23 @@ std::uint64_t Channel::Wire::sent() const {
 std::uint64_t Channel::Wire::received() const {
     const std::scoped_lock lock(mutex_);
     return BIO_number_read(SSL_get_rbio(ssl_.get()));
+}
+
+std::uint64_t Channel::Wire::backlog() const {
+    int bytes = 0;
+    return ::ioctl(socket_.get(), SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint64_t>(std::max(bytes, 0)) : 0;
+}
+
+std::int64_t Channel::Wire::rtt_us() const {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_rtt : 0;
+}
+
+std::string Channel::Wire::congestion() const {
+    std::array<char, 32> name{};  // the kernel's are 15 at most
+    socklen_t size = name.size() - 1;
+    return ::getsockopt(socket_.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) == 0 ? name.data() : "";
 }
 
 }  // namespace blanket

@@ -19,6 +19,8 @@ Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, std::c
 Result<UniqueFd> listen_tcp(const std::string& address, std::uint16_t port);
 // No delay, keepalive, large buffers, BBR where the kernel has it, a bounded unsent backlog; non-blocking. What a kernel refuses is left as it is.
 void tune_stream(int fd);
+void tune_share(int fd, unsigned connections);  // of one path: the unsent backlog is divided
+void fit_send_buffer(int fd);                   // to what the path takes, as far as TCP knows by now
 
 class Channel::Wire final : public Cuttable {
 public:
@@ -34,6 +36,10 @@ public:
     void shutdown();
     [[nodiscard]] std::uint64_t sent() const;
     [[nodiscard]] std::uint64_t received() const;
+    [[nodiscard]] std::uint64_t backlog() const;
+    [[nodiscard]] std::int64_t rtt_us() const;
+    [[nodiscard]] std::string congestion() const;
+    void one_of(unsigned connections) { tune_share(socket_.get(), connections); }
     [[nodiscard]] const std::string& peer() const { return peer_; }
     [[nodiscard]] const std::string& role() const { return role_; }
 
@@ -52,6 +58,7 @@ private:
     mutable std::mutex mutex_;  // guards ssl_
     std::atomic<bool> stopped_ = false;
     std::atomic<int> silent_checks_ = 0;
+    Clock::time_point fitted_{};  // the writing thread's
 };
 
 }  // namespace blanket

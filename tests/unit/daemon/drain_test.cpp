@@ -113,9 +113,11 @@ struct DrainWires final : Neighbours {
     std::function<void(fakes::FakeLink::Wire&)> spoil = [](fakes::FakeLink::Wire&) {};
     std::function<void()> admitting = [] {};
     Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline) override {
-        if (deadline > std::chrono::seconds(5)) serving.clear();  // the fakes take one move at a time; a lost link that is made anew is the same move's
         const auto wire = std::make_shared<fakes::FakeLink::Wire>();
-        spoil(*wire);
+        if (deadline > std::chrono::seconds(5)) {  // a move's first connection, not its others or one that is made anew
+            serving.clear();                       // the fakes take one move at a time
+            spoil(*wire);
+        }
         auto [source, target] = fakes::FakeLink::pair("east", site.name, wire);
         serving.emplace_back([this, app = up.at(site.name), end = std::move(target)]() mutable { serve_channel(*app, sessions, std::move(end), [] { return true; }); });
         return std::move(source);

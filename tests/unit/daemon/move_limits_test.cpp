@@ -14,12 +14,14 @@ TEST(MoveLimits, NothingAskedIsNoLimit) {
     EXPECT_EQ(limits->save.max_downtime_ms, 0);
     EXPECT_EQ(limits->bandwidth, 0u);
     EXPECT_EQ(limits->patience, std::chrono::seconds(90));
+    EXPECT_EQ(limits->streams, 4u);
 }
 
 TEST(MoveLimits, EachIsReadInItsUnit) {
-    const auto limits = parse_move_limits({{"downtime_target_ms", 300u}, {"max_downtime_ms", 3000u}, {"max_time_ms", 60'000u}, {"bandwidth_mbit", 8u}, {"patience_ms", 5000u}});
+    const auto limits = parse_move_limits({{"downtime_target_ms", 300u}, {"max_downtime_ms", 3000u}, {"max_time_ms", 60'000u}, {"bandwidth_mbit", 8u}, {"patience_ms", 5000u}, {"streams", 16u}});
     ASSERT_TRUE(limits);
     EXPECT_EQ(limits->patience, std::chrono::seconds(5));
+    EXPECT_EQ(limits->streams, 16u);
     EXPECT_EQ(limits->save.downtime_target_ms, 300);
     EXPECT_EQ(limits->save.max_downtime_ms, 3000);
     EXPECT_EQ(limits->save.max_time_ms, 60'000);
@@ -41,7 +43,7 @@ TEST(MoveLimits, FeaturesCanBeLeftOut) {
 }
 
 TEST(MoveLimits, NonsenseIsRefused) {
-    for (const Json& bad : {Json{{"max_downtime_ms", "3"}}, Json{{"max_downtime_ms", -1}}, Json{{"max_downtime_ms", 3'600'001u}}, Json{{"bandwidth_mbit", 1'000'001u}}, Json{{"patience_ms", 3'600'001u}},
+    for (const Json& bad : {Json{{"max_downtime_ms", "3"}}, Json{{"max_downtime_ms", -1}}, Json{{"max_downtime_ms", 3'600'001u}}, Json{{"bandwidth_mbit", 1'000'001u}}, Json{{"patience_ms", 3'600'001u}}, Json{{"streams", 0u}}, Json{{"streams", 17u}},
                             Json{{"max_time_ms", 1e30}}, Json{{"without", "policy"}}, Json{{"without", {"everything"}}}, Json{{"without", {7}}}, Json{{"downtime_target_ms", 500u}, {"max_downtime_ms", 400u}}}) {
         const auto limits = parse_move_limits(bad);
         ASSERT_FALSE(limits) << bad.dump();

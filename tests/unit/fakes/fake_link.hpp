@@ -20,6 +20,7 @@ public:
         std::condition_variable changed;
         std::deque<Message> queue[2];
         bool cut = false;
+        std::atomic<std::uint64_t> backlog = 0;                  // as the source sees it
         std::function<void(Message&, bool& cut)> fault;         // sees each message of the source before it travels
         std::function<void(Message&, bool& cut)> answer_fault;  // each of the target
     };
@@ -49,6 +50,7 @@ public:
         return message;
     }
     std::uint64_t bytes_sent() const override { return sent_; }
+    std::uint64_t backlog() const override { return side_ == 0 ? wire_->backlog.load() : 0; }
     const std::string& peer() const override { return peer_; }
     void shutdown() override {
         const std::lock_guard lock(wire_->mutex);

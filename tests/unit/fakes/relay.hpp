@@ -48,6 +48,8 @@ public:
         const std::scoped_lock lock(mutex_);
         for (auto& pair : pairs_) pair.cut = true;
     }
+    void cut_one() { first_open([](Pair& pair) { pair.cut = true; }); }
+    void stall_one() { first_open([](Pair& pair) { pair.stall = true; }); }  // for good
 
 private:
     using Clock = std::chrono::steady_clock;
@@ -58,9 +60,14 @@ private:
         Clock::time_point due{};  // not before
     };
     struct Pair {
-        std::atomic<bool> cut = false, done = false;
+        std::atomic<bool> cut = false, done = false, stall = false;
         std::jthread thread;
     };
+    void first_open(const std::function<void(Pair&)>& what) {
+        const std::scoped_lock lock(mutex_);
+        for (auto& pair : pairs_)
+            if (!pair.done && !pair.cut && !pair.stall) return what(pair);
+    }
     static void small(int fd) {
         ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
         ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kBuffer, sizeof kBuffer);
@@ -94,7 +101,7 @@ private:
         const std::array<int, 2> ends{in.get(), out.get()};
         std::array<Way, 2> ways;  // ways[0]: to the target
         for (bool open = true; open && !pair.cut;) {
-            if (stall) {
+            if (stall || pair.stall) {
                 std::this_thread::sleep_for(std::chrono::milliseconds(5));
                 continue;
             }

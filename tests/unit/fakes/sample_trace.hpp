@@ -23,7 +23,7 @@ inline MoveTrace sample_trace() {
     trace.downtime = TraceDowntime{.start_ms = 26'950, .ms = 1000, .parts = {{"guest stops", 26'950, 50, TraceClock::kSource}, {"last pages", 27'000, 100, TraceClock::kSource},
                                                                             {"in flight", 27'100, 40, TraceClock::kBoth}, {"restored", 27'140, 500, TraceClock::kTarget},
                                                                             {"resumed", 27'670, 80, TraceClock::kTarget}, {"network", 27'750, 200, TraceClock::kTarget}}};
-    trace.link = TraceLink{.cuts = 2, .lost_ms = 6400, .again_bytes = 1'300'000};
+    trace.link = TraceLink{.cuts = 2, .lost_ms = 6400, .again_bytes = 1'300'000, .streams = 4, .congestion = "bbr"};
     trace.target = TraceTarget{.phases = {{"prepare", 0, 700}, {"disk", 700, 19'900}, {"memory", 19'900, 27'600}, {"commit", 27'600, 27'750}, {"resume", 27'750, 27'950}}, .ahead_ms = -30, .ahead_error_ms = 4};
     trace.left_out = 2;
     return trace;

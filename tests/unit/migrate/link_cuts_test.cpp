@@ -10,6 +10,7 @@ struct CutRig : MoveRig {
     LinkSessions sessions;
     LinkTimes times{.patience = std::chrono::seconds(20), .urgent = std::chrono::seconds(10), .silence = std::chrono::seconds(5), .ping = std::chrono::milliseconds(200),
                     .retry = std::chrono::milliseconds(20), .linger = std::chrono::seconds(5)};
+    unsigned streams = 1;
     std::function<void(Message&, bool& cut)> fault, answer_fault;  // of every connection
     std::atomic<bool> refuse = false;
     std::mutex mutex;
@@ -36,7 +37,7 @@ struct CutRig : MoveRig {
             (void)sessions.resume(std::move(link), *first);
             return;
         }
-        ResumableLink::Options options{.times = times};
+        ResumableLink::Options options{.times = times, .streams = streams};
         options.ended = [this] { return taken_back(); };
         const auto session = sessions.open(std::move(link), *first, std::move(options), [this] { return taken_back(); });
         ASSERT_TRUE(session) << session.error().what;
@@ -64,7 +65,7 @@ struct CutRig : MoveRig {
         const auto vm = registry.vm(kUuid);
         east_net.running = [&] { return east.runs(kUuid); };
         SourcePlan plan{"job-1", **vm, Site{.name = "east", .index = 1, .address = "10.0.0.1"}, Site{.name = "west", .index = 2, .address = "10.0.0.2"}, 7800};
-        ResumableLink::Options options{.times = times};
+        ResumableLink::Options options{.times = times, .streams = streams};
         options.ended = [this] { return observer.cancelled(); };
         auto link = open_session([this] { return dial(); }, [this] { return dial(); }, std::move(options));
         if (!link) return std::unexpected(link.error());
@@ -107,13 +108,18 @@ TEST(MigrationCuts, ACutAnywhereIsGotOver) {
 }
 
 TEST(MigrationCuts, CutAgainAndAgain) {
-    CutRig rig;
-    std::atomic<int> seen = 0;
-    rig.fault = [&](Message&, bool& cut) { cut = ++seen % 7 == 0; };
-    const auto stats = rig.move_over_session();
-    ASSERT_TRUE(stats) << stats.error().what;
-    rig.check("west");
-    EXPECT_GE(rig.observer.traces.at(0).link->cuts, 2u);
+    for (const unsigned streams : {1u, 3u}) {
+        SCOPED_TRACE(streams);
+        CutRig rig;
+        rig.streams = streams;
+        std::atomic<int> seen = 0;
+        rig.fault = [&](Message&, bool& cut) { cut = ++seen % 7 == 0; };
+        const auto stats = rig.move_over_session();
+        ASSERT_TRUE(stats) << stats.error().what;
+        rig.check("west");
+        EXPECT_GE(rig.observer.traces.at(0).link->cuts, 2u);
+        EXPECT_EQ(rig.observer.traces.at(0).link->streams, streams);
+    }
 }
 
 // For good: while the guest runs for as long as the patience lasts, and not so long once it has stopped. The target notices by the record that it is over.

@@ -123,12 +123,14 @@ void hear_all(ResumableLink& link, Heard& heard) {
     (void)link.send(kDone, {});
 }
 
-// Wherever the cuts are, handshakes included, every message arrives once and in order.
+// Wherever the cuts are, handshakes included, every message arrives once and in order. Over one connection, and over several.
 TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
     for (const unsigned seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
         SCOPED_TRACE(seed);
         std::mt19937_64 random(seed);
         Sites sites;
+        ResumableLink::Options options{.times = kQuick};
+        options.streams = sites.target_options.streams = seed % 2 == 0 ? 1 : seed + 1;
         std::mutex draws;
         bool first = true;  // the agreement itself is not resumed
         sites.relay->cut_after = [&] {
@@ -137,7 +139,7 @@ TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
         };
         Heard heard;
         sites.serve = [&](ResumableLink& link) { hear_all(link, heard); };
-        auto link = sites.open();
+        auto link = sites.open(options);
         ASSERT_TRUE(link) << link.error().what;
         std::mt19937_64 shape(seed + 100);
         std::vector<std::size_t> sizes;
@@ -162,7 +164,8 @@ TEST(ResumableLink, EveryMessageOnceAndInOrderThroughRandomCuts) {
         }
         const auto health = *(*link)->health();
         EXPECT_GE(health.cuts, 2u);
-        EXPECT_EQ(sites.refused, 0);
+        EXPECT_EQ(health.streams, options.streams);
+        if (options.streams == 1) EXPECT_EQ(sites.refused, 0);  // the others are dialled as soon as the session is known: the target may not be ready for them
     }
 }
 
@@ -193,8 +196,126 @@ TEST(ResumableLink, OnlyWhatWasOnItsWayIsSentAgain) {
     std::printf("%llu cuts, %llu bytes sent again\n", static_cast<unsigned long long>(health.cuts), static_cast<unsigned long long>(health.again_bytes));
 }
 
+// Frame by frame against a link at the other end of a pair.
+struct Hostile {
+    std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
+    std::unique_ptr<fakes::FakeLink> peer;
+    std::unique_ptr<ResumableLink> link;
+    explicit Hostile(LinkSizes sizes = {}, unsigned streams = 1) {
+        auto [ours, theirs] = fakes::FakeLink::pair("west", "east", wire);
+        peer = std::move(theirs);
+        LinkTimes times = kQuick;
+        times.silence = 60s;
+        times.linger = 100ms;
+        link = std::make_unique<ResumableLink>(std::move(ours), ResumableLink::Options{.times = times, .sizes = sizes, .streams = streams});
+    }
+    ~Hostile() { peer->shutdown(); }  // else the link waits for its end
+    static std::vector<std::byte> numbered(std::uint64_t number, std::size_t more = 0) {
+        std::vector<std::byte> frame(8 + more);
+        for (unsigned i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(number >> (8 * i));
+        return frame;
+    }
+};
+
+struct OfSeveral : Sites {
+    ResumableLink::Options options{.times = kQuick};
+    Heard heard;
+    std::unique_ptr<ResumableLink> link;
+    OfSeveral() {
+        options.streams = target_options.streams = 4;
+        options.times.silence = target_options.times.silence = 120s;
+        serve = [this](ResumableLink& end) { hear_all(end, heard); };
+    }
+    void stand() {
+        link = open(options).value();
+        EXPECT_TRUE(eventually([&] { return link->connections() == 4; }));
+    }
+};
+
+// One of several is lost: the others go on, what it carried comes over them, and it is made anew meanwhile.
+TEST(ResumableLink, OneOfSeveralCostsOnlyWhatItCarried) {
+    OfSeveral sites;
+    sites.stand();
+    constexpr std::size_t kMessages = 400;
+    for (std::size_t i = 0; i < kMessages; ++i) {
+        if (i % 100 == 50) {
+            sites.relay->cut_one();
+            EXPECT_TRUE(eventually([&] { return sites.link->health()->cuts == i / 100 + 1; }));
+        }
+        ASSERT_TRUE(sites.link->send(kData, text_of(i, 100'000)));
+        if (i % 100 == 99) EXPECT_TRUE(eventually([&] { return sites.link->connections() == 4; }));
+    }
+    ASSERT_TRUE(sites.link->send(kEnd, {}));
+    const auto done = sites.link->receive(60s);
+    ASSERT_TRUE(done) << done.error().what;
+    const std::scoped_lock lock(sites.heard.mutex);
+    EXPECT_EQ(sites.heard.sizes.size(), kMessages);
+    EXPECT_EQ(sites.heard.error, "");
+    const auto health = *sites.link->health();
+    EXPECT_EQ(health.cuts, 4u);
+    EXPECT_EQ(health.lost_ms, 0);
+    EXPECT_FALSE(health.congestion.empty());
+}
+
+// One of several lets nothing pass any more, and nobody notices for long: what it holds comes over the others.
+TEST(ResumableLink, TheEndDoesNotWaitForAStalledConnection) {
+    OfSeveral sites;
+    sites.stand();
+    sites.link->urgent(true);
+    for (std::size_t i = 0; i < 200; ++i) {
+        if (i == 100) sites.relay->stall_one();
+        ASSERT_TRUE(sites.link->send(kData, text_of(i, 100'000)));
+    }
+    ASSERT_TRUE(sites.link->send(kEnd, {}));
+    const auto begin = std::chrono::steady_clock::now();
+    const auto done = sites.link->receive(60s);
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 50s);
+    const auto health = *sites.link->health();
+    EXPECT_EQ(health.cuts, 0u);
+    std::printf("%llu bytes sent again\n", static_cast<unsigned long long>(health.again_bytes));
+    const std::scoped_lock lock(sites.heard.mutex);
+    EXPECT_EQ(sites.heard.sizes.size(), 200u);
+}
+
+// The same frame by frame: what the peer has and cannot take yet is not sent to it again.
+TEST(ResumableLink, WhatLagsIsSentOverAnotherConnection) {
+    for (const bool lacks : {true, false}) {
+        SCOPED_TRACE(lacks);
+        auto line = std::make_shared<fakes::FakeLink::Wire>(), other = std::make_shared<fakes::FakeLink::Wire>();
+        auto [near, far] = fakes::FakeLink::pair("west", "east", line);
+        auto [near_too, far_too] = fakes::FakeLink::pair("west", "east", other);
+        LinkTimes times = kQuick;
+        times.stall = 50ms, times.silence = 60s, times.ping = 60s, times.linger = 100ms;
+        ResumableLink link(std::move(near), {.times = times, .streams = 2});
+        ASSERT_TRUE(link.send(kData, text_of(1, 100)));
+        const auto first = far->receive(30s);
+        ASSERT_TRUE(first) << first.error().what;
+        line->backlog = 1;
+        if (!lacks) {
+            auto held = Hostile::numbered(0, 8);
+            held[8] = std::byte{1};
+            ASSERT_TRUE(far->send(kLinkAck, held));
+            ASSERT_TRUE(far->send(kData, Hostile::numbered(1)));
+            ASSERT_TRUE(link.receive(30s));  // so it has read both
+        }
+        std::jthread adopted([&] {
+            std::unique_ptr<PeerLink> end = std::move(near_too);
+            (void)link.adopt(end, 1, 0, [](PeerLink&, std::uint64_t) -> Result<void> { return {}; });
+        });
+        const auto second = far_too->receive(lacks ? 30'000ms : 500ms);
+        EXPECT_EQ(second.has_value(), lacks);
+        if (second) EXPECT_TRUE(second->type == first->type && second->payload == first->payload);
+        EXPECT_EQ(link.health()->again_bytes, lacks ? first->payload.size() : 0u);
+        far->shutdown();
+        far_too->shutdown();
+        link.shutdown();
+    }
+}
+
 TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
     Sites sites;
+    sites.target_options.streams = 3;
     std::mt19937_64 random(11);
     std::mutex draws;
     sites.relay->cut_after = [&] {
@@ -217,7 +338,9 @@ TEST(ResumableLink, BothDirectionsAtOnceThroughCuts) {
         std::jthread sender([&] { shout(link, 5000); });
         target.set_value(check(link, 1000));
     };
-    auto link = sites.open();
+    ResumableLink::Options options{.times = kQuick};
+    options.streams = 3;
+    auto link = sites.open(options);
     ASSERT_TRUE(link) << link.error().what;
     std::jthread sender([&] { shout(**link, 1000); });
     EXPECT_TRUE(check(**link, 5000));
@@ -427,16 +550,51 @@ TEST(LinkSessions, StrangersAndUnwantedOnesAreRefused) {
     over.get_future().wait();
 }
 
+// What the wire says of it: nothing where it is one, never more than was wished or is granted, and a stream beyond that is refused.
+TEST(LinkSessions, StreamsAreAgreed) {
+    Sites sites;
+    sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
+    sites.target_options.streams = 5;
+    const auto ask = [&](const Json& wish) {
+        auto bare = sites.dial(sites.east, sites.listener->port()).value();
+        EXPECT_TRUE(send_json(*bare, Type::kHello, {{"version", kProtocolVersion}, {"session", wish}}));
+        return expect(*bare, Type::kHello, 30s).value()["session"];
+    };
+    EXPECT_FALSE(ask({{"patience_ms", 20'000}}).contains("streams"));
+    for (const Json& one : {Json(1), Json(0), Json(-3), Json("2")}) EXPECT_FALSE(ask({{"patience_ms", 20'000}, {"streams", one}}).contains("streams")) << one.dump();
+    EXPECT_EQ(ask({{"patience_ms", 20'000}, {"streams", ~std::uint64_t{0}}})["streams"], 5u);
+    const auto session = ask({{"patience_ms", 20'000}, {"streams", 2}});
+    EXPECT_EQ(session["streams"], 2u);
+    const auto join = [&](std::uint64_t stream) {
+        auto bare = sites.dial(sites.east, sites.listener->port()).value();
+        EXPECT_TRUE(send_json(*bare, Type::kResumeLink, {{"id", session["id"]}, {"secret", session["secret"]}, {"taken", 0u}, {"stream", stream}}));
+        return expect(*bare, Type::kLinkResumed, 30s);
+    };
+    EXPECT_TRUE(eventually([&] { return join(1).has_value(); }));
+    EXPECT_TRUE(join(1));  // takes the place of the one before
+    EXPECT_EQ(join(2).error().kind, Kind::kInvalid);
+    EXPECT_EQ(join(~std::uint64_t{0}).error().kind, Kind::kInvalid);
+    sites.sessions.end_all();
+}
+
 TEST(LinkSessions, TheyAreBounded) {
     Sites sites;
     sites.serve = [](ResumableLink& link) { (void)link.receive(20s); };
+    sites.target_options.streams = kMostStreams;
     std::vector<std::unique_ptr<PeerLink>> held;
     const auto ask = [&] {
         held.push_back(sites.dial(sites.east, sites.listener->port()).value());
-        EXPECT_TRUE(send_json(*held.back(), Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", ~std::uint64_t{0}}}}}));
+        EXPECT_TRUE(send_json(*held.back(), Type::kHello, {{"version", kProtocolVersion}, {"session", {{"patience_ms", ~std::uint64_t{0}}, {"streams", kMostStreams}}}}));
         return expect(*held.back(), Type::kHello, 30s);
     };
-    for (std::size_t i = 0; i < LinkSessions::kMost; ++i) ASSERT_TRUE(ask());
+    std::uint64_t streams = 0;
+    for (std::size_t i = 0; i < LinkSessions::kMost; ++i) {
+        const auto hello = ask();
+        ASSERT_TRUE(hello);
+        streams += (*hello)["session"].value("streams", 1u);
+    }
+    EXPECT_LE(streams, LinkSessions::kMostConnections);
+    EXPECT_GT(streams, LinkSessions::kMostConnections / 2);
     EXPECT_EQ(ask().error().kind, Kind::kUnavailable);
     EXPECT_EQ(sites.sessions.count(), LinkSessions::kMost);
     sites.sessions.end_all();
@@ -543,27 +701,6 @@ TEST(LinkSessions, TheirEndMayComeBeforeTheyStand) {
     near->shutdown();
 }
 
-// Frame by frame against a link at the other end of a pair.
-struct Hostile {
-    std::shared_ptr<fakes::FakeLink::Wire> wire = std::make_shared<fakes::FakeLink::Wire>();
-    std::unique_ptr<fakes::FakeLink> peer;
-    std::unique_ptr<ResumableLink> link;
-    explicit Hostile(LinkSizes sizes = {}) {
-        auto [ours, theirs] = fakes::FakeLink::pair("west", "east", wire);
-        peer = std::move(theirs);
-        LinkTimes times = kQuick;
-        times.silence = 60s;
-        times.linger = 100ms;
-        link = std::make_unique<ResumableLink>(std::move(ours), ResumableLink::Options{.times = times, .sizes = sizes});
-    }
-    ~Hostile() { peer->shutdown(); }  // else the link waits for its end
-    static std::vector<std::byte> numbered(std::uint64_t number, std::size_t more = 0) {
-        std::vector<std::byte> frame(8 + more);
-        for (unsigned i = 0; i < 8; ++i) frame[i] = static_cast<std::byte>(number >> (8 * i));
-        return frame;
-    }
-};
-
 TEST(ResumableLink, WhatAPeerMayNotSayEndsTheSession) {
     const std::vector<std::pair<std::uint32_t, std::vector<std::byte>>> bad{
         {kData, {}}, {kData, std::vector<std::byte>(7)}, {kData, Hostile::numbered(2)}, {kData, Hostile::numbered(~std::uint64_t{0})},
@@ -577,6 +714,45 @@ TEST(ResumableLink, WhatAPeerMayNotSayEndsTheSession) {
         ASSERT_FALSE(message);
         EXPECT_EQ(message.error().kind, Kind::kInvalid) << message.error().what;
     }
+}
+
+TEST(ResumableLink, WhatAPeerOfSeveralMayNotSayEndsTheSession) {
+    using Frames = std::vector<std::pair<std::uint32_t, std::vector<std::byte>>>;
+    auto changed = Hostile::numbered(5, 3);
+    changed.back() = std::byte{1};
+    Frames too_long, too_many;
+    for (std::uint64_t number = 1; number <= kMostMessage / kLinkPiece + 2; ++number) too_long.emplace_back(kLinkPart, Hostile::numbered(number, kLinkPiece));
+    for (std::uint64_t number = 2; number <= kLinkWindow / kMostFrame + 2; ++number) too_many.emplace_back(kData, Hostile::numbered(number, kLinkPiece));
+    const std::vector<Frames> bad{{{kData, {}}}, {{kData, Hostile::numbered(kMostAhead + 1)}}, {{kData, Hostile::numbered(~std::uint64_t{0})}}, {{kData, Hostile::numbered(1, kLinkPiece + 1)}},
+                                  {{kData, Hostile::numbered(5, 3)}, {kData, changed}}, {{kData, Hostile::numbered(5, 3)}, {kLinkPart, Hostile::numbered(5, 3)}}, too_long, too_many,
+                                  {{kLinkAck, Hostile::numbered(0)}}, {{kLinkAck, Hostile::numbered(1, 8)}}, {{kLinkAck, Hostile::numbered(0, 16)}}, {{0xffff0004u, Hostile::numbered(1)}}};
+    for (std::size_t which = 0; which < bad.size(); ++which) {
+        SCOPED_TRACE(which);
+        Hostile hostile({}, 2);
+        for (const auto& [type, frame] : bad[which]) (void)hostile.peer->send(type, frame);
+        const auto message = hostile.link->receive(30s);
+        ASSERT_FALSE(message);
+        EXPECT_EQ(message.error().kind, Kind::kInvalid) << message.error().what;
+    }
+}
+
+TEST(ResumableLink, SeveralMayComeInAnyOrder) {
+    Hostile hostile({}, 2);
+    const auto say = [&](std::uint32_t type, std::uint64_t number, std::size_t size) { ASSERT_TRUE(hostile.peer->send(type, Hostile::numbered(number, size))); };
+    say(kData, 3, 3);
+    say(kData, 3, 3);
+    say(kData, 4, 4);
+    say(kLinkPart, 1, 10);
+    EXPECT_EQ(hostile.link->receive(100ms).error().kind, Kind::kTimeout);
+    say(kEnd, 2, 5);
+    say(kData, 1, 1);
+    for (const auto& [type, size] : {std::pair(kEnd, 15u), std::pair(kData, 3u), std::pair(kData, 4u)}) {
+        const auto message = hostile.link->receive(30s);
+        ASSERT_TRUE(message) << message.error().what;
+        EXPECT_EQ(message->type, type);
+        EXPECT_EQ(message->payload.size(), size);
+    }
+    EXPECT_EQ(hostile.link->receive(100ms).error().kind, Kind::kTimeout);
 }
 
 TEST(ResumableLink, ASecondTimeIsDropped) {

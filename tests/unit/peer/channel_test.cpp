@@ -108,6 +108,24 @@ TEST_F(ChannelTest, PlainTcpClientIsDroppedAndOthersAreServed) {
     EXPECT_EQ((*channel)->receive(5s).error().kind, Kind::kIo);  // the handler has ended
 }
 
+TEST_F(ChannelTest, OneOfSeveralTakesSmallFramesAndTellsItsPath) {
+    std::promise<Error> seen;
+    auto listener = listen([&](std::unique_ptr<Channel> channel) {
+        channel->one_of(4, 1000);
+        EXPECT_TRUE(channel->receive(5s));
+        seen.set_value(channel->receive(5s).error());
+    });
+    ASSERT_TRUE(listener);
+    auto channel = dial(**listener);
+    ASSERT_TRUE(channel);
+    ASSERT_TRUE((*channel)->send(1, pattern(1000, 0)));
+    ASSERT_TRUE((*channel)->send(1, pattern(1001, 0)));
+    EXPECT_EQ(seen.get_future().get().kind, Kind::kInvalid);
+    EXPECT_GT((*channel)->rtt_us(), 0);
+    EXPECT_FALSE((*channel)->congestion().empty());
+    EXPECT_LT((*channel)->backlog(), 8192u);
+}
+
 TEST_F(ChannelTest, OversizeFramesAreRefusedAtBothEnds) {
     std::promise<Error> seen;
     auto listener = listen([&](std::unique_ptr<Channel> channel) { seen.set_value(channel->receive(5s).error()); });
