@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The ways that others have, over the same pages. xl's stream is told by its length (its bytes are the pages), zstd's is made by zstd. QEMU's methods are our own code after the
-// published algorithms, not QEMU: docs/devel/migration and the code of QEMU 10 (page heads, the XBZRLE cache and coding, multifd's packets). What their targets do takes no time here,
-// which is in their favour.
+// published algorithms, not QEMU: docs/devel/migration and the code of QEMU 10 (page heads, the XBZRLE cache and coding, multifd's packets). What their targets do takes no time here
+// but for ssh's cipher, which is in their favour.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // bench-migrate's report for people: one page, no scripts, nothing from elsewhere. Bars on a scale of powers of ten, for a method may take a hundred times of another.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <format>
@@ -31,7 +32,7 @@ std::string bars(const Json& moves, const std::string& what, const std::string& 
     std::string body, load;
     std::vector<const Json*> found;
     for (const auto& move : moves)
-        if (move["case"] == what && move["link"] == link) {
+        if (move["case"].get<std::string>() == what && move["link"].get<std::string>() == link) {
             found.push_back(&move);
             most = std::max(most, move[measured.field].get<double>() * measured.scale);
         }
@@ -39,8 +40,8 @@ std::string bars(const Json& moves, const std::string& what, const std::string& 
     const double decades = std::log10(most / measured.least);
     double y = 0;
     for (const Json* const move : found) {
-        if ((*move)["load"] != load) {
-            load = (*move)["load"].get<std::string>();
+        if (const auto next = (*move)["load"].get<std::string>(); next != load) {
+            load = next;
             y += kBarStep;
             body += std::format("<text x=0 y={:.0f} font-weight=bold>{}</text>", y + 11, lab::escape_html(load));
         }

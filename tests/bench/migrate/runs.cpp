@@ -8,8 +8,9 @@ namespace blanket::bench {
 namespace {
 
 constexpr std::int64_t kUnderWayUs = 5'000'000;
-constexpr double kQuorum = 1;    // round trips: the target commits by itself, and its vote and the source's are a majority of three
-constexpr double kHandshake = 1;  // xl's READY and GO, half a round trip each (docs/misc of Xen; tools/xl/xl_migrate.c)
+constexpr double kQuorum = 1;           // round trips: the target commits by itself, and its vote and the source's are a majority of three
+constexpr double kHandshake = 1;        // xl's READY and GO, half a round trip each (Xen's tools/xl/xl_migrate.c)
+constexpr double kSshWindow = 2 << 20;  // bytes: of an OpenSSH channel (64 packets of 32 KiB), less than TCP's
 
 Result<std::unique_ptr<Method>> make_peer(const Stage& stage, const std::string& name) {
     const Settings& settings = stage.settings;
@@ -49,7 +50,9 @@ Result<Row> run_peer(Guest& guest, const Stage& stage, const Link& link, const s
     PolicyRule xl(PolicyRule::xl());
     QemuRule own;
     StopRule& rule = qemu ? static_cast<StopRule&>(own) : xl;
-    const Connections connections{.count = name == kMultifd ? 2u : 1u};
+    Connections connections;
+    if (name == kMultifd) connections.count = 2;
+    if (name == kXlSsh) connections.window = kSshWindow;
     BLANKET_TRY(Moved moved, replay(guest, *method, rule, {.link = link, .connections = connections, .last_round_trips = qemu ? 0 : kHandshake, .least_stopped = least_stopped}));
     return Row{.what = {}, .load = {}, .link = link.name, .method = name, .moved = std::move(moved), .classes = {}, .cipher_s = 0};
 }
