@@ -9,6 +9,7 @@
 #include <functional>
 #include <print>
 
+#include "tests/bench/codec_run.hpp"
 #include "tests/lab/machine_facts.hpp"
 #include "tests/lab/tool.hpp"
 #include "tests/unit/stream/pair.hpp"
@@ -17,7 +18,6 @@
 namespace blanket::stream {
 namespace {
 
-constexpr std::size_t kPiece = 256 * 1024;  // what the save's pipe gives at once
 constexpr std::size_t kFrames = 12'800;     // 50 MiB
 constexpr int kRepeats = 3;                 // the best counts
 
@@ -25,11 +25,6 @@ double seconds_of(const std::function<void()>& work) {
     const auto begin = std::chrono::steady_clock::now();
     work();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-template <typename Take>
-void in_pieces(std::span<const std::byte> data, const Take& take) {
-    for (; !data.empty(); data = data.subspan(std::min(kPiece, data.size()))) take(data.first(std::min(kPiece, data.size())));
 }
 
 struct Outcome {
@@ -76,16 +71,11 @@ Json report_of(const std::string& name, const Outcome& outcome) {
     std::println("{:<8} {:7.1f} MB   codec {:7.2f} MB ({:5.1f} %) at {:5.0f} MB/s, back at {:5.0f} MB/s   zstd {:7.2f} MB ({:5.1f} %) at {:5.0f} MB/s", name,
                  static_cast<double>(outcome.plain) / 1e6, static_cast<double>(outcome.wire) / 1e6, share * 100, rate(outcome.encode_s), rate(outcome.decode_s),
                  static_cast<double>(outcome.zstd) / 1e6, before * 100, rate(outcome.zstd_s));
-    Json classes = Json::object();
     std::string text;
-    for (const auto& [kind, count] : {std::pair("zero", outcome.counts.zero), std::pair("same", outcome.counts.same), std::pair("delta", outcome.counts.delta),
-                                      std::pair("reference", outcome.counts.reference), std::pair("store", outcome.counts.store), std::pair("store_delta", outcome.counts.store_delta), std::pair("raw", outcome.counts.raw)}) {
-        classes[kind] = {{"pages", count.pages}, {"wire_bytes", count.wire_bytes}};
-        text += std::format("  {} {} pages {} bytes", kind, count.pages, count.wire_bytes);
-    }
+    for (const auto& [kind, count] : classes_of(outcome.counts)) text += std::format("  {} {} pages {} bytes", kind, count.pages, count.wire_bytes);
     std::println("        {}", text);
     return {{"stream", name}, {"plain_bytes", outcome.plain}, {"wire_bytes", outcome.wire}, {"zstd_bytes", outcome.zstd}, {"encode_mb_s", rate(outcome.encode_s)},
-            {"decode_mb_s", rate(outcome.decode_s)}, {"zstd_mb_s", rate(outcome.zstd_s)}, {"classes", classes}};
+            {"decode_mb_s", rate(outcome.decode_s)}, {"zstd_mb_s", rate(outcome.zstd_s)}, {"classes", classes_json(outcome.counts)}};
 }
 
 // All pages of one making, sent once.

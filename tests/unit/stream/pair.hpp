@@ -62,29 +62,45 @@ struct CodecPair {
         encoder = Encoder::create(cache_pages, std::move(known)).value();
         decoder = Decoder::create(cache_pages, std::move(images)).value();
     }
-    // From a site that keeps what leaves in `from` to one that offers what it has in `to`; either may be null. `deltas`: what `from` has of the VM's last move is used.
-    CodecPair(std::size_t cache_pages, ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf = nullptr, const std::string& sha256 = {}, bool deltas = true) {
+    // What two sites have for a move. From one that keeps what leaves in `from` to one that offers what it has in `to`; either may be null.
+    struct Ends {
         std::vector<ImageIndex> indexes;
-        std::vector<BaseImage> images;
-        if (shelf != nullptr) {
-            indexes.push_back(index_of(shelf->site.image_content[sha256], sha256));
-            images.push_back(BaseImage::open(shelf->site, sha256).value());
-        }
-        for (ContentStore* const store : {from, to})  // a move begins long after the last one
+        std::vector<BaseImage> images;  // in the same order
+        ContentStore *from = nullptr, *to = nullptr;
+        StoreSubject subject;
+        std::size_t frames = kFramesOfTests;
+        bool deltas = true;  // what `from` has of the VM's last move is used
+    };
+    CodecPair(std::size_t cache_pages, Ends ends) {
+        for (ContentStore* const store : {ends.from, ends.to})  // a move begins long after the last one
             if (store != nullptr) store->settle();
         std::optional<KnownPages> known;
-        if (to != nullptr) offer = to->offer(subject, kMaxOffered).value();
+        if (ends.to != nullptr) offer = ends.to->offer(ends.subject, kMaxOffered).value();
         if (offer) {
             const auto list = offer->close(std::chrono::minutes(1));
             offer_bytes = list.size();
             known = KnownPages::parse(list, kMaxOffered).value();
         }
-        if (from != nullptr) source_feed = from->feed(subject).value();
-        if (to != nullptr) target_feed = to->feed(subject, kFramesOfTests).value();
-        if (from != nullptr && deltas) versions = from->versions(subject).value();
+        if (ends.from != nullptr) source_feed = ends.from->feed(ends.subject).value();
+        if (ends.to != nullptr) target_feed = ends.to->feed(ends.subject, ends.frames).value();
+        if (ends.from != nullptr && ends.deltas) versions = ends.from->versions(ends.subject).value();
         if (versions) frames_known = versions->close(std::chrono::minutes(1));
-        encoder = Encoder::create(cache_pages, std::move(indexes), std::move(known), source_feed.get(), versions.get()).value();
-        decoder = Decoder::create(cache_pages, std::move(images), offer.get(), target_feed.get()).value();
+        encoder = Encoder::create(cache_pages, std::move(ends.indexes), std::move(known), source_feed.get(), versions.get()).value();
+        decoder = Decoder::create(cache_pages, std::move(ends.images), offer.get(), target_feed.get()).value();
+    }
+    CodecPair(std::size_t cache_pages, ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf = nullptr, const std::string& sha256 = {}, bool deltas = true)
+        : CodecPair(cache_pages, ends_of(from, to, subject, shelf, sha256, deltas)) {}
+    static Ends ends_of(ContentStore* from, ContentStore* to, const StoreSubject& subject, ImageShelf* shelf, const std::string& sha256, bool deltas) {
+        Ends ends;
+        if (shelf != nullptr) {
+            ends.indexes.push_back(index_of(shelf->site.image_content[sha256], sha256));
+            ends.images.push_back(BaseImage::open(shelf->site, sha256).value());
+        }
+        ends.from = from;
+        ends.to = to;
+        ends.subject = subject;
+        ends.deltas = deltas;
+        return ends;
     }
     std::unique_ptr<PageOffer> offer;
     std::unique_ptr<ContentStore::Feed> source_feed, target_feed;
