@@ -11,7 +11,7 @@ namespace blanket::sim {
 namespace {
 
 constexpr std::uint32_t kEndMark = 0x444e4521;
-constexpr Time kWireDelay = 25 * kMs, kWirePatience = 90 * kSecond, kUrgentPatience = 10 * kSecond, kWireAsks = 2 * kSecond;
+constexpr Time kWireDelay = 25 * kMs, kWirePatience = 90 * kSecond, kUrgentPatience = 10 * kSecond, kWireAsks = 2 * kSecond, kWireSilence = 6 * kSecond;
 
 }  // namespace
 
@@ -386,11 +386,22 @@ Result<void> SimLink::wait_out_cut(Time slice) {
     (void)world_.time.wait(wire_->signal[side_], [&] { return wire_->broken; }, world_.time.now() + slice);
     if (world_.time.leaving()) return fail(Kind::kUnavailable, "dead");
     // Nothing is under way that could show it: the signs of life do.
-    if (!wire_->silent && world_.joined(0, 1) && wire_->under_way[0].empty() && wire_->under_way[1].empty()) wire_->cut_since = 0;
+    if (!wire_->silent && world_.answers(site_, 1 - site_) && wire_->under_way[0].empty() && wire_->under_way[1].empty()) wire_->cut_since = 0;
     if (!wire_->broken && wire_->cut_since != 0 && late(world_, *wire_)) break_off(world_, *wire_);
     if (wire_->broken || wire_->cut_since == 0 || (wire_->urgent && side_ == 0) || !ended || !ended()) return {};
     break_off(world_, *wire_);
     return fail(Kind::kCancelled, "the wait for the lost link was ended");
+}
+
+// A peer that gives no sign of life counts as cut off, whether or not anything is under way to it.
+void SimLink::listen(Time slice) {
+    if (!wire_->silent && world_.answers(site_, 1 - site_)) {
+        quiet_ = 0;
+    } else if ((quiet_ += slice) >= kWireSilence && wire_->cut_since == 0) {
+        quiet_ = 0;
+        wire_->cut_since = world_.time.now();
+        ++wire_->cuts;
+    }
 }
 
 Result<void> SimLink::send(std::uint32_t type, std::span<const std::byte> payload) {
@@ -410,10 +421,19 @@ Result<Message> SimLink::receive(std::chrono::milliseconds deadline) {
         return std::unexpected(step.error());
     }
     auto& queue = wire_->arrived[side_];
-    bool ready = world_.time.wait(wire_->signal[side_], [&] { return !queue.empty() || wire_->broken; }, world_.time.now() + deadline.count() * kMs);
-    while (!ready && deadline.count() > 0 && wire_->cut_since != 0 && !world_.time.leaving()) {  // the deadline stands still
-        BLANKET_CHECK(wait_out_cut(kWireAsks));
-        ready = !queue.empty() || wire_->broken;
+    const auto came = [&] { return !queue.empty() || wire_->broken; };
+    Time left = deadline.count() * kMs;
+    bool ready = came();
+    while (!ready && left > 0 && !world_.time.leaving()) {
+        if (wire_->cut_since != 0) {  // the deadline stands still
+            BLANKET_CHECK(wait_out_cut(kWireAsks));
+            ready = came();
+            continue;
+        }
+        const Time slice = std::min(left, kWireAsks);
+        ready = world_.time.wait(wire_->signal[side_], came, world_.time.now() + slice);
+        left -= slice;
+        listen(slice);
     }
     if (world_.time.leaving()) return fail(Kind::kUnavailable, "dead");
     if (!ready) return fail(Kind::kTimeout, "no message");

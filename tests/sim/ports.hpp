@@ -121,7 +121,7 @@ private:
 
 // The link of one move, as migrate/resumable_link.hpp makes it of connections: a cut that heals within the patience loses nothing, and the source waits for it
 // with a guest that runs. A longer one ends it, as does the death of a process at either end (nobody there knows the session any more); a host without power
-// says nothing.
+// says nothing, nor does one that stands still: that is a cut too, once it has lasted.
 class SimLink final : public PeerLink {
 public:
     struct Wire {
@@ -144,6 +144,7 @@ public:
 
 private:
     Result<void> wait_out_cut(Time slice);
+    void listen(Time slice);
     static bool late(World& world, const Wire& wire);
     static void break_off(World& world, Wire& wire);
     static void deliver(World& world, const std::shared_ptr<Wire>& wire, int side);
@@ -152,6 +153,7 @@ private:
     int side_, site_;
     std::string peer_;
     std::uint64_t sent_ = 0;
+    Time quiet_ = 0;  // nothing was heard of the peer for so long
 };
 
 }  // namespace blanket::sim
