@@ -131,11 +131,35 @@ protected:
         const std::string written = said("head -c 16M /dev/urandom >/var/tmp/emulated; sync; sha256sum </var/tmp/emulated");
         expect_green();
         EXPECT_EQ(said("dmesg | grep -E 'BUG:|Oops|Call Trace' || true"), "");
-        said("sed -i 's/uplink.selftest=x //' /boot/args.cfg; sync");
+        said("sed -i 's/uplink.selftest=x /uplink.unplug=0 /' /boot/args.cfg; sync");
+        ASSERT_NO_FATAL_FAILURE(restart());
+        expect_kept_as_asked(sum);
+        said("sed -i 's/uplink.unplug=0 //' /boot/args.cfg; sync");
         ASSERT_NO_FATAL_FAILURE(restart());
         expect_paravirtual();
         EXPECT_EQ(said("sha256sum </var/tmp/data"), sum);
         EXPECT_EQ(said("sha256sum </var/tmp/emulated"), written);
+    }
+
+    // With uplink.unplug=0: the module came first, no driver had a device yet, and the emulated ones stay all the same.
+    void expect_kept_as_asked(const std::string& sum) {
+        EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/sd")) << said("findmnt; lsblk");
+        EXPECT_EQ(said("cat /sys/bus/blanket/provider"), "xen 4.20");
+        EXPECT_EQ(said("cat /sys/bus/blanket/left_alone"), "vbd asked\nvif asked");
+        EXPECT_NE(said("dmesg | grep 'uplink: emulated disks stay (.* is to stay: unplug=0)' || true"), "") << said("dmesg | grep -i uplink; true");
+        const auto told = lab::BlanketCli(inside()).run({"uplink", "list"});
+        EXPECT_TRUE(told && told->dump().contains("as uplink.unplug=0 says")) << (told ? told->dump() : told.error().what);
+        EXPECT_EQ(said("udevadm settle; ls /sys/bus/blanket/devices | grep -E '^(vbd|vif)-' || true; ls -d /sys/block/xvd* 2>/dev/null || true"), "") << "two names for one device";
+        EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "pci");
+        EXPECT_EQ(said("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
+        EXPECT_EQ(said("dmesg | grep -E 'BUG:|Oops|Call Trace' || true"), "");
+    }
+
+    // Each driver of what a provider emulates comes after uplink, whether this machine has such a device or not. One line a driver, or what is wrong is seen.
+    void expect_uplink_before_their_drivers() {
+        EXPECT_EQ(said("for m in ata_piix ahci 8139cp 8139too e1000; do modprobe --show-depends $m | grep '^insmod ' | sed 's|^insmod [^ ]*/||; s|\\.ko.*||' | tr '_' '-' | awk -v m=$m 'BEGIN { gsub(\"_\", \"-\", m) } "
+                       "$1 == \"uplink\" { u = NR } $1 == m { d = NR } END { print (u > 0 && d > u ? \"after\" : \"not after\"), m }'; done"),
+                  "after ata-piix\nafter ahci\nafter 8139cp\nafter 8139too\nafter e1000");
     }
 
     std::unique_ptr<lab::Lab> lab_;
@@ -154,6 +178,9 @@ TEST_F(UplinkHvm, RootOnTheProvidersDiskAndWhatItAsksFor) {
     const auto uplinks = lab::BlanketCli(inside()).run({"uplink", "list"});
     ASSERT_TRUE(uplinks) << uplinks.error().what;
     EXPECT_TRUE(uplinks->dump().contains("uplink-blk") && uplinks->dump().contains("uplink-net")) << uplinks->dump();
+    const auto doctor = lab::BlanketCli(inside()).run({"doctor"});
+    EXPECT_TRUE(doctor && doctor->dump().contains("xen 4.20 around this one") && doctor->dump().contains("xvda by uplink-blk, paravirtual")) << (doctor ? doctor->dump() : doctor.error().what);
+    expect_uplink_before_their_drivers();
 
     // 256 MiB through the file system to the provider's disk, and back from there. At the end the provider looks itself.
     const std::string sum = said("head -c 256M /dev/urandom >/var/tmp/data; sync; sha256sum </var/tmp/data");
