@@ -129,8 +129,15 @@ std::string dhcp_rule(const std::vector<Endpoint>& cards) {
 
 }  // namespace
 
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards) {
-    std::string in, out, pass;
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays) {
+    std::string in, out, pass, between;
+    for (const auto& pair : relays)
+        for (const auto& [from, to] : {std::pair(pair.a, pair.b), {pair.b, pair.a}}) {
+            const std::string sender = wireguard_address(from), relay = wireguard_address(pair.relay), taker = wireguard_address(to);
+            in += std::format("        iifname \"{}\" ip saddr {} ip daddr {} udp sport {} udp dport {} dnat ip to {}:{}\n", kWireGuardInterface, sender, relay, kWireGuardPort, kRelayPort + to, taker, kWireGuardPort);
+            out += std::format("        oifname \"{}\" ip saddr {} ip daddr {} udp dport {} ct status dnat snat ip to {}:{}\n", kWireGuardInterface, sender, taker, kWireGuardPort, relay, kRelayPort + from);
+            between += std::format("        iifname \"{0}\" oifname \"{0}\" ip saddr {1} ip daddr {2} udp sport {3} udp dport {3} ct status dnat accept\n", kWireGuardInterface, sender, taker, kWireGuardPort);
+        }
     for (const auto& anchor : anchors) {
         if (!anchor.local) continue;
         const std::string link = gateway_name(anchor.vni);
@@ -159,7 +166,7 @@ table inet blanket_net {
     chain forward {
         type filter hook forward priority -10; policy accept;
 )";
-    if (pass.empty()) {
+    if (pass.empty() && between.empty()) {
         text += R"(        iifname { "wg-blanket", "gw*" } drop
         oifname { "wg-blanket", "gw*" } drop
     }
@@ -167,7 +174,9 @@ table inet blanket_net {
 )";
         return text;
     }
-    text += std::format("        ct state new ct count over {} drop\n{}        icmp type destination-unreachable ct state related ct status dnat accept\n        drop\n    }}\n", kMostPublicConnections, pass);
+    text += between;
+    if (!pass.empty()) text += std::format("        ct state new ct count over {} drop\n{}        icmp type destination-unreachable ct state related ct status dnat accept\n", kMostPublicConnections, pass);
+    text += "        drop\n    }\n";
     text += std::format("    chain public_in {{\n        type nat hook prerouting priority dstnat; policy accept;\n{}    }}\n", in);
     text += std::format("    chain public_out {{\n        type nat hook postrouting priority srcnat; policy accept;\n{}    }}\n}}\n", out);
     return text;

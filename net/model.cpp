@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "net/path_mtu.hpp"
+#include "net/relay.hpp"
 #include "toolstack/base/text.hpp"
 
 namespace blanket::net {
@@ -153,9 +153,10 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
                                            other.address));
             continue;
         }
-        const auto path = path_mtu(*self, other);
+        const auto [path, relay] = pair_mtu(*self, other, sites);
+        const std::uint32_t carries = relay.empty() ? uplink_mtu : uplink_mtu - kWireGuardOverhead;  // at most
         out.peers.push_back({other.name, other.wireguard_key, std::format("{}:{}", other.address, kWireGuardPort),
-                             format_ipv4(tunnels.at(other.name) & 0xffff'ff00u) + "/24", path ? std::min(*path, uplink_mtu) - kWireGuardOverhead : 0});
+                             format_ipv4(tunnels.at(other.name) & 0xffff'ff00u) + "/24", path ? std::min(*path, carries) - kWireGuardOverhead : 0});
     }
     std::ranges::sort(out.peers, {}, &Peer::site);
     return out;

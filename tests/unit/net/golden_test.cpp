@@ -111,7 +111,7 @@ TEST(Golden, Commands) {
     for (const auto& command :
          {commands::switch_read(), commands::switch_change({{"--may-exist", "add-br", "br-int"}, {"set", "Bridge", "br-int", "fail_mode=secure"}}),
           commands::flows_read(), commands::flows_read_all(), commands::flows_change("flow add x\n"), commands::addresses_read(), commands::addresses_change("link set dev gw1 up\n"),
-          commands::wireguard_sync("PrivateKey = s\n"), commands::firewall_load("table x\n"), commands::firewall_read(), commands::dhcp_unit("reload", 101)})
+          commands::wireguard_sync("PrivateKey = s\n"), commands::wireguard_endpoints(), commands::firewall_load("table x\n"), commands::firewall_read(), commands::dhcp_unit("reload", 101)})
         got += to_string(command.argv) + (command.input.empty() ? "" : " <<< " + command.input.substr(0, command.input.find('\n'))) + '\n';
     got += '\n' + firewall_rules();
     compare(BLANKET_SOURCE_DIR "/tests/golden/net/commands.expect", got);
