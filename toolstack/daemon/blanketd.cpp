@@ -30,6 +30,7 @@
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
 #include "toolstack/daemon/uplinks.hpp"
+#include "toolstack/daemon/ways.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
@@ -49,6 +50,7 @@ namespace {
 constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
 constexpr auto kPathRound = std::chrono::seconds(5);
+constexpr auto kWayRound = std::chrono::seconds(5);
 constexpr auto kCaRound = std::chrono::seconds(1);
 constexpr int kCaRounds = 30;  // so many until the registry is asked about the CA in any case
 constexpr const char* kVersion = BLANKET_VERSION;
@@ -89,6 +91,7 @@ struct Daemon::Parts {
     std::unique_ptr<GuardedDomains> guarded_domains;    // the same
     std::unique_ptr<Seeds> seeds;
     std::unique_ptr<SeededDomains> seeded_domains;  // above the guard's: what may take as long as the registry does comes before the guard is asked
+    std::unique_ptr<Ways> ways;
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -104,7 +107,7 @@ struct Daemon::Parts {
     std::unique_ptr<Failover> failover;
     std::vector<std::jthread> rounds;  // the guard's two halves, and the failover
     std::unique_ptr<PathProbe> path_probe;
-    std::jthread path_rounds;
+    std::jthread path_rounds, way_rounds;
     std::mutex listeners;
     std::unique_ptr<OpenAgain> opening;  // the listeners
     std::atomic<bool> stopping = false;
@@ -178,6 +181,28 @@ struct Daemon::Parts {
             const auto told = publish_paths(app->registry, app->site, found);
             if (!told && told.error().what != last) log::warning("paths", "{}", told.error().what);  // once, not every round
             last = told ? std::string() : told.error().what;
+        });
+    }
+
+    void make_ways() {
+        Ways::World world;
+        world.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
+        world.give_way = [this] { return stopping || !jobs->idle(); };
+        world.poke = poke;
+        world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
+        ways = std::make_unique<Ways>(settings.site, std::move(world));
+    }
+
+    // Also while a job runs: a move whose way is cut needs another one.
+    void start_ways() {
+        way_rounds = repeat(kWayRound, [this, last = std::string()]() mutable {
+            if (stopping) return;
+            const Snapshot records = world->snapshot();
+            auto done = ways->round(records, {app->clock.boottime_ms(), app->clock.unix_ms() / 1000});
+            const auto own = std::ranges::find(records.sites, app->site, [](const auto& site) { return site.value.name; });
+            if (done && own != records.sites.end() && own->value.heard != ways->heard()) done = publish_heard(app->registry, app->site, ways->heard());
+            if (!done && done.error().what != last) log::warning("paths", "{}", done.error().what);  // once, not every round
+            last = done ? std::string() : done.error().what;
         });
     }
 
@@ -269,7 +294,8 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     options.root = set.root;
     BLANKET_TRY(parts->federation, Federation::create(options, make_unit_runner()));
     parts->registry = parts->federation->registry();
-    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
+    parts->make_ways();
+    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation, [&ways = *parts->ways](const Site& site) { return ways.address_of(site); });
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->world->amend([&federation = *parts->federation](Snapshot& snapshot, bool fresh) {
         if (fresh) federation.judge(snapshot);
@@ -302,6 +328,7 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Daemon::~Daemon() {
     parts_->stopping = true;
     parts_->path_rounds = {};  // looks at the jobs
+    parts_->way_rounds = {};
     parts_->domain_events.reset();
     parts_->watcher.reset();
     if (parts_->sessions) parts_->sessions->end_all();
@@ -317,8 +344,9 @@ Daemon::~Daemon() {
 void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
-    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface, parts.opening->trouble()); };
-    hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
+    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface, parts.opening->trouble(), [&parts](const std::string& site) { return parts.ways->way(site); }); };
+    hooks.way = [&parts](const std::string& site) { return parts.ways->way(site); };
+    hooks.trace = [&parts, way = hooks.way](const auto& query) { return trace_net(*parts.overlay, way, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };
@@ -365,6 +393,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     parts.start_failover();
     parts.start_ca_rounds();
     parts.start_path_probe();
+    parts.start_ways();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); },
                                               [&parts](const std::string& uuid, const std::function<Result<void>()>& go) { return parts.guard->let_run(uuid, go); });
     notify_systemd("STATUS=running");

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// See ways.hpp.
+#include "toolstack/daemon/ways.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <thread>
+
+#include "net/commands.hpp"
+#include "toolstack/base/log.hpp"
+#include "toolstack/daemon/path_probe.hpp"
+
+namespace blanket {
+namespace {
+
+constexpr auto kNudgeTime = std::chrono::milliseconds(50);  // until the packet has left
+
+template <typename T>
+std::vector<T> values(const std::vector<Versioned<T>>& list) {
+    std::vector<T> out;
+    for (const auto& item : list) out.push_back(item.value);
+    return out;
+}
+
+}  // namespace
+
+void poke(const std::string& address) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(9);
+    if (socket && ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1) (void)::sendto(socket.get(), "", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+}
+
+std::optional<net::Sample> Ways::sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left) {
+    if (left == 0 || now_ms < known.sample_ms || !known.state.alive || world_.give_way()) return std::nullopt;
+    --left;
+    known.sample_ms = now_ms + kSampleMs;
+    const auto output = world_.run({"ping", "-q", "-n", "-4", "-c", "5", "-i", "0.2", "-W", "1", "-I", net::kWireGuardInterface, wireguard_address(site.index)});
+    const auto loss = output ? ping_loss(output->out) : std::nullopt;
+    if (!loss) return std::nullopt;
+    return net::Sample{*loss, ping_average_ms(output->out)};
+}
+
+void Ways::send_to(const Site& site, const std::string& endpoint) {
+    const auto done = world_.run({"wg", "set", net::kWireGuardInterface, "peer", site.wireguard_key, "endpoint", endpoint});  // a public key
+    if (!done || done->status != 0) log::warning("paths", "WireGuard does not take '{}' as the way to site '{}'", endpoint, site.name);
+}
+
+void Ways::carry_out(const Site& site, const net::Choice& choice) {
+    const std::string address = wireguard_address(site.index);
+    if (choice.set) {
+        log::info("paths", "site '{}' is sent to at {}", site.name, choice.state.now.endpoint);
+        send_to(site, choice.state.now.endpoint);
+        world_.poke(address);  // a handshake begins, or the other end learns of the way
+    }
+    for (const auto& nudge : choice.nudges) {
+        send_to(site, nudge.endpoint);
+        world_.poke(address);
+        std::this_thread::sleep_for(kNudgeTime);
+    }
+    if (!choice.nudges.empty()) send_to(site, choice.state.now.endpoint);
+}
+
+Result<void> Ways::round(const Snapshot& records, net::Moment now) {
+    const auto sites = values(records.sites);
+    const auto self = std::ranges::find(sites, here_, &Site::name);
+    if (self == sites.end() || self->index == 0) return {};
+    std::vector<std::string> quiet;
+    const auto tunnels = net::surroundings({}, sites, quiet).tunnels;
+    std::vector<const Site*> others;
+    for (const auto& site : sites)
+        if (site.name != here_ && tunnels.contains(site.name) && !site.wireguard_key.empty()) others.push_back(&site);
+    if (others.empty() && pairs_.empty()) return {};
+    BLANKET_TRY(const Output output, world_.run({"wg", "show", net::kWireGuardInterface, "dump"}));
+    if (output.status != 0) return fail(Kind::kIo, "'wg show {} dump' failed with status {}", net::kWireGuardInterface, output.status);
+    BLANKET_TRY(const auto counts, net::parse_wireguard_dump(output.out));
+
+    const auto endpoint = [](const Site& site) { return std::format("{}:{}", site.address, net::kWireGuardPort); };
+    const auto own_address = parse_ipv4(self->address);
+    const bool own_is_private = own_address && is_private_address(*own_address);
+    std::map<std::string, Known> pairs = pairs_;
+    std::erase_if(pairs, [&](const auto& pair) { return std::ranges::none_of(others, [&](const Site* site) { return site->name == pair.first; }); });
+    std::vector<const Site*> peers;
+    std::size_t samples = kSamplesPerRound;
+    for (const Site* site : others) {
+        const auto count = counts.find(site->wireguard_key);
+        if (count == counts.end()) continue;  // the overlay makes it soon
+        peers.push_back(site);
+        const auto [known, is_new] = pairs.try_emplace(site->name);
+        if (is_new)
+            if (const auto told = self->heard.find(site->name); told != self->heard.end()) known->second.heard = told->second;  // of an earlier life
+        const auto sampled = sample(*site, known->second, now.boot_ms, samples);
+        known->second.state = net::look(std::move(known->second.state), count->second, sampled, endpoint(*site), sites, now);
+    }
+    std::optional<net::Shares> shares;
+    std::set<std::string> kept;
+    std::vector<std::pair<const Site*, net::Choice>> choices;
+    for (const Site* site : peers) {
+        Known& known = pairs[site->name];
+        std::vector<net::Relay> relays;
+        if (net::are_apart(*self, *site)) {
+            if (!shares) shares = net::shares_of(values(records.nets), values(records.vms));
+            relays = net::relays_for(*self, *site, sites, *shares);
+            std::erase_if(relays, [&](const net::Relay& relay) {  // only those that are heard without a relay, at this moment: packets must not go round
+                const auto by = pairs.find(relay.site);
+                return by == pairs.end() || !by->second.state.alive || by->second.state.now.way == net::Way::kRelay;
+            });
+        }
+        const auto list = net::candidates(here_, *site, sites, relays);
+        auto choice = net::choose(std::move(known.state), list, self->index < site->index, now);
+        known.state = choice.state;
+        known.heard = net::heard_of(known.state, endpoint(*site), own_is_private, known.heard, now);
+        known.text = net::describe(known.state, list, net::looks_symmetric(here_, *site, sites), now);
+        if (known.state.now.endpoint != endpoint(*site)) kept.insert(site->name);
+        if (choice.set || !choice.nudges.empty()) choices.emplace_back(site, std::move(choice));
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        pairs_ = std::move(pairs);
+    }
+    world_.keep_endpoints(std::move(kept));  // before anything is set: the overlay must not take it back
+    for (const auto& [site, choice] : choices) carry_out(*site, choice);
+    return {};
+}
+
+std::map<std::string, Heard> Ways::heard() const {
+    const std::lock_guard lock(mutex_);
+    std::map<std::string, Heard> out;
+    for (const auto& [site, known] : pairs_)
+        if (known.heard) out[site] = *known.heard;
+    return out;
+}
+
+std::optional<net::WayText> Ways::way(const std::string& site) const {
+    const std::lock_guard lock(mutex_);
+    const auto known = pairs_.find(site);
+    return known == pairs_.end() || !known->second.state.looked ? std::nullopt : std::optional(known->second.text);
+}
+
+std::string Ways::address_of(const Site& site) const {
+    const std::lock_guard lock(mutex_);
+    const auto known = pairs_.find(site.name);
+    const bool by_tunnel = known != pairs_.end() && known->second.state.alive && known->second.state.now.way != net::Way::kDirect;
+    return by_tunnel ? wireguard_address(site.index) : site.address;
+}
+
+Result<void> publish_heard(Registry& registry, const std::string& here, const std::map<std::string, Heard>& heard) {
+    return change_own_record(registry, here, [&](Site& site) { return std::exchange(site.heard, heard) != heard; });
+}
+
+}  // namespace blanket
