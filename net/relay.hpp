@@ -32,6 +32,7 @@ struct Relay {
     std::string site;
     std::uint32_t index = 0;
     std::uint32_t cost_ms = 0;  // both legs' round trips, as the relay has measured them
+    bool operator==(const Relay&) const = default;
 };
 // Members that hear both, and that both hear; the quickest first, kRelaysOfAPair at most. None for a pair that is not apart. Both ends get the same list.
 std::vector<Relay> relays_between(const Site& a, const Site& b, const std::vector<Site>& sites);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What Open vSwitch and `ip` answer, read: OVSDB tables and OpenFlow messages through the real sockets, dumps and lists as text.
+// What Open vSwitch, `ip` and `wg` answer, read: OVSDB tables and OpenFlow messages through the real sockets, dumps and lists as text.
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include "net/openflow.hpp"
 #include "net/ovs.hpp"
 #include "net/switch_socket.hpp"
+#include "net/wireguard.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "toolstack/base/json.hpp"
 

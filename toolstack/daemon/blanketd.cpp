@@ -84,6 +84,7 @@ struct Daemon::Parts {
     std::unique_ptr<stream::ContentStore> content;  // absent: there is none
     std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
+    std::unique_ptr<Ways> ways;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
     std::unique_ptr<Guard> guard;
@@ -91,7 +92,6 @@ struct Daemon::Parts {
     std::unique_ptr<GuardedDomains> guarded_domains;    // the same
     std::unique_ptr<Seeds> seeds;
     std::unique_ptr<SeededDomains> seeded_domains;  // above the guard's: what may take as long as the registry does comes before the guard is asked
-    std::unique_ptr<Ways> ways;
     std::unique_ptr<TlsNeighbours> neighbours;
     EventLog events;
     std::unique_ptr<World> world;
@@ -189,6 +189,7 @@ struct Daemon::Parts {
         world.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
         world.give_way = [this] { return stopping || !jobs->idle(); };
         world.poke = poke;
+        world.wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // for the kernel's threads that encrypt it
         world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
         ways = std::make_unique<Ways>(settings.site, std::move(world));
     }
@@ -295,7 +296,9 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     BLANKET_TRY(parts->federation, Federation::create(options, make_unit_runner()));
     parts->registry = parts->federation->registry();
     parts->make_ways();
-    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation, [&ways = *parts->ways](const Site& site) { return ways.address_of(site); });
+    const auto address_of = [&ways = *parts->ways](const Site& site) { return ways.address_of(site); };
+    parts->federation->reach_by(address_of);
+    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation, address_of);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->world->amend([&federation = *parts->federation](Snapshot& snapshot, bool fresh) {
         if (fresh) federation.judge(snapshot);

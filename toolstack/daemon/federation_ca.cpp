@@ -158,7 +158,7 @@ Result<void> Federation::prove_ca(const Site& site, const CaStatement& statement
     BLANKET_CHECK(write_file(probe.ca_cert, trusted, 0644));
     BLANKET_CHECK(write_file(probe.cert, cert, 0644));
     BLANKET_TRY(const TlsContext tls, TlsContext::load(probe, revocations_));
-    if (site.role != "witness") BLANKET_CHECK(judge_proof(statement.step, RestClient::site(tls, site.address, options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve)));
+    if (site.role != "witness") BLANKET_CHECK(judge_proof(statement.step, RestClient::site(tls, reach_(site), options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve)));
     if (site.member == 0) return {};
     BLANKET_TRY(const auto members, etcd_->members());
     const auto member = std::ranges::find(members, site.member, &EtcdMember::id);

@@ -228,8 +228,8 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     BLANKET_TRY(const TlsContext tls, this->tls());
     std::vector<std::future<Result<void>>> told;
     for (const auto& site : cut.others)
-        told.push_back(std::async(std::launch::async, [&tls, &body, site, port = options_.rest_port, tell = options_.tell]() -> Result<void> {
-            BLANKET_CHECK(RestClient::site(tls, site.address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, tell));
+        told.push_back(std::async(std::launch::async, [&tls, &body, site, address = reach_(site), port = options_.rest_port, tell = options_.tell]() -> Result<void> {
+            BLANKET_CHECK(RestClient::site(tls, address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, tell));
             return {};
         }));
     const Result<void> written = publish(statement);

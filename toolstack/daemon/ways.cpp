@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <sys/socket.h>
-#include <thread>
 
 #include "net/commands.hpp"
 #include "toolstack/base/log.hpp"
@@ -13,8 +12,6 @@
 
 namespace blanket {
 namespace {
-
-constexpr auto kNudgeTime = std::chrono::milliseconds(50);  // until the packet has left
 
 template <typename T>
 std::vector<T> values(const std::vector<Versioned<T>>& list) {
@@ -58,7 +55,7 @@ void Ways::carry_out(const Site& site, const net::Choice& choice) {
     for (const auto& nudge : choice.nudges) {
         send_to(site, nudge.endpoint);
         world_.poke(address);
-        std::this_thread::sleep_for(kNudgeTime);
+        world_.wait();
     }
     if (!choice.nudges.empty()) send_to(site, choice.state.now.endpoint);
 }

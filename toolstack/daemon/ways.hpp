@@ -20,6 +20,7 @@ public:
         CommandRunner run;
         std::function<bool()> give_way;                                  // true: no pings now. Ways are looked at and changed all the same: a move may need it
         std::function<void(const std::string& address)> poke;           // one packet to it, by the tunnel
+        std::function<void()> wait;                                      // until that has left
         std::function<void(std::set<std::string> sites)> keep_endpoints;  // OvsOverlay's
     };
     Ways(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
