@@ -288,6 +288,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     FederationOptions options;
     options.site = set.site;
     options.address = set.address;
+    if (set.address != uplink.address) options.listen = uplink.address;
     options.version = kVersion;
     const Uplinks uplinks = gather_uplinks();
     options.provider = provider_summary(uplinks.provider, uplinks.provider_xen);

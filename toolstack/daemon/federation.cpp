@@ -86,7 +86,7 @@ Result<void> Federation::make_local(const Progress& progress) {
     state.site = options_.site;
     state.address = options_.address;
     state.role = "voter";
-    state.endpoints = {std::format("{}:{}", options_.address, options_.client_port)};
+    state.endpoints = {self().own_etcd()};
     return save_local_state(options_.root, state);
 }
 
@@ -106,7 +106,7 @@ Result<void> Federation::move_address(const Progress& progress) {
     BLANKET_CHECK(write_file(paths.key, request.key, 0600));
     BLANKET_CHECK(write_file(paths.cert, cert, 0644));
     state.address = options_.address;
-    state.endpoints = {std::format("{}:{}", options_.address, options_.client_port)};
+    state.endpoints = {self().own_etcd()};
     BLANKET_CHECK(save_local_state(options_.root, state));
     use(state);
     return {};
@@ -323,7 +323,7 @@ Result<void> Federation::refresh_endpoints(const std::vector<Versioned<Site>>& s
     }
     BLANKET_TRY(const auto members, etcd_->members());
     LocalState next = local();
-    const std::string own = std::format("{}:{}", next.address, options_.client_port);
+    const std::string own = self().own_etcd();
     std::vector<std::string> endpoints;
     if (next.role != "client") endpoints.push_back(own);
     for (const auto& member : members) {

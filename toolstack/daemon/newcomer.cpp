@@ -313,7 +313,7 @@ Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token,
     BLANKET_CHECK(parse_ipv4(self.address));
     BLANKET_TRY(Admission admission, ask(self, token, progress));
     const std::vector<std::string> others = admission.state.endpoints;
-    if (admission.state.role != "client") admission.state.endpoints.insert(admission.state.endpoints.begin(), std::format("{}:{}", self.address, self.client_port));
+    if (admission.state.role != "client") admission.state.endpoints.insert(admission.state.endpoints.begin(), self.own_etcd());
     SetAside aside(self, runner);
     auto done = take_part(self, admission, aside, runner, progress);
     if (done) {
