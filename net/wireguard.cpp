@@ -62,7 +62,7 @@ std::string wireguard_config(const WireGuardKey& key, const Underlay& underlay, 
     std::string text = std::format("[Interface]\nPrivateKey = {}\nListenPort = {}\n", key.secret, kWireGuardPort);
     for (const auto& peer : underlay.peers)
         text += std::format("\n[Peer]\nPublicKey = {}\nAllowedIPs = {}\n{}PersistentKeepalive = 25\n", peer.key, peer.allowed,
-                            kept.contains(peer.key) ? std::string() : std::format("Endpoint = {}\n", peer.endpoint));
+                            kept.contains(peer.key) || peer.endpoint.empty() ? std::string() : std::format("Endpoint = {}\n", peer.endpoint));
     return text;
 }
 

@@ -84,7 +84,7 @@ struct Daemon::Parts {
     std::unique_ptr<stream::ContentStore> content;  // absent: there is none
     std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
-    std::unique_ptr<Ways> ways;
+    std::unique_ptr<WayKeeper> ways;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
     std::unique_ptr<Guard> guard;
@@ -185,13 +185,13 @@ struct Daemon::Parts {
     }
 
     void make_ways() {
-        Ways::World world;
+        WayKeeper::World world;
         world.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
         world.give_way = [this] { return stopping || !jobs->idle(); };
         world.poke = poke;
         world.wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // for the kernel's threads that encrypt it
         world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
-        ways = std::make_unique<Ways>(settings.site, std::move(world));
+        ways = std::make_unique<WayKeeper>(settings.site, std::move(world));
     }
 
     // Also while a job runs: a move whose way is cut needs another one.

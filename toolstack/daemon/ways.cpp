@@ -30,7 +30,7 @@ void poke(const std::string& address) {
     if (socket && ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1) (void)::sendto(socket.get(), "", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
 }
 
-std::optional<net::Sample> Ways::sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left) {
+std::optional<net::Sample> WayKeeper::sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left) {
     if (left == 0 || now_ms < known.sample_ms || !known.state.alive || world_.give_way()) return std::nullopt;
     --left;
     known.sample_ms = now_ms + kSampleMs;
@@ -40,12 +40,12 @@ std::optional<net::Sample> Ways::sample(const Site& site, Known& known, std::int
     return net::Sample{*loss, ping_average_ms(output->out)};
 }
 
-void Ways::send_to(const Site& site, const std::string& endpoint) {
+void WayKeeper::send_to(const Site& site, const std::string& endpoint) {
     const auto done = world_.run({"wg", "set", net::kWireGuardInterface, "peer", site.wireguard_key, "endpoint", endpoint});  // a public key
     if (!done || done->status != 0) log::warning("paths", "WireGuard does not take '{}' as the way to site '{}'", endpoint, site.name);
 }
 
-void Ways::carry_out(const Site& site, const net::Choice& choice) {
+void WayKeeper::carry_out(const Site& site, const net::Choice& choice) {
     const std::string address = wireguard_address(site.index);
     if (choice.set) {
         log::info("paths", "site '{}' is sent to at {}", site.name, choice.state.now.endpoint);
@@ -60,7 +60,7 @@ void Ways::carry_out(const Site& site, const net::Choice& choice) {
     if (!choice.nudges.empty()) send_to(site, choice.state.now.endpoint);
 }
 
-Result<void> Ways::round(const Snapshot& records, net::Moment now) {
+Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
     const auto sites = values(records.sites);
     const auto self = std::ranges::find(sites, here_, &Site::name);
     if (self == sites.end() || self->index == 0) return {};
@@ -122,7 +122,7 @@ Result<void> Ways::round(const Snapshot& records, net::Moment now) {
     return {};
 }
 
-std::map<std::string, Heard> Ways::heard() const {
+std::map<std::string, Heard> WayKeeper::heard() const {
     const std::lock_guard lock(mutex_);
     std::map<std::string, Heard> out;
     for (const auto& [site, known] : pairs_)
@@ -130,13 +130,13 @@ std::map<std::string, Heard> Ways::heard() const {
     return out;
 }
 
-std::optional<net::WayText> Ways::way(const std::string& site) const {
+std::optional<net::WayText> WayKeeper::way(const std::string& site) const {
     const std::lock_guard lock(mutex_);
     const auto known = pairs_.find(site);
     return known == pairs_.end() || !known->second.state.looked ? std::nullopt : std::optional(known->second.text);
 }
 
-std::string Ways::address_of(const Site& site) const {
+std::string WayKeeper::address_of(const Site& site) const {
     const std::lock_guard lock(mutex_);
     const auto known = pairs_.find(site.name);
     const bool by_tunnel = known != pairs_.end() && known->second.state.alive && known->second.state.now.way != net::Way::kDirect;

@@ -11,7 +11,7 @@
 
 namespace blanket {
 
-class Ways final {
+class WayKeeper final {
 public:
     static constexpr std::int64_t kSampleMs = 60'000;  // between two samples of one path: 5 pings
     static constexpr std::size_t kSamplesPerRound = 2;
@@ -23,7 +23,7 @@ public:
         std::function<void()> wait;                                      // until that has left
         std::function<void(std::set<std::string> sites)> keep_endpoints;  // OvsOverlay's
     };
-    Ways(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
+    WayKeeper(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
 
     // One process, one for each endpoint that changes, and pings (at most 2 s for each of kSamplesPerRound sites). A look that fails changes nothing.
     Result<void> round(const Snapshot& records, net::Moment now);

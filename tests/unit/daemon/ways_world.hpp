@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Some sites, their NATs and their WireGuards in virtual time, with the real Ways at each site. Not simulated: encryption, and the time that a packet takes.
+// Some sites, their NATs and their WireGuards in virtual time, with the real WayKeeper at each site. Not simulated: encryption, and the time that a packet takes.
 //
 // WireGuard as it is (wireguard.com/protocol, drivers/net/wireguard): an authentic packet makes its source the peer's endpoint; handshakes every 5 s while one is wanted; a session
 // of 120 s is renewed, of 180 s is none; keepalives of 32 bytes every 25 s; bytes that were not authentic are not counted.
@@ -32,7 +32,7 @@ public:
         std::map<std::string, std::uint16_t> ports;                         // symmetric: by destination
         std::map<std::pair<std::uint16_t, std::string>, std::int64_t> open;  // (port, destination) -> when last
         std::map<std::string, Peer> peers;
-        std::unique_ptr<Ways> ways;
+        std::unique_ptr<WayKeeper> ways;
         std::set<std::string> kept;
         std::int64_t phase_ms = 0;
         bool up = true;
@@ -51,7 +51,7 @@ public:
         host->outside = parse_ipv4(std::format("203.0.113.{}", index)).value();
         host->record.address = nat == Nat::kNone ? format_ipv4(host->outside) : std::format("192.168.{}.2", index);
         host->phase_ms = static_cast<std::int64_t>(random_() % 5000);
-        host->ways = std::make_unique<Ways>(name, world(*host));
+        host->ways = std::make_unique<WayKeeper>(name, world(*host));
         return *host;
     }
     // All know each other from now on.
@@ -104,8 +104,8 @@ public:
 private:
     static constexpr std::int64_t kEpochS = 1'800'000'000;
 
-    Ways::World world(Host& host) {
-        Ways::World out;
+    WayKeeper::World world(Host& host) {
+        WayKeeper::World out;
         out.run = [this, &host](const Argv& argv) { return command(host, argv); };
         out.give_way = [] { return false; };
         out.poke = [this, &host](const std::string& address) {

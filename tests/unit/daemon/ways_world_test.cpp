@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The ways that several sites find and keep, each with the real Ways, over simulated NATs and WireGuards (ways_world.hpp).
+// The ways that several sites find and keep, each with the real WayKeeper, over simulated NATs and WireGuards (ways_world.hpp).
 #include "ways_world.hpp"
 
 namespace blanket::ways_test {
