@@ -51,6 +51,7 @@ constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
 constexpr auto kPathRound = std::chrono::seconds(5);
 constexpr auto kWayRound = std::chrono::seconds(5);
+constexpr int kSettledRounds = 2, kRoundsInAJob = 4;  // of which one looks, while all is well
 constexpr auto kCaRound = std::chrono::seconds(1);
 constexpr int kCaRounds = 30;  // so many until the registry is asked about the CA in any case
 constexpr const char* kVersion = BLANKET_VERSION;
@@ -189,6 +190,7 @@ struct Daemon::Parts {
         world.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
         world.give_way = [this] { return stopping || !jobs->idle(); };
         world.poke = poke;
+        world.opens = [](const std::string& address) { return opens(address, kRestPort); };
         world.wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // for the kernel's threads that encrypt it
         world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
         ways = std::make_unique<WayKeeper>(settings.site, std::move(world));
@@ -196,8 +198,9 @@ struct Daemon::Parts {
 
     // Also while a job runs: a move whose way is cut needs another one.
     void start_ways() {
-        way_rounds = repeat(kWayRound, [this, last = std::string()]() mutable {
-            if (stopping) return;
+        way_rounds = repeat(kWayRound, [this, last = std::string(), passed = 0]() mutable {
+            if (stopping || (ways->settled() && ++passed < (jobs->idle() ? kSettledRounds : kRoundsInAJob))) return;
+            passed = 0;
             const Snapshot records = world->snapshot();
             auto done = ways->round(records, {app->clock.boottime_ms(), app->clock.unix_ms() / 1000});
             const auto own = std::ranges::find(records.sites, app->site, [](const auto& site) { return site.value.name; });

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <cerrno>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "net/commands.hpp"
@@ -30,10 +32,27 @@ void poke(const std::string& address) {
     if (socket && ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1) (void)::sendto(socket.get(), "", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
 }
 
+bool opens(const std::string& address, std::uint16_t port) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    if (!socket || ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) != 1) return false;
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return true;
+    pollfd wait{socket.get(), POLLOUT, 0};
+    if (errno != EINPROGRESS || ::poll(&wait, 1, 2000) != 1) return false;
+    int error = 0;
+    socklen_t size = sizeof error;
+    return ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+}
+
 std::optional<net::Sample> WayKeeper::sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left) {
     if (left == 0 || now_ms < known.sample_ms || !known.state.alive || world_.give_way()) return std::nullopt;
     --left;
     known.sample_ms = now_ms + kSampleMs;
+    // A private address that its packets do not come from may be another machine's here.
+    const auto address = parse_ipv4(site.address);
+    known.opens = address && (known.state.now.way == net::Way::kDirect || !is_private_address(*address)) && world_.opens(site.address);
     const auto output = world_.run({"ping", "-q", "-n", "-4", "-c", "5", "-i", "0.2", "-W", "1", "-I", net::kWireGuardInterface, wireguard_address(site.index)});
     const auto loss = output ? ping_loss(output->out) : std::nullopt;
     if (!loss) return std::nullopt;
@@ -139,8 +158,13 @@ std::optional<net::WayText> WayKeeper::way(const std::string& site) const {
 std::string WayKeeper::address_of(const Site& site) const {
     const std::lock_guard lock(mutex_);
     const auto known = pairs_.find(site.name);
-    const bool by_tunnel = known != pairs_.end() && known->second.state.alive && known->second.state.now.way != net::Way::kDirect;
+    const bool by_tunnel = known != pairs_.end() && known->second.state.alive && !known->second.opens.value_or(known->second.state.now.way == net::Way::kDirect);
     return by_tunnel ? wireguard_address(site.index) : site.address;
+}
+
+bool WayKeeper::settled() const {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::all_of(pairs_, [](const auto& pair) { return pair.second.state.alive && pair.second.state.now.way != net::Way::kRelay && pair.second.heard; });
 }
 
 Result<void> publish_heard(Registry& registry, const std::string& here, const std::map<std::string, Heard>& heard) {

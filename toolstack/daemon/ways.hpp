@@ -13,31 +13,34 @@ namespace blanket {
 
 class WayKeeper final {
 public:
-    static constexpr std::int64_t kSampleMs = 60'000;  // between two samples of one path: 5 pings
+    static constexpr std::int64_t kSampleMs = 60'000;  // between two samples of one path: 5 pings, a TCP connection
     static constexpr std::size_t kSamplesPerRound = 2;
 
     struct World {  // the host; tests have another one
         CommandRunner run;
         std::function<bool()> give_way;                                  // true: no pings now. Ways are looked at and changed all the same: a move may need it
         std::function<void(const std::string& address)> poke;           // one packet to it, by the tunnel
+        std::function<bool(const std::string& address)> opens;           // whether it takes a TCP connection at blanketd's port; 2 s at most
         std::function<void()> wait;                                      // until that has left
         std::function<void(std::set<std::string> sites)> keep_endpoints;  // OvsOverlay's
     };
     WayKeeper(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
 
-    // One process, one for each endpoint that changes, and pings (at most 2 s for each of kSamplesPerRound sites). A look that fails changes nothing.
+    // One process, one for each endpoint that changes, and samples (4 s at most for each of kSamplesPerRound sites). A look that fails changes nothing.
     Result<void> round(const Snapshot& records, net::Moment now);
 
     // What this site tells of those that it hears; kept from what its record has said before.
     [[nodiscard]] std::map<std::string, Heard> heard() const;
     [[nodiscard]] std::optional<net::WayText> way(const std::string& site) const;  // empty: no such peer, or not looked at yet
-    // Where its TCP ports are reached: its record's address, or its tunnel's where the tunnel does not go there.
+    // Where its TCP ports are reached: its record's address, or its tunnel's where the last sample found nobody there (a NAT that lets the tunnel in lets nothing else in).
     [[nodiscard]] std::string address_of(const Site& site) const;
+    [[nodiscard]] bool settled() const;  // everybody is heard, and nobody through a relay: there is no hurry to look again
 
 private:
     struct Known {
         net::PairState state;
         std::int64_t sample_ms = 0;  // when the next one is due
+        std::optional<bool> opens;   // TCP, at its record's address
         net::WayText text;
         std::optional<Heard> heard;
     };
@@ -56,5 +59,7 @@ Result<void> publish_heard(Registry& registry, const std::string& here, const st
 
 // A datagram to the discard port, by the interface's routes. It need not arrive.
 void poke(const std::string& address);
+// Whether somebody accepts a TCP connection there within 2 s; nothing is said to him.
+bool opens(const std::string& address, std::uint16_t port);
 
 }  // namespace blanket

@@ -112,6 +112,12 @@ private:
             for (const auto& [name, one] : hosts_)
                 if (wireguard_address(one->record.index) == address) speak(host.record.name, name, 61);
         };
+        out.opens = [this, &host](const std::string& address) {
+            return std::ranges::any_of(hosts_, [&](const auto& other) {
+                const auto cut = loss_.find({std::min(other.first, host.record.name), std::max(other.first, host.record.name)});
+                return other.second->nat == Nat::kNone && other.second->record.address == address && other.second->up && (cut == loss_.end() || cut->second < 100);
+            });
+        };
         out.wait = [] {};
         out.keep_endpoints = [&host](std::set<std::string> sites) { host.kept = std::move(sites); };
         return out;
