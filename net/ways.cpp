@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace blanket::net {
 namespace {
@@ -46,6 +47,8 @@ void take(PairState& state, const Candidate& to, Moment now) {
     state.since_ms = now.boot_ms;
     state.lossy = state.cheaper = 0;
     state.rtt_ms = state.loss_percent = std::nullopt;
+    state.proven_ms.reset();
+    state.insist = false;
 }
 
 void keep_relay(PairState& state, Moment now) {
@@ -88,7 +91,9 @@ PairState look(PairState state, const PeerCount& count, const std::optional<Samp
     }
     state.received = count.received;
     state.sent = count.sent;
-    if (count.endpoint != state.now.endpoint) {  // WireGuard has followed the other end
+    if (count.endpoint != state.now.endpoint && state.proven_ms && now.boot_ms - *state.proven_ms < kInsistMs && relay_of_endpoint(count.endpoint)) {
+        state.insist = true;  // what was on its way when it was taken
+    } else if (count.endpoint != state.now.endpoint) {  // WireGuard has followed the other end
         const bool fell_back = without_relay(state.now.way) && state.lossy > 0;
         take(state, classify(count.endpoint, direct, sites), now);
         if (state.now.way == Way::kRelay && fell_back) keep_relay(state, now);
@@ -119,7 +124,11 @@ Choice choose(PairState state, const std::vector<Candidate>& list, bool leads, M
     const auto relay = std::ranges::find(list, Way::kRelay, &Candidate::way);  // the best
     if (!own.alive || lost_relay) {
         const auto turn = static_cast<std::size_t>(std::max<std::int64_t>(now.unix_s, 0) / kTurnS) % list.size();
-        change(own.alive && relay != list.end() ? *relay : list[turn]);
+        change(lost_relay && relay != list.end() ? *relay : list[turn]);
+        return out;
+    }
+    if (std::exchange(own.insist, false)) {
+        out.set = true;
         return out;
     }
     if (own.now.way != Way::kRelay) {
@@ -150,8 +159,15 @@ Choice choose(PairState state, const std::vector<Candidate>& list, bool leads, M
     return out;
 }
 
+PairState prove(PairState state, const Candidate& answered, Moment now) {
+    take(state, answered, now);
+    state.nudged = 0;
+    state.proven_ms = now.boot_ms;
+    return state;
+}
+
 std::optional<Heard> heard_of(const PairState& state, const std::string& direct, bool own_is_private, const std::optional<Heard>& published, Moment now) {
-    if (!state.alive || !without_relay(state.now.way) || state.lossy >= kInARow || (!published && now.boot_ms - state.since_ms < kSettledMs)) return std::nullopt;
+    if (!state.alive || !without_relay(state.now.way) || state.lossy >= kInARow || (!published && !state.proven_ms && now.boot_ms - state.since_ms < kSettledMs)) return std::nullopt;
     Heard out;
     if (const auto from = parse_ipv4_port(state.now.endpoint); state.now.endpoint != direct && from && is_host_address(from->ip) && (own_is_private || !is_private_address(from->ip)))
         out.from = state.now.endpoint;

@@ -9,10 +9,13 @@
 //        +--------+   something is heard    +-----------------------+
 //        | silent | ----------------------> | heard: direct/punched | --- loses 20 % or more, three samples in a row, and there is a relay ---+
 //        +--------+                         +-----------------------+                                                                        |
-//            |                                  ^ WireGuard follows                                                                          v
+//            |                                  ^ a nudge is answered, or WireGuard follows                                                  v
 //            |       something is heard     +--------+  30 % and 10 ms better by the records, three looks in a row, a minute after the last: the other relay
 //            +----------------------------> | relay  | <-----------------------------------------------------------------------------------------+
-//                                           +--------+  nudge at full minutes 1, 2, 4 ... 256: a packet each to the other candidates
+//                                           +--------+  nudge at full minutes 1, 2, 4 ... 256: a question each to the other candidates
+//
+// While packets of a pair are on their way by two ways, each end sends by that from which it has heard last, so a way whose question was answered (both directions carry) is insisted
+// on, and told at once: then the relay passes nothing on any more, and what remains goes by the new way.
 //
 // Both ends decide so by the same clock and the same records. Where both hear each other, only the one with the lower index changes a way; the other follows.
 #pragma once
@@ -28,6 +31,7 @@ inline constexpr std::int64_t kTurnS = 15;             // of a candidate while n
 inline constexpr std::int64_t kSettledMs = 15'000;     // from then on a way is told to others
 inline constexpr std::int64_t kDwellMs = 60'000;       // between two relays
 inline constexpr std::int64_t kNudgeS = 60, kNudgeWindowS = 10;
+inline constexpr std::int64_t kInsistMs = 30'000;      // on a way whose question was answered
 inline constexpr unsigned kMostNudgePower = 8;          // at least every 256 minutes
 inline constexpr std::int64_t kKeepRelayMs = 600'000;  // after a way that lost too much; twice as long each time, 32 times at most
 inline constexpr unsigned kInARow = 3;
@@ -61,6 +65,8 @@ struct PairState {
     std::int64_t nudge_slot = -1, keep_ms = 0;
     unsigned relapses = 0;
     std::string tried;                                 // what was nudged
+    std::optional<std::int64_t> proven_ms;             // when a question by the present way was answered by it
+    bool insist = false;                               // WireGuard was taken back to a relay since
 };
 
 struct Sample {  // some pings through the tunnel
@@ -77,10 +83,13 @@ PairState look(PairState state, const PeerCount& count, const std::optional<Samp
 struct Choice {
     PairState state;
     bool set = false;              // WireGuard is to send to state.now.endpoint from here on
-    std::vector<Candidate> nudges;  // one packet to each, and back
+    std::vector<Candidate> nudges;  // one question to each, and back
 };
 // `leads`: this site's index is the lower one.
 Choice choose(PairState state, const std::vector<Candidate>& list, bool leads, Moment now);
+
+// A nudge was answered from that endpoint: WireGuard sends there now.
+PairState prove(PairState state, const Candidate& answered, Moment now);
 
 // Whether this site tells that it hears the other, and from where. `published`: what it tells now, kept where the measure has not moved by much.
 // An address of a private range is told only if this site's own is one, too: nothing of a site's inside leaves it.

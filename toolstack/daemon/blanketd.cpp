@@ -191,7 +191,7 @@ struct Daemon::Parts {
         world.give_way = [this] { return stopping || !jobs->idle(); };
         world.poke = poke;
         world.opens = [](const std::string& address) { return opens(address, kRestPort); };
-        world.wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };  // for the kernel's threads that encrypt it
+        world.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
         world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
         ways = std::make_unique<WayKeeper>(settings.site, std::move(world));
     }

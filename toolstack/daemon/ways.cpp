@@ -3,8 +3,10 @@
 #include "toolstack/daemon/ways.hpp"
 
 #include <algorithm>
+#include <array>
 #include <arpa/inet.h>
 #include <cerrno>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -14,6 +16,10 @@
 
 namespace blanket {
 namespace {
+
+constexpr auto kNudgeTime = std::chrono::milliseconds(50);  // for the kernel's threads that encrypt the question, and for near sites' answers
+constexpr auto kNudgeLook = std::chrono::milliseconds(250);
+constexpr int kNudgeLooks = 3;
 
 template <typename T>
 std::vector<T> values(const std::vector<Versioned<T>>& list) {
@@ -25,11 +31,11 @@ std::vector<T> values(const std::vector<Versioned<T>>& list) {
 }  // namespace
 
 void poke(const std::string& address) {
-    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const UniqueFd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_ICMP));
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_port = htons(9);
-    if (socket && ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1) (void)::sendto(socket.get(), "", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    constexpr std::array<unsigned char, 8> kEcho{8, 0, 0xf7, 0xff, 0, 0, 0, 0};  // RFC 792: type, code, checksum, identifier, number
+    if (socket && ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) == 1) (void)::sendto(socket.get(), kEcho.data(), kEcho.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
 }
 
 bool opens(const std::string& address, std::uint16_t port) {
@@ -64,19 +70,36 @@ void WayKeeper::send_to(const Site& site, const std::string& endpoint) {
     if (!done || done->status != 0) log::warning("paths", "WireGuard does not take '{}' as the way to site '{}'", endpoint, site.name);
 }
 
-void WayKeeper::carry_out(const Site& site, const net::Choice& choice) {
-    const std::string address = wireguard_address(site.index);
+std::optional<net::PeerCount> WayKeeper::count_of(const Site& site) const {
+    const auto output = world_.run({"wg", "show", net::kWireGuardInterface, "dump"});
+    const auto counts = output && output->status == 0 ? net::parse_wireguard_dump(output->out) : Result<std::map<std::string, net::PeerCount>>();
+    const auto count = counts->find(site.wireguard_key);
+    return count == counts->end() ? std::nullopt : std::optional(count->second);
+}
+
+// Returns the endpoint from which a nudge was answered; empty: none.
+std::string WayKeeper::carry_out(const Site& site, const net::Choice& choice) {
+    const std::string address = wireguard_address(site.index), &now = choice.state.now.endpoint;
     if (choice.set) {
-        log::info("paths", "site '{}' is sent to at {}", site.name, choice.state.now.endpoint);
-        send_to(site, choice.state.now.endpoint);
+        log::info("paths", "site '{}' is sent to at {}", site.name, now);
+        send_to(site, now);
         world_.poke(address);  // a handshake begins, or the other end learns of the way
     }
+    if (choice.nudges.empty()) return {};
     for (const auto& nudge : choice.nudges) {
         send_to(site, nudge.endpoint);
+        const auto before = count_of(site);
         world_.poke(address);
-        world_.wait();
+        world_.wait(kNudgeTime);
+        // WireGuard sends to where it has heard from last: had it heard of the relay since, it would be there.
+        if (const auto after = count_of(site); before && after && after->endpoint == nudge.endpoint && after->received > before->received) return nudge.endpoint;
     }
-    if (!choice.nudges.empty()) send_to(site, choice.state.now.endpoint);
+    send_to(site, now);
+    for (int i = 0; i < kNudgeLooks; ++i) {  // an answer that took longer
+        world_.wait(kNudgeLook);
+        if (const auto after = count_of(site); after && !after->endpoint.empty() && after->endpoint != now && !net::relay_of_endpoint(after->endpoint)) return after->endpoint;
+    }
+    return {};
 }
 
 Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
@@ -137,7 +160,16 @@ Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
         pairs_ = std::move(pairs);
     }
     world_.keep_endpoints(std::move(kept));  // before anything is set: the overlay must not take it back
-    for (const auto& [site, choice] : choices) carry_out(*site, choice);
+    for (const auto& [site, choice] : choices) {
+        const std::string answered = carry_out(*site, choice);
+        if (answered.empty()) continue;
+        log::info("paths", "site '{}' answers at {}, without a relay", site->name, answered);
+        const std::lock_guard lock(mutex_);
+        Known& known = pairs_[site->name];
+        const net::Candidate way{answered == endpoint(*site) ? net::Way::kDirect : net::Way::kPunched, answered, {}, 0};
+        known.state = net::prove(std::move(known.state), way, now);
+        known.heard = net::heard_of(known.state, endpoint(*site), own_is_private, known.heard, now);
+    }
     return {};
 }
 

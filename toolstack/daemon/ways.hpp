@@ -3,6 +3,7 @@
 // record is to tell of whom it hears. One thread calls round(); the rest may be called by any.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 
 #include "net/ways.hpp"
@@ -19,9 +20,9 @@ public:
     struct World {  // the host; tests have another one
         CommandRunner run;
         std::function<bool()> give_way;                                  // true: no pings now. Ways are looked at and changed all the same: a move may need it
-        std::function<void(const std::string& address)> poke;           // one packet to it, by the tunnel
+        std::function<void(const std::string& address)> poke;           // a question to it by the tunnel, whose answer is not waited for
         std::function<bool(const std::string& address)> opens;           // whether it takes a TCP connection at blanketd's port; 2 s at most
-        std::function<void()> wait;                                      // until that has left
+        std::function<void(std::chrono::milliseconds)> wait;
         std::function<void(std::set<std::string> sites)> keep_endpoints;  // OvsOverlay's
     };
     WayKeeper(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
@@ -45,7 +46,8 @@ private:
         std::optional<Heard> heard;
     };
     std::optional<net::Sample> sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left);
-    void carry_out(const Site& site, const net::Choice& choice);
+    std::string carry_out(const Site& site, const net::Choice& choice);
+    std::optional<net::PeerCount> count_of(const Site& site) const;
     void send_to(const Site& site, const std::string& endpoint);
 
     const std::string here_;
@@ -57,7 +59,7 @@ private:
 // Into the record of site `here`, by compare-and-swap, if that has something else. Without a record nothing is written.
 Result<void> publish_heard(Registry& registry, const std::string& here, const std::map<std::string, Heard>& heard);
 
-// A datagram to the discard port, by the interface's routes. It need not arrive.
+// An echo request, by the interface's routes.
 void poke(const std::string& address);
 // Whether somebody accepts a TCP connection there within 2 s; nothing is said to him.
 bool opens(const std::string& address, std::uint16_t port);

@@ -110,7 +110,7 @@ private:
         out.give_way = [] { return false; };
         out.poke = [this, &host](const std::string& address) {
             for (const auto& [name, one] : hosts_)
-                if (wireguard_address(one->record.index) == address) speak(host.record.name, name, 61);
+                if (wireguard_address(one->record.index) == address && speak(host.record.name, name, 61)) speak(name, host.record.name, 61);
         };
         out.opens = [this, &host](const std::string& address) {
             return std::ranges::any_of(hosts_, [&](const auto& other) {
@@ -118,7 +118,7 @@ private:
                 return other.second->nat == Nat::kNone && other.second->record.address == address && other.second->up && (cut == loss_.end() || cut->second < 100);
             });
         };
-        out.wait = [] {};
+        out.wait = [](std::chrono::milliseconds) {};
         out.keep_endpoints = [&host](std::set<std::string> sites) { host.kept = std::move(sites); };
         return out;
     }

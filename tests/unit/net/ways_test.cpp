@@ -166,6 +166,32 @@ TEST(Ways, ARelayIsNudgedEverMoreSeldom) {
     EXPECT_EQ(pair.state.nudged, 0u);
 }
 
+TEST(Ways, WhatHasAnsweredIsInsistedOn) {
+    Pair pair;
+    pair.roam(kByHub.endpoint);
+    pair.alive(20);
+    EXPECT_FALSE(heard_of(pair.state, kDirect, false, {}, pair.now()));
+    pair.state = prove(std::move(pair.state), kByNat, pair.now());
+    EXPECT_EQ(heard_of(pair.state, kDirect, false, {}, pair.now())->from, kSeen) << "at once: the relay is to stop";
+    for (int i = 0; i < 5; ++i) {
+        pair.roam(kByHub.endpoint);  // by what was on its way
+        pair.alive(1);
+        EXPECT_TRUE(pair.set);
+        EXPECT_EQ(pair.count.endpoint, kSeen);
+    }
+    pair.alive(1);
+    EXPECT_FALSE(pair.set);
+    pair.roam(kByHub.endpoint);
+    pair.alive(1);
+    EXPECT_EQ(pair.state.now.via, "hub") << "the other end means it";
+    EXPECT_FALSE(heard_of(pair.state, kDirect, false, Heard{}, pair.now()));
+    // One that has answered once and is silent then is like any other.
+    pair.state = prove(std::move(pair.state), kByNat, pair.now());
+    pair.roam(kSeen);
+    for (int i = 0; i < 9; ++i) pair.step(0, 100);
+    EXPECT_FALSE(pair.state.alive);
+}
+
 TEST(Ways, ABetterRelayHasToBeMuchBetterForSomeTime) {
     Pair pair;
     pair.roam(kByFar.endpoint);

@@ -134,7 +134,7 @@ private:
         world.give_way = [] { return false; };
         world.poke = [&place = member.place](const std::string& address) { place.inside([&] { poke(address); }); };
         world.opens = [](const std::string&) { return false; };
-        world.wait = [] { std::this_thread::sleep_for(std::chrono::milliseconds(50)); };
+        world.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
         world.keep_endpoints = [](const std::set<std::string>&) {};
         member.keeper = std::make_unique<WayKeeper>(member.record.name, std::move(world));
     }
