@@ -72,7 +72,9 @@ void WayKeeper::send_to(const Site& site, const std::string& endpoint) {
 
 std::optional<net::PeerCount> WayKeeper::count_of(const Site& site) const {
     const auto output = world_.run({"wg", "show", net::kWireGuardInterface, "dump"});
-    const auto counts = output && output->status == 0 ? net::parse_wireguard_dump(output->out) : Result<std::map<std::string, net::PeerCount>>();
+    if (!output || output->status != 0) return std::nullopt;
+    const auto counts = net::parse_wireguard_dump(output->out);
+    if (!counts) return std::nullopt;
     const auto count = counts->find(site.wireguard_key);
     return count == counts->end() ? std::nullopt : std::optional(count->second);
 }
