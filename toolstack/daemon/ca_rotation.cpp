@@ -105,6 +105,9 @@ private:
         if (auto last = open_statement(how_.root, store_)) {
             if (has_next_key(how_.root, *last)) {
                 how_.note(std::format("going on where it was: {}", to_string(last->step)));
+                if (last->step == CaStep::kDrop && !without.empty() && last->without != without)
+                    return fail_hint(Kind::kPrecondition, "the old CA is being dropped already: whoever is waited for has followed until now, and is not left behind any more",
+                                     std::format("if '{}' is lost: blanket site revoke {}", without.front(), without.front()));
                 if (last->without == without || last->step == CaStep::kDrop) return *last;
                 last->without = without;
                 BLANKET_CHECK(state(*last));
@@ -171,6 +174,7 @@ private:
             if (clock_.boottime_ms() - since > std::chrono::milliseconds(how_.patience).count())
                 return fail_hint(Kind::kTimeout, std::format("step '{}' of the new CA has not come on for {} s: {}", to_string(statement.step), how_.patience.count(), why),
                                  open.empty() ? std::string(kAgain) + " goes on; see blanket doctor"
+                                 : statement.step == CaStep::kDrop ? std::format("look at it there (blanket doctor), then {} goes on; a site that is lost: blanket site revoke SITE", kAgain)
                                               : std::format("look at it there (blanket doctor), then {0} goes on; a site that is away for long is left behind by {0} --without SITE", kAgain));
             clock_.sleep(kCaPoll);
         }

@@ -25,15 +25,13 @@ std::string client_endpoint(const EtcdMember& member) {
     return at == std::string::npos ? url : url.substr(at + 3);
 }
 
-// What that step demands of the other end, by what became of a call with the identity that goes with it.
-Result<void> judge_proof(CaStep step, const Result<RestReply>& answer) {
-    if (step != CaStep::kDrop) {
-        if (answer) return {};
-        return std::unexpected(answer.error());
-    }
+// What that step demands of the other end, by what becomes of a call with the identity that goes with it. Silence is no refusal: who refuses the old CA answers under the new one.
+Result<void> prove(CaStep step, const TlsContext& tried, const TlsContext& own, const std::function<Result<RestReply>(const TlsContext&)>& call) {
+    const auto answer = call(tried);
+    if (step != CaStep::kDrop) return answer.transform([](const auto&) {});
     if (answer) return fail(Kind::kPrecondition, "it still takes a certificate of the old CA");
     if (answer.error().kind == Kind::kUnavailable) return std::unexpected(answer.error());
-    return {};  // refused
+    return call(own).transform([](const auto&) {});
 }
 
 // The key that a newcomer of that name was admitted with (admission.cpp); empty: not known.
@@ -124,10 +122,9 @@ void Federation::ask_ca() {
         for (const auto& statement : *said) {  // each is signed by the CA before it
             const auto taken = ca_.accept(statement);
             if (!taken) log::warning("federation", "{} says: {}", where->host, taken.error().what);
-            if (!taken || !*taken) continue;
-            if (const auto done = follower_->catch_up(); !done) log::warning("federation", "the new CA: {}", done.error().what);
         }
     }
+    if (const auto done = follower_->catch_up(); !done) log::warning("federation", "the new CA: {}", done.error().what);  // also what was known, and not done to its end
 }
 
 // Identities of one call each, with this site's own key: below pki/probe, which only root reads.
@@ -158,14 +155,16 @@ Result<void> Federation::prove_ca(const Site& site, const CaStatement& statement
     BLANKET_CHECK(write_file(probe.ca_cert, trusted, 0644));
     BLANKET_CHECK(write_file(probe.cert, cert, 0644));
     BLANKET_TRY(const TlsContext tls, TlsContext::load(probe, revocations_));
-    if (site.role != "witness") BLANKET_CHECK(judge_proof(statement.step, RestClient::site(tls, reach_(site), options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve)));
+    BLANKET_TRY(const TlsContext self, TlsContext::load(own, revocations_));
+    if (site.role != "witness")
+        BLANKET_CHECK(prove(statement.step, tls, self, [&](const TlsContext& as) { return RestClient::site(as, reach_(site), options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve); }));
     if (site.member == 0) return {};
     BLANKET_TRY(const auto members, etcd_->members());
     const auto member = std::ranges::find(members, site.member, &EtcdMember::id);
     if (member == members.end()) return {};
     BLANKET_TRY(const HostPort where, parse_host_port(client_endpoint(*member)));
     const Json nothing = Json::object();
-    return judge_proof(statement.step, RestClient::site(tls, where.host, where.port, site.name).call("POST", "/v3/maintenance/status", &nothing, kProve));
+    return prove(statement.step, tls, self, [&](const TlsContext& as) { return RestClient::site(as, where.host, where.port, site.name).call("POST", "/v3/maintenance/status", &nothing, kProve); });
 }
 
 // Statements about revoked sites are believed by their signers' certificates, and those of the old CA soon are none.

@@ -16,6 +16,7 @@
 #include "toolstack/base/log.hpp"
 #include "toolstack/base/text.hpp"
 #include "toolstack/daemon/federation.hpp"
+#include "toolstack/peer/ca_bundle.hpp"
 #include "toolstack/peer/rest_client.hpp"
 
 namespace blanket {
@@ -328,13 +329,15 @@ void Federation::ask_standing() {
     if (revoked()) return;
     const LocalState state = local();
     const auto ca = read_file(PkiPaths::in(options_.root + "/pki").ca_cert, 65536);
-    const auto print = ca ? fingerprint(*ca) : Result<std::string>(std::unexpected(ca.error()));
-    if (!print) return;
+    const auto prints = ca ? fingerprints(*ca) : Result<std::vector<std::string>>(std::unexpected(ca.error()));  // two while one CA takes the other's place
+    if (!prints) return;
     for (const auto& endpoint : state.endpoints) {
         const auto where = parse_host_port(endpoint);
         if (!where || where->host == options_.address) continue;
         // Without our certificate, which would be refused. The answer is signed, and checked.
-        const auto answer = RestClient::pinned(*print, where->host, options_.rest_port).call_ok("GET", "/1.0/peer/standing?site=" + options_.site, nullptr, options_.tell);
+        Result<Json> answer = fail(Kind::kUnavailable, "nobody was asked");
+        for (const auto& print : *prints)
+            if (!answer) answer = RestClient::pinned(print, where->host, options_.rest_port).call_ok("GET", "/1.0/peer/standing?site=" + options_.site, nullptr, options_.tell);
         if (!answer) continue;
         const auto found = answer->find("revoked");
         if (found == answer->end() || !found->is_object()) continue;

@@ -150,9 +150,9 @@ private:
             const auto said = ask_ca_statements(where->host, kSitesRest);
             if (!said) continue;
             for (const auto& statement : *said)
-                if (const auto taken = store_.accept(statement); taken && *taken)
-                    if (const auto done = follower_.catch_up(); !done) log::warning("witness", "the new CA: {}", done.error().what);
+                if (const auto taken = store_.accept(statement); !taken) log::warning("witness", "{} says: {}", where->host, taken.error().what);
         }
+        if (const auto done = follower_.catch_up(); !done) log::warning("witness", "the new CA: {}", done.error().what);  // also what was known, and not done to its end
         if (const auto missed = left_behind(root_))
             log::error("witness", "the federation's CA was replaced at {} while this witness was away: no site takes its certificate; next step: {}", missed->since,
                        readmission_hint(missed->by, state_.site, kWitnessRole));

@@ -25,7 +25,7 @@ Result<void> LinkInbox::take(Message frame) {
 Result<Message> LinkInbox::pop() {
     Message message = std::move(inbox_.front());
     inbox_.pop_front();
-    inbox_bytes_ -= message.payload.size();
+    inbox_bytes_ -= kMessageItself + message.payload.size();
     BLANKET_CHECK(sort());
     return message;
 }
@@ -45,14 +45,14 @@ Result<void> LinkInbox::sort() {
         const std::size_t size = frame.payload.size() - kLinkNumber, whole = parts_.size() + size;
         const bool part = frame.type == kLinkPart;
         if (whole > kMostMessage) return fail(Kind::kInvalid, "a message of more than {} bytes came", kMostMessage);
-        if (!part && !inbox_.empty() && inbox_bytes_ + whole > room_) return {};
+        if (!part && !inbox_.empty() && inbox_bytes_ + kMessageItself + whole > room_) return {};
         held_bytes_ -= frame.payload.size();
         frame.payload.erase(frame.payload.begin(), frame.payload.begin() + kLinkNumber);
         if (part || !parts_.empty()) parts_.insert(parts_.end(), frame.payload.begin(), frame.payload.end());
         if (dropping_) parts_.clear();
         if (!part && !dropping_) {
             if (!parts_.empty()) frame.payload = std::exchange(parts_, {});
-            inbox_bytes_ += whole;
+            inbox_bytes_ += kMessageItself + whole;
             inbox_.push_back(std::move(frame));
         }
         held_.erase(at);

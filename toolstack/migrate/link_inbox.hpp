@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What comes in over a ResumableLink: frames of one or several connections become messages, each once and in order. Pure; one thread at a time.
 //
-// Memory: messages that nobody has taken yet, up to `room` or one message; of several connections also frames that came ahead of a missing one, up to kLinkWindow and
+// Memory: messages that nobody has taken yet, up to `room` (each counts as 64 bytes and its payload) or one message; of several connections also frames that came ahead of a missing one, up to kLinkWindow and
 // kMostAhead, and the parts of one message (kMostMessage).
 #pragma once
 
@@ -29,6 +29,7 @@ public:
 
 private:
     Result<void> sort();
+    static constexpr std::uint64_t kMessageItself = 64;  // what it takes without its payload, about
     const bool many_;
     bool dropping_ = false;
     const std::uint64_t room_;

@@ -11,8 +11,9 @@ std::vector<LinkOutbox::Frame> LinkOutbox::cut(bool many, std::uint32_t type, st
     do {
         const auto piece = many ? payload.first(std::min(payload.size(), kLinkPiece)) : payload;
         payload = payload.subspan(piece.size());
-        auto bytes = std::make_shared<std::vector<std::byte>>(kLinkNumber + piece.size());
-        std::ranges::copy(piece, bytes->begin() + kLinkNumber);
+        auto bytes = std::make_shared<std::vector<std::byte>>(kLinkNumber);
+        bytes->reserve(kLinkNumber + piece.size());
+        bytes->insert(bytes->end(), piece.begin(), piece.end());
         frames.push_back({payload.empty() ? type : kLinkPart, 0, std::move(bytes)});
     } while (!payload.empty());
     return frames;

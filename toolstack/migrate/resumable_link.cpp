@@ -11,7 +11,8 @@ constexpr std::chrono::milliseconds kWaitSlice = 500ms, kAsk = 1s, kMeasure = 20
 constexpr std::chrono::milliseconds kAckWay = 50ms;        // as long as an acknowledgement may wait at the peer
 constexpr std::uint64_t kLeastWindow = 8u << 20;           // what a new burst begins with
 constexpr std::chrono::milliseconds kLag = 200ms;          // news goes out over all connections within 50 ms
-constexpr std::uint64_t kLittleOnItsWay = 2 * kLinkPiece;  // of a connection that can carry what others do not
+constexpr std::uint64_t kLittleOnItsWay = 2 * kLinkPiece;  // what a silent connection counts as having more than it has
+constexpr int kSoon = 10, kMostPause = 20;                 // times LinkTimes::retry: a connection that broke within the one waits up to the other
 
 std::int64_t in_ms(std::chrono::steady_clock::duration time) { return std::chrono::duration_cast<std::chrono::milliseconds>(time).count(); }
 
@@ -26,7 +27,7 @@ ResumableLink::ResumableLink(std::unique_ptr<PeerLink> first, Options options)
     }
     if (const auto path = first->path()) congestion_ = path->congestion;
     lanes_[0]->wire = std::move(first);
-    for (const auto& lane : lanes_) lane->pinged = lane->told_at = lane->heard = Clock::now();
+    for (const auto& lane : lanes_) lane->pinged = lane->told_at = lane->heard = lane->stood = Clock::now();
     const Lock lock(mutex_);  // the lanes look at each other
     for (const auto& lane : lanes_) {
         lane->reader = std::jthread([this, &one = *lane] { read_all(one); });
@@ -163,7 +164,11 @@ void ResumableLink::lose(Lane& lane, const Wire& wire, const std::string& why, C
         lost_since_ = since;
         lost_why_ = why;
     }
-    if (cuts_ > options_.sizes.cuts * lanes_.size()) end({Kind::kIo, std::format("the link to site '{}' was lost {} times", peer_, cuts_), "check the network between the sites"}, false);
+    const auto now = Clock::now();
+    const auto retry = options_.times.retry;
+    lane.pause = now - lane.stood < kSoon * retry ? std::clamp<Clock::duration>(2 * lane.pause, retry, kMostPause * retry) : Clock::duration{};
+    lane.next_dial = now + lane.pause;
+    if (losses_ > options_.sizes.cuts) end({Kind::kIo, std::format("the link to site '{}' was lost {} times", peer_, losses_), "check the network between the sites"}, false);
     deal();
     changed_.notify_all();
 }
@@ -195,7 +200,7 @@ Result<void> ResumableLink::install(Lane& lane, const Wire& wire, std::uint64_t 
     lane.told = ours;
     lane.told_ahead = 0;
     lane.refused = false;
-    lane.pinged = lane.told_at = lane.heard = Clock::now();
+    lane.pinged = lane.told_at = lane.heard = lane.stood = Clock::now();
     if (many()) wire->one_of(static_cast<unsigned>(lanes_.size()), kMostFrame);
     if (const auto path = wire->path()) congestion_ = path->congestion;
     lane.wire = wire;
@@ -222,8 +227,10 @@ void ResumableLink::measure(std::uint64_t acknowledged) {
 // Gives what is to be sent to the connections that wait for something: first to the one with the least on its way. Where nothing is due, what lags goes to one that has little.
 void ResumableLink::deal() {
     for (bool dealt = false; !end_; dealt = true) {
+        if (out_.empty()) return;
         Clock::time_point heard{};
-        for (const auto& lane : lanes_) heard = std::max(heard, lane->heard);
+        for (const auto& lane : lanes_)
+            if (lane->wire) heard = std::max(heard, lane->heard);
         Lane* to = nullptr;
         std::uint64_t number = out_.due(), least = 0;
         std::uint32_t lagging = 0, spare = 0;
@@ -232,7 +239,7 @@ void ResumableLink::deal() {
             const bool waits = lane->idle && !lane->given, silent = lane->heard + kLag < heard;
             const std::uint64_t backlog = many() ? lane->wire->backlog() : 0, load = backlog + (silent ? kLittleOnItsWay : 0);
             if (!waits || silent || backlog > 0) lagging |= 1u << lane->index;
-            if (waits && !silent && backlog <= kLittleOnItsWay) spare |= 1u << lane->index;
+            if (waits && !silent && backlog == 0) spare |= 1u << lane->index;
             if (waits && (to == nullptr || load < least)) to = lane.get(), least = load;
         }
         for (const auto& lane : lanes_) {

@@ -55,7 +55,7 @@ struct LinkTimes {
 struct LinkSizes {
     std::uint64_t replay = kLinkWindow, inbox = 4u << 20;  // bytes
     std::uint64_t unsent = 64u << 10;                      // bytes that send() leaves behind at most: more would be sent only after the guest has stopped
-    std::uint64_t cuts = 1000;                             // for each connection; a session with more is over
+    std::uint64_t cuts = 1000;                             // of all connections at once; a session with more is over
 };
 
 // The link is lost, or (lost_ms < 0) there again.
@@ -117,6 +117,8 @@ private:
         std::optional<LinkOutbox::Frame> given;  // its writer's next
         bool idle = false;                      // its writer waits for one
         bool refused = false;                   // the peer wants no such connection; for as long as there is another one
+        Clock::time_point stood{}, next_dial{};  // since when it stands or stood; one that broke soon is not made anew before that, as long as there is another one
+        Clock::duration pause{};
         bool bye_due = false, bye_wanted = false;
         std::uint64_t told = 0, told_ahead = 0;  // what was taken and what is held ahead, as the peer was told over it
         Clock::time_point told_at{}, pinged{}, heard{};

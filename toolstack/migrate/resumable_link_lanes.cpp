@@ -86,7 +86,7 @@ Result<void> ResumableLink::take_ack(const std::vector<std::byte>& payload) {
 
 // One connection at a time: where the whole link is lost, the first one that stands is what is waited for. While a guest stands still those that stand have to do.
 void ResumableLink::connect_again(Lock& lock, Lane& lane) {
-    if (dialling_ || (live() && (urgent_ || lane.refused))) {
+    if (dialling_ || (live() && (urgent_ || lane.refused || Clock::now() < lane.next_dial))) {
         changed_.wait_for(lock, options_.times.retry);
         return;
     }

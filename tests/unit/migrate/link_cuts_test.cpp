@@ -84,6 +84,7 @@ TEST(MigrationCuts, ACutAnywhereIsGotOver) {
         for (const Type type : types) {
             SCOPED_TRACE(to_string(type));
             CutRig rig;
+            rig.streams = type == Type::kMemory || type == Type::kDrained || type == Type::kCommitted ? 3 : 1;
             const std::string memory = rig.east.memory[kUuid];
             std::atomic<int> seen = 0;
             (answers ? rig.answer_fault : rig.fault) = [&](Message& message, bool& cut) {

@@ -253,6 +253,7 @@ TEST(ResumableLink, OneOfSeveralCostsOnlyWhatItCarried) {
     EXPECT_EQ(sites.heard.error, "");
     const auto health = *sites.link->health();
     EXPECT_EQ(health.cuts, 4u);
+    EXPECT_LT(health.again_bytes, kMessages * 100'000 / 8);  // each time what one of four had on its way, and not what all have that is not acknowledged
     EXPECT_EQ(health.lost_ms, 0);
     EXPECT_FALSE(health.congestion.empty());
 }
@@ -491,9 +492,11 @@ TEST(ResumableLink, AGoodbyeEndsTheOtherEndAtOnce) {
 }
 
 // A target fails while as much comes as the link takes: the source, which sends, hears it at once.
-TEST(ResumableLink, WhatIsSaidLastIsHeardThroughAFullStream) {
+void said_last_through_a_full_stream(unsigned streams) {
+    SCOPED_TRACE(streams);
     Sites sites;
     sites.target_options.times.linger = 40s;
+    sites.target_options.streams = streams;
     sites.serve = [](ResumableLink& link) {
         for (std::uint64_t before = 0; before < (4u << 20) || before != link.bytes_received();) {  // until nothing more can come
             before = link.bytes_received();
@@ -501,7 +504,7 @@ TEST(ResumableLink, WhatIsSaidLastIsHeardThroughAFullStream) {
         }
         (void)link.send(kDone, {});
     };
-    auto link = sites.open();
+    auto link = sites.open({.times = kQuick, .streams = streams});
     ASSERT_TRUE(link) << link.error().what;
     const auto piece = text_of(1, 1u << 20);
     const auto begin = std::chrono::steady_clock::now();
@@ -510,6 +513,10 @@ TEST(ResumableLink, WhatIsSaidLastIsHeardThroughAFullStream) {
     const auto said = (*link)->receive(0ms);
     ASSERT_TRUE(said) << said.error().what;
     EXPECT_EQ(said->type, kDone);
+}
+
+TEST(ResumableLink, WhatIsSaidLastIsHeardThroughAFullStream) {
+    for (const unsigned streams : {1u, 3u}) said_last_through_a_full_stream(streams);
 }
 
 TEST(LinkSessions, StrangersAndUnwantedOnesAreRefused) {
@@ -798,6 +805,32 @@ TEST(ResumableLink, BuffersAreBounded) {
     (void)hear();
     EXPECT_EQ(acknowledged, 2u);
     hostile.link->shutdown();
+}
+
+// Messages without content take memory as well.
+TEST(LinkInbox, EmptyMessagesAreBoundedToo) {
+    for (const bool many : {false, true}) {
+        LinkInbox inbox(many, 10'000);
+        std::uint64_t number = 0;
+        while (number < 1000 && !inbox.full()) ASSERT_TRUE(inbox.take({kData, Hostile::numbered(++number)}));
+        EXPECT_LT(number, 1000u);
+        while (!inbox.empty()) ASSERT_TRUE(inbox.pop());
+        EXPECT_EQ(inbox.taken(), number);
+    }
+}
+
+// At the end what comes is taken and dropped: also what waits for a missing one, and the half of a message.
+TEST(LinkInbox, NothingHoldsUpTheEnd) {
+    LinkInbox inbox(true, 10'000);
+    ASSERT_TRUE(inbox.take({kData, Hostile::numbered(1, 9000)}));
+    ASSERT_TRUE(inbox.take({kLinkPart, Hostile::numbered(2, 9000)}));
+    ASSERT_TRUE(inbox.take({kData, Hostile::numbered(4, 9000)}));
+    inbox.drop();
+    EXPECT_TRUE(inbox.empty());
+    EXPECT_EQ(inbox.taken(), 2u);
+    ASSERT_TRUE(inbox.take({kData, Hostile::numbered(3, 9000)}));
+    EXPECT_TRUE(inbox.empty());
+    EXPECT_EQ(inbox.taken(), 4u);
 }
 
 TEST(ResumableLink, TooManyLossesEndIt) {
