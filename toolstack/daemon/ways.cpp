@@ -83,7 +83,8 @@ std::optional<net::PeerCount> WayKeeper::count_of(const Site& site) const {
 std::string WayKeeper::carry_out(const Site& site, const net::Choice& choice) {
     const std::string address = wireguard_address(site.index), &now = choice.state.now.endpoint;
     if (choice.set) {
-        log::info("paths", "site '{}' is sent to at {}", site.name, now);
+        if (choice.state.alive) log::info("paths", "site '{}' is sent to at {} from now on", site.name, now);
+        else log::debug("paths", "site '{}' is tried at {}", site.name, now);  // every 15 s, as long as nothing is heard
         send_to(site, now);
         world_.poke(address);  // a handshake begins, or the other end learns of the way
     }

@@ -197,7 +197,7 @@ TEST(Relay, EndsAndRelaysAgree) {
         ASSERT_EQ(wanted, passed);
         relayed += passed.empty() ? 0 : 1;
     }
-    EXPECT_GT(relayed, 200u);
+    EXPECT_GT(relayed, 50u);
 }
 
 }  // namespace
