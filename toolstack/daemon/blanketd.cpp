@@ -186,14 +186,14 @@ struct Daemon::Parts {
     }
 
     void make_ways() {
-        WayKeeper::World world;
-        world.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
-        world.give_way = [this] { return stopping || !jobs->idle(); };
-        world.poke = poke;
-        world.opens = [](const std::string& address) { return opens(address, kRestPort); };
-        world.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
-        world.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
-        ways = std::make_unique<WayKeeper>(settings.site, std::move(world));
+        WayKeeper::World host;
+        host.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
+        host.give_way = [this] { return stopping || !jobs->idle(); };
+        host.poke = poke;
+        host.opens = [](const std::string& address) { return opens(address, kRestPort); };
+        host.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
+        host.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
+        ways = std::make_unique<WayKeeper>(settings.site, std::move(host));
     }
 
     // Also while a job runs: a move whose way is cut needs another one.
