@@ -74,7 +74,7 @@ Json sample() {
     Net lan{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390, {}, false}, dmz{"dmz", 102, "10.2.0.0/30", "10.2.0.1", 1390, {}, false};
     lan.groups = {{"web", false, default_rules(), {web.uuid}}, {"all", true, {{true, RuleProto::kTcp, 80, 443, false, "", "web"}, {true, RuleProto::kUdp, 7, 1000, false, "10.1.0.0/25", ""}}, {}}};
     const std::string key = base64_encode(std::string(32, 'k'));
-    const Site east{"east", 1, "192.0.2.1", key, "voter", "0.1.0", 1, "joined", {}}, west{"west", 2, "192.0.2.2", base64_encode(std::string(32, 'w')), "voter", "0.1.0", 2, "joined", {{"east", 1420}}};
+    const Site east{"east", 1, "192.0.2.1", key, "voter", "0.1.0", 1, "joined", {}}, west{"west", 2, "192.0.2.2", base64_encode(std::string(32, 'w')), "voter", "0.1.0", 2, "joined", {}, {{"east", 1420}}};
     return {{"nets", {to_json(lan), to_json(dmz)}}, {"sites", {to_json(east), to_json(west)}}, {"vms", {to_json(web), to_json(db)}}};
 }
 
