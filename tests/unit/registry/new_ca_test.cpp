@@ -87,7 +87,7 @@ struct NewCa : testing::Test {
     std::map<std::string, std::unique_ptr<Member>> members;
     CertAndKey old = make_ca("east").value();
     std::vector<std::string> notes, phases;
-    std::function<void()> meanwhile = [] {};  // at each pause, after the others have followed
+    std::function<void()> meanwhile = [] {};  // at each pause, before the others look
     int before_drop = 0, after = 0;
 
     void SetUp() override { begin({{"east", "voter"}, {"west", "voter"}, {"witness", "witness"}, {"north", "client"}}); }
@@ -108,14 +108,15 @@ struct NewCa : testing::Test {
             members[name] = std::move(member);
         }
         clock.on_sleep = [this] {
+            meanwhile();
             for (const auto& [name, member] : members)
                 if (name != "east" && !member->away) look(*member, registry);
-            meanwhile();
         };
     }
     [[nodiscard]] std::vector<Site> sites() {
         std::vector<Site> out;
-        for (const auto& site : registry.snapshot().value().sites) out.push_back(site.value);
+        const auto now = registry.snapshot().value();
+        for (const auto& site : now.sites) out.push_back(site.value);
         return out;
     }
     // A new life of the member.
@@ -331,7 +332,8 @@ TEST_F(NewCa, TwoWereMissed) {
     ASSERT_TRUE(rotate({"west"}));
     ASSERT_TRUE(rotate({"west"}));
     Member& west = *members.at("west");
-    for (const auto& statement : members.at("north")->store.statements().value()) {
+    const auto said = members.at("north")->store.statements().value();
+    for (const auto& statement : said) {
         const auto taken = west.store.accept(statement);
         ASSERT_TRUE(taken) << taken.error().what;
         ASSERT_TRUE(west.follower->catch_up());

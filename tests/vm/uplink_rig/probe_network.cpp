@@ -244,6 +244,9 @@ std::string both_ways(int seconds) { return both_ways(seconds, peer_address()); 
 std::string both_ways(int seconds, const std::string& peer) {
     const int fd = dial(peer, kServed);
     if (fd < 0 || ::send(fd, "D", 1, MSG_NOSIGNAL) != 1) return "dial: " + errno_text();
+    const timeval patience{.tv_sec = 15, .tv_usec = 0};  // also at the end: a peer that has gone by then would be waited for until TCP gives up, after a quarter of an hour
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     std::atomic<bool> stop = false;
     std::atomic<std::size_t> sent = 0, got = 0;
     bool sender_good = false, receiver_good = false;
@@ -262,7 +265,7 @@ std::string both_ways(int seconds, const std::string& peer) {
     ::close(fd);
     std::printf("PROBE both-ways %zu KiB out, %zu KiB in\n", sent / 1024, got / 1024);
     if (wrong.empty() && !sender_good) wrong = "the sender broke";
-    if (wrong.empty() && !receiver_good) wrong = "wrong data at byte " + std::to_string(got);
+    if (wrong.empty() && !receiver_good) wrong = "wrong data, or none for 15 s, at byte " + std::to_string(got);
     return wrong;
 }
 

@@ -28,6 +28,7 @@ public:
 
     Result<void> start(const Inside& inside);
     std::string console();                              // what the guest has said, its last 60,000 characters
+    std::string kept(const std::string& said);          // where that was written to, and its end: for an error's message
     Result<void> wait_said(const std::string& what);
     Result<void> wait_gone();                           // the guest has ended; one that hangs or panics is ended here, and an error
     Result<std::string> run(const Inside& inside);      // start to end; the console
