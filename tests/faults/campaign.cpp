@@ -141,7 +141,7 @@ Result<void> welcome(Clouds& clouds, const std::string& site) {
         if (facts) clouds.web_facts = *facts;
         return facts.has_value();
     }));
-    return clouds.guest(site, clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
+    return clouds.guest(site, clouds.web, "POST", "/load?rate_kib=3072&pause_ms=20").transform([](const Json&) {});
 }
 
 Json to_json(const FaultResult& result) {

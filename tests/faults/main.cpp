@@ -149,7 +149,7 @@ void look_at_consoles(Lab& lab, std::set<std::string>& seen, FaultResult& result
 Result<void> prepare(Clouds& clouds, const std::string& domu) {
     BLANKET_CHECK(bring_up(clouds, domu));
     BLANKET_CHECK(create_vms(clouds, false));
-    return clouds.guest("east", clouds.web, "POST", "/load?rate_mib=3&pause_ms=20").transform([](const Json&) {});
+    return clouds.guest("east", clouds.web, "POST", "/load?rate_kib=3072&pause_ms=20").transform([](const Json&) {});
 }
 
 Result<int> run_campaign(const std::vector<std::string>& args, const std::string& folder) {

@@ -4,7 +4,7 @@
 //     GET  /ping                      "<count> <acked>": nginx on port 80 passes it on
 //     GET  /tcp                       segments sent again, retransmission timeouts, loss probes since boot
 //     GET  /facts                     who am I: hostname, boot id, addresses
-//     POST /load?rate_mib=2&pause_ms=20   start writing records and dirtying memory;  POST /load/stop;  GET /load
+//     POST /load?rate_kib=2048&pause_ms=20   start writing records and dirtying memory;  POST /load/stop;  GET /load
 //     GET  /seed                      the user-data on the seed disk
 //     GET  /acked                     number of the last record on disk
 //     GET  /check                     verify the records on disk
@@ -106,7 +106,7 @@ int serve(std::uint16_t port) {
         if (path == "/load" && request.method == "GET") return load.status_json();
         if (request.method != "POST") return fail(Kind::kNotFound, "no {} {}", request.method, path);
         if (path == "/load") {
-            BLANKET_CHECK(load.start(request.number("rate_mib", 2), std::chrono::milliseconds(request.number("pause_ms", 20))));
+            BLANKET_CHECK(load.start(request.number("rate_kib", 2048), std::chrono::milliseconds(request.number("pause_ms", 20))));
             return load.status_json();
         }
         if (path == "/load/stop") {

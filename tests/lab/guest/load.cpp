@@ -17,15 +17,15 @@ constexpr std::size_t kArena = 32u << 20;  // written round and round
 std::int64_t monotonic_ms() { return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 std::int64_t unix_now_ms() { return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
-Result<void> Load::start(std::uint64_t rate_mib, std::chrono::milliseconds pause) {
+Result<void> Load::start(std::uint64_t rate_kib, std::chrono::milliseconds pause) {
     const std::scoped_lock lock(lock_);
     if (writer_.joinable()) return fail(Kind::kConflict, "the load runs already");
-    if (rate_mib > 1024) return fail(Kind::kInvalid, "rate_mib is {}, at most 1024", rate_mib);
+    if (rate_kib > 1u << 20) return fail(Kind::kInvalid, "rate_kib is {}, at most {}", rate_kib, 1u << 20);
     failed_ = false;
     dirtied_bytes_ = 0;
     started_ms_ = monotonic_ms();
     writer_ = std::jthread([this, pause](const std::stop_token& stop) { write_records(stop, pause); });
-    dirtier_ = std::jthread([this, rate_mib](const std::stop_token& stop) { dirty_memory(stop, rate_mib); });
+    dirtier_ = std::jthread([this, rate_kib](const std::stop_token& stop) { dirty_memory(stop, rate_kib); });
     return {};
 }
 
@@ -58,8 +58,8 @@ void Load::write_records(const std::stop_token& stop, std::chrono::milliseconds 
     }
 }
 
-void Load::dirty_memory(const std::stop_token& stop, std::uint64_t rate_mib) {
-    if (rate_mib == 0) return;
+void Load::dirty_memory(const std::stop_token& stop, std::uint64_t rate_kib) {
+    if (rate_kib == 0) return;
     std::vector<char> arena(kArena);
     std::uint64_t state = 0x9e3779b97f4a7c15;
     std::size_t at = 0;
@@ -68,8 +68,8 @@ void Load::dirty_memory(const std::stop_token& stop, std::uint64_t rate_mib) {
     while (!stop.stop_requested()) {
         const auto elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         // Late is late: no more than a quarter of a second is made up for, so that a pause is not followed by a flood.
-        const double due = elapsed * static_cast<double>(rate_mib << 20);
-        const auto lag = static_cast<double>(rate_mib << 18);
+        const double due = elapsed * static_cast<double>(rate_kib << 10);
+        const auto lag = static_cast<double>(rate_kib << 8);
         if (due - static_cast<double>(written) > lag) written = static_cast<std::uint64_t>(due - lag);
         while (static_cast<double>(written) < due) {
             char* const page = arena.data() + at;

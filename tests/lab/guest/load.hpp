@@ -17,15 +17,15 @@ constexpr std::string_view kMemoryMark = "BLANKET-DEMO-MEMORY";
 class Load final {
 public:
     explicit Load(std::string records_path) : path_(std::move(records_path)) {}
-    // kConflict when it runs. rate_mib: MiB of memory written anew per second; pause: between two records.
-    Result<void> start(std::uint64_t rate_mib, std::chrono::milliseconds pause);
+    // kConflict when it runs. rate_kib: KiB of memory written anew per second; pause: between two records.
+    Result<void> start(std::uint64_t rate_kib, std::chrono::milliseconds pause);
     void stop();
     [[nodiscard]] std::uint64_t acknowledged() const { return acknowledged_; }
     [[nodiscard]] std::string status_json() const;
 
 private:
     void write_records(const std::stop_token& stop, std::chrono::milliseconds pause);
-    void dirty_memory(const std::stop_token& stop, std::uint64_t rate_mib);
+    void dirty_memory(const std::stop_token& stop, std::uint64_t rate_kib);
 
     const std::string path_;
     std::mutex lock_;

@@ -69,11 +69,11 @@ TEST_F(RecordsTest, AbsentFileIsAnError) { EXPECT_EQ(check_records(path, false).
 TEST(Crc32, KnownValue) { EXPECT_EQ(crc32_of("123456789"), 0xcbf43926u); }
 
 TEST(HttpHead, ReadsMethodPathAndQuery) {
-    const auto request = parse_http_head("POST /load?rate_mib=2&pause_ms=20&flag HTTP/1.1\r\nHost: x");
+    const auto request = parse_http_head("POST /load?rate_kib=2&pause_ms=20&flag HTTP/1.1\r\nHost: x");
     ASSERT_TRUE(request);
     EXPECT_EQ(request->method, "POST");
     EXPECT_EQ(request->path, "/load");
-    EXPECT_EQ(request->number("rate_mib", 9), 2u);
+    EXPECT_EQ(request->number("rate_kib", 9), 2u);
     EXPECT_EQ(request->number("absent", 9), 9u);
     EXPECT_EQ(request->number("flag", 9), 9u);
     EXPECT_EQ(request->get("flag", "x"), "");

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 
 #include "tests/unit/registry/members.hpp"
@@ -16,19 +18,40 @@ struct Founder {
     std::string root;
     int host;
     TestSite site;
-    RestServer server;
     std::function<Result<Json>(Result<Json>)> on_the_way = [](Result<Json> answer) { return answer; };  // what becomes of the answer to a newcomer
+    std::shared_mutex answering;  // for what ThreadSanitizer cannot see: that who has heard an answer comes after it
+    RestServer server;
 
     Founder(std::string dir, int at) : root(std::move(dir)), host(at) { start(); }
+    ~Founder() {
+        server.stop();
+        const std::scoped_lock after(answering);
+    }
+    Founder(const Founder&) = delete;
+    Founder& operator=(const Founder&) = delete;
     void start() {
-        site = make_site(root, "east", host);
+        TestSite made = make_site(root, "east", host);
+        {
+            const std::scoped_lock after(answering);
+            site = std::move(made);
+        }
         site.federation->ensure_local(kQuiet).value();
+    }
+    void end() {
+        const std::scoped_lock after(answering);
+        site.federation.reset();
     }
     void open() {
         site.federation->init("lab").value();
         server.route("POST", "/1.0/peer/join", [this](const RestRequest& request) {
             const auto body = request.json();
-            const auto answer = on_the_way(body ? site.federation->handle_join(*body) : Result<Json>(std::unexpected(body.error())));
+            Result<Json> answer = fail(Kind::kInternal, "not asked");
+            {
+                const std::shared_lock lock(answering);
+                answer = body ? site.federation->handle_join(*body) : Result<Json>(std::unexpected(body.error()));
+            }
+            answer = on_the_way(std::move(answer));
+            const std::shared_lock lock(answering);
             return answer ? RestResponse::of(*answer) : RestResponse::of(answer.error());
         }, Access::kOpen);
         server.listen_tls(site.federation->tls().value(), address_of(host), 7443).value();

@@ -2,6 +2,7 @@
 // Joins that break off: before anything was put aside, on the way of the answer, and by a restart of the site that signs.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
@@ -135,7 +136,7 @@ TEST(JoinAgain, ALostAnswerLocksNobodyOut) {
     const test::TempDir dir;
     test::Founder east(dir.path(), 31);
     east.open();
-    bool drop = true;
+    std::atomic<bool> drop = true;
     std::vector<TestSite> kept;
     east.on_the_way = [&](Result<Json> answer) { return drop && answer ? Result<Json>(fail(Kind::kIo, "the answer is lost (test)")) : std::move(answer); };
     for (const auto& [name, host, key] : {std::tuple{"west", 32, kWestKey}, std::tuple{"north", 33, kNorthKey}}) {  // a voter, a client
@@ -201,7 +202,7 @@ TEST(JoinAgain, ARestartOfTheFounderGoesOnWithTheAdmission) {
     });
     const std::unique_ptr<void, std::function<void(void*)>> at_the_end(&over, [&](void*) { over.set_value(); });
     ASSERT_EQ(admitted.get_future().wait_for(60s), std::future_status::ready);
-    east.site.federation.reset();  // blanketd ends, and its etcd with it
+    east.end();  // blanketd ends, and its etcd with it
     east.start();
     EXPECT_EQ(east.record("west").state, "joining");
     go.set_value();
@@ -217,7 +218,7 @@ TEST(JoinAgain, ARestartOfTheFounderGoesOnWithTheAdmission) {
     // blanketd ended between the member and its record.
     ASSERT_TRUE(eventually([&] { return east.etcd().member_add("https://" + address_of(38) + ":2380", true).has_value(); }));
     EXPECT_EQ(east.etcd().members().value().size(), 4u);
-    east.site.federation.reset();
+    east.end();
     east.start();
     EXPECT_EQ(east.etcd().members().value().size(), 3u);
 }
