@@ -127,9 +127,17 @@ std::string dhcp_rule(const std::vector<Endpoint>& cards) {
     return list.empty() ? list : std::format("        udp sport 68 udp dport 67 iifname . ether saddr . @th,288,48 {{ {} }} accept\n", list);
 }
 
+std::string way_rules(const std::vector<RelayedWay>& ways) {
+    std::string list;
+    for (const auto& way : ways) list += std::format("{}{} . {}", list.empty() ? "" : ", ", wireguard_address(way.relay), kRelayPort + way.other);
+    return (list.empty() ? list : std::format("        iifname \"{}\" udp dport {} ip saddr . udp sport {{ {} }} accept\n", kWireGuardInterface, kWireGuardPort, list)) +
+           std::format("        iifname \"{}\" udp dport {{ {}, {}-{} }} drop\n", kWireGuardInterface, kWireGuardPort, kRelayPort + 1, kRelayPort + 254);
+}
+
 }  // namespace
 
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays) {
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays,
+                           const std::vector<RelayedWay>& ways) {
     std::string in, out, pass, between;
     for (const auto& pair : relays)
         for (const auto& [from, to] : {std::pair(pair.a, pair.b), {pair.b, pair.a}}) {
@@ -159,7 +167,7 @@ table inet blanket_net {
         udp dport 4789 iifname != "wg-blanket" drop
         ip saddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
         ip daddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
-)" + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
+)" + way_rules(ways) + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
         iifname "gw*" tcp flags & ack == ack accept
         iifname "gw*" drop
     }

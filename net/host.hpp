@@ -48,7 +48,9 @@ inline constexpr unsigned kMostPublicConnections = 4096;
 // ports only for DHCP, echo and answers, and nothing is forwarded between any of them. DHCP is heard from `cards` alone, each in its own name: dnsmasq goes by the
 // address that a packet names inside, and would take a neighbour's lease away (DHCPDECLINE). With anchors of this site (others are not looked at): their public
 // ports, on addresses of this host and from outside only, become VMs' ports, and nothing else at all is forwarded. With `relays` (relay.hpp) also WireGuard's own packets
-// between the two sites of each pair, from tunnel to tunnel.
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {}, const std::vector<Endpoint>& cards = {}, const std::vector<RelayedPair>& relays = {});
+// between the two sites of each pair, from tunnel to tunnel. Out of a tunnel this host's own WireGuard hears by `ways` (relay.hpp) only. What comes to a relay's port before its
+// rules do is dropped, not refused: connection tracking would know it without its translation, as long as the ends go on trying.
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {}, const std::vector<Endpoint>& cards = {}, const std::vector<RelayedPair>& relays = {},
+                           const std::vector<RelayedWay>& ways = {});
 
 }  // namespace blanket::net

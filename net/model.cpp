@@ -147,6 +147,11 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
     std::ranges::sort(others, {}, &Site::index);
     std::set<std::string> keys{self->wireguard_key};
     for (const auto& other : others) {
+        // Its packets would be sent into its own tunnel, and those again, without end.
+        if (const auto address = parse_ipv4(other.address); address && is_tunnel_address(*address)) {
+            warnings.push_back(std::format("no tunnel to site '{}': its address {} is one inside of the tunnels", other.name, other.address));
+            continue;
+        }
         const auto key = base64_decode(other.wireguard_key);
         if (!key || key->size() != 32 || !parse_ipv4(other.address) || !keys.insert(other.wireguard_key).second) {
             warnings.push_back(std::format("no tunnel to site '{}': address '{}' is not IPv4, or its WireGuard key is bad or used twice", other.name,

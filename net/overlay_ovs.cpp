@@ -94,7 +94,8 @@ void OvsOverlay::look_at_firewall() {
 }
 
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays, std::vector<std::string>& warnings) {
+Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays,
+                                        const std::vector<RelayedWay>& ways, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
         BLANKET_TRY(const auto own, listeners(options_.listeners_folder));
         keep_own_ports(anchors, own, warnings);
@@ -102,7 +103,7 @@ Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const 
     const bool forward = any_public(anchors) || !relays.empty();
     if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
     look_at_firewall();
-    if (const std::string rules = firewall_rules(anchors, cards, relays); rules != firewall_text_) {
+    if (const std::string rules = firewall_rules(anchors, cards, relays, ways); rules != firewall_text_) {
         auto loaded = runner_->run(commands::firewall_load(rules));
         if (!loaded) {
             if (firewall_text_.empty()) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));  // what stood before may be gone
@@ -231,7 +232,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         BLANKET_TRY(links, read_links());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, relayed_by(options_.site, nets, vms, sites), warnings));
+    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, relayed_by(options_.site, nets, vms, sites), relayed_to(options_.site, nets, vms, sites), warnings));
     BLANKET_CHECK(apply_host(links, gateways, underlay));
 
     World plan;

@@ -91,7 +91,8 @@ private:
     [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
     Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay);
     void look_at_firewall();
-    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays, std::vector<std::string>& warnings);
+    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays, const std::vector<RelayedWay>& ways,
+                                std::vector<std::string>& warnings);
     Result<std::set<std::string>> kept_peers(const Underlay& underlay);
     Result<void> sync_wireguard(const Underlay& underlay);
     void follow(const std::vector<VmRecord>& vms);

@@ -82,11 +82,25 @@ std::vector<RelayedPair> relayed_by(const std::string& here, const std::vector<N
     return out;
 }
 
+std::vector<RelayedWay> relayed_to(const std::string& here, const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
+    std::vector<RelayedWay> out;
+    const auto self = std::ranges::find(sites, here, &Site::name);
+    if (self == sites.end()) return out;
+    std::optional<Shares> shares;
+    for (const auto& other : sites) {
+        if (!are_apart(*self, other)) continue;
+        if (!shares) shares = shares_of(nets, vms);
+        for (const auto& relay : relays_for(*self, other, sites, *shares)) out.push_back({relay.index, other.index});
+    }
+    std::ranges::sort(out);
+    return out;
+}
+
 std::string relay_endpoint(std::uint32_t relay, std::uint32_t other) { return std::format("{}:{}", wireguard_address(relay), kRelayPort + other); }
 
 std::optional<std::uint32_t> relay_of_endpoint(std::string_view endpoint) {
     const auto parsed = parse_ipv4_port(endpoint);
-    if (!parsed || parsed->ip >> 16 != (10u << 8 | 213u) || (parsed->ip & 255) != 1 || parsed->port <= kRelayPort || parsed->port > kRelayPort + 254) return std::nullopt;
+    if (!parsed || !is_tunnel_address(parsed->ip) || (parsed->ip & 255) != 1 || parsed->port <= kRelayPort || parsed->port > kRelayPort + 254) return std::nullopt;
     return parsed->ip >> 8 & 255;
 }
 
@@ -97,9 +111,14 @@ PairMtu pair_mtu(const Site& a, const Site& b, const std::vector<Site>& sites) {
         const auto path = path_mtu(a, b);
         return {path ? std::optional(clamped(*path)) : std::nullopt, {}};
     }
-    const auto relay = std::ranges::find(sites, relays.front().site, &Site::name);
-    const auto narrower = std::min(path_mtu(a, *relay).value_or(kUplinkMtu), path_mtu(*relay, b).value_or(kUplinkMtu));
-    return {clamped(narrower) - kWireGuardOverhead, relay->name};
+    PairMtu out;
+    for (const auto& one : relays) {
+        const auto relay = std::ranges::find(sites, one.site, &Site::name);
+        const auto narrower = std::min(path_mtu(a, *relay).value_or(kUplinkMtu), path_mtu(*relay, b).value_or(kUplinkMtu));
+        const std::uint32_t left = clamped(narrower) - kWireGuardOverhead;
+        if (!out.mtu || left < *out.mtu) out = {left, relay->name};
+    }
+    return out;
 }
 
 }  // namespace blanket::net

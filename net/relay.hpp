@@ -48,13 +48,23 @@ struct RelayedPair {
 // Sorted; kMostRelayedPairs at most.
 std::vector<RelayedPair> relayed_by(const std::string& here, const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites);
 
+// A way by which this site's own WireGuard is sent to: the relay's and the other end's index.
+struct RelayedWay {
+    std::uint32_t relay = 0, other = 0;
+    bool operator==(const RelayedWay&) const = default;
+    auto operator<=>(const RelayedWay&) const = default;
+};
+// Sorted. Out of its tunnels this site takes WireGuard's packets by these only: a member that sends some from inside its own tunnel would become a peer whose packets go
+// into that tunnel, and those again, without end.
+std::vector<RelayedWay> relayed_to(const std::string& here, const std::vector<Net>& nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites);
+
 // Where a site's WireGuard sends what is for the site `other`, by way of `relay`: "10.213.3.1:61002".
 std::string relay_endpoint(std::uint32_t relay, std::uint32_t other);
 // The relay's index, if an endpoint is of that form.
 std::optional<std::uint32_t> relay_of_endpoint(std::string_view endpoint);
 
-// The largest packet that passes between two sites outside of their tunnel: path_mtu() (path_mtu.hpp), or what the best relay's narrower leg leaves inside its tunnel; a leg that
-// nobody has measured counts as kUplinkMtu. `by`: that relay, empty: none.
+// The largest packet that passes between two sites outside of their tunnel: path_mtu() (path_mtu.hpp), or what the narrowest leg of their relays leaves inside its tunnel, as they
+// may be at any of them; a leg that nobody has measured counts as kUplinkMtu. `by`: that leg's relay, empty: none.
 struct PairMtu {
     std::optional<std::uint32_t> mtu;
     std::string by;

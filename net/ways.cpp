@@ -10,7 +10,6 @@ namespace blanket::net {
 namespace {
 
 constexpr std::uint64_t kKeepalive = 32;  // bytes: no question
-constexpr std::int64_t kSession = 180;    // s, REJECT_AFTER_TIME
 
 std::string direct_endpoint(const Site& site) { return std::format("{}:{}", site.address, kWireGuardPort); }
 
@@ -19,10 +18,11 @@ bool without_relay(Way way) { return way == Way::kDirect || way == Way::kPunched
 Candidate classify(const std::string& endpoint, const std::string& direct, const std::vector<Site>& sites) {
     if (endpoint.empty()) return {};
     if (endpoint == direct) return {Way::kDirect, endpoint, {}, 0};
-    const auto relay = relay_of_endpoint(endpoint);
-    if (!relay) return {Way::kPunched, endpoint, {}, 0};
-    const auto site = std::ranges::find(sites, *relay, &Site::index);
-    return {Way::kRelay, endpoint, site == sites.end() ? std::format("site {}", *relay) : site->name, 0};
+    const auto parsed = parse_ipv4_port(endpoint);
+    if (!parsed || !is_tunnel_address(parsed->ip)) return {Way::kPunched, endpoint, {}, 0};
+    const std::uint32_t relay = parsed->ip >> 8 & 255;  // or a port that none has: no candidate, so it is left at once
+    const auto site = std::ranges::find(sites, relay, &Site::index);
+    return {Way::kRelay, endpoint, site == sites.end() ? std::format("site {}", relay) : site->name, 0};
 }
 
 // How often each endpoint of it is seen, by sites that are no more than members.
@@ -51,7 +51,8 @@ void take(PairState& state, const Candidate& to, Moment now) {
     state.insist = false;
 }
 
-void keep_relay(PairState& state, Moment now) {
+void keep_relay(PairState& state, std::int64_t since_ms, Moment now) {
+    if (now.boot_ms - since_ms >= kForgottenMs) state.relapses = 0;
     state.keep_ms = now.boot_ms + (kKeepRelayMs << std::min(state.relapses, 5u));
     ++state.relapses;
 }
@@ -79,10 +80,14 @@ bool looks_symmetric(const std::string& here, const Site& other, const std::vect
 }
 
 PairState look(PairState state, const PeerCount& count, const std::optional<Sample>& sample, const std::string& direct, const std::vector<Site>& sites, Moment now) {
-    const bool speaks = count.handshake_s != 0 && now.unix_s - count.handshake_s < kSession;
-    if (!state.looked) {  // of what was before this process nothing is known but that
-        state.looked = true;
-        if (speaks) state.heard_ms = now.boot_ms;
+    const bool first = !std::exchange(state.looked, true);
+    if (count.handshake_s == 0) state.shaken_ms.reset();
+    else if (first) state.shaken_ms = now.boot_ms - 1000 * std::max<std::int64_t>(now.unix_s - count.handshake_s, 0);
+    else if (count.handshake_s != state.handshake_s) state.shaken_ms = now.boot_ms;
+    state.handshake_s = count.handshake_s;
+    const bool session = state.shaken_ms && now.boot_ms - *state.shaken_ms < kSessionMs;
+    if (first) {  // of what was before this process nothing is known but that
+        if (session) state.heard_ms = now.boot_ms;
     } else if (count.received != state.received) {  // or the interface is a new one
         if (count.received != 0) state.heard_ms = now.boot_ms;
         state.asked_ms.reset();
@@ -95,10 +100,11 @@ PairState look(PairState state, const PeerCount& count, const std::optional<Samp
         state.insist = true;  // what was on its way when it was taken
     } else if (count.endpoint != state.now.endpoint) {  // WireGuard has followed the other end
         const bool fell_back = without_relay(state.now.way) && state.lossy > 0;
+        const auto since_ms = state.since_ms;
         take(state, classify(count.endpoint, direct, sites), now);
-        if (state.now.way == Way::kRelay && fell_back) keep_relay(state, now);
+        if (state.now.way == Way::kRelay && fell_back) keep_relay(state, since_ms, now);
     }
-    state.alive = count.handshake_s != 0 && !state.now.endpoint.empty() && state.heard_ms && now.boot_ms - *state.heard_ms < kSilentMs &&
+    state.alive = session && !state.now.endpoint.empty() && state.heard_ms && now.boot_ms - *state.heard_ms < kSilentMs &&
                   !(state.asked_ms && now.boot_ms - *state.asked_ms >= kUnansweredMs);
     if (without_relay(state.now.way) && state.alive) state.nudged = 0;
     if (sample) {
@@ -133,7 +139,7 @@ Choice choose(PairState state, const std::vector<Candidate>& list, bool leads, M
     }
     if (own.now.way != Way::kRelay) {
         if (leads && own.lossy >= kInARow && relay != list.end()) {
-            keep_relay(own, now);
+            keep_relay(own, own.since_ms, now);
             change(*relay);
         }
         return out;

@@ -5,7 +5,7 @@
 //
 //             a candidate's turn, 15 s of the wall clock each
 //            +----------------------------------------------+
-//            v                                              | nothing heard for 40 s, or a question not answered for 20 s
+//            v                                              | nothing heard for 40 s, a question not answered for 20 s, or no handshake for 180 s
 //        +--------+   something is heard    +-----------------------+
 //        | silent | ----------------------> | heard: direct/punched | --- loses 20 % or more, three samples in a row, and there is a relay ---+
 //        +--------+                         +-----------------------+                                                                        |
@@ -27,6 +27,7 @@ namespace blanket::net {
 
 inline constexpr std::int64_t kSilentMs = 40'000;      // keepalives come every 25 s
 inline constexpr std::int64_t kUnansweredMs = 20'000;  // WireGuard itself answers data within 10 s
+inline constexpr std::int64_t kSessionMs = 180'000;    // REJECT_AFTER_TIME: without a handshake since then what is heard are questions only, which our answers do not reach
 inline constexpr std::int64_t kTurnS = 15;             // of a candidate while nothing is heard: three handshakes (one every 5 s)
 inline constexpr std::int64_t kSettledMs = 15'000;     // from then on a way is told to others
 inline constexpr std::int64_t kDwellMs = 60'000;       // between two relays
@@ -34,6 +35,7 @@ inline constexpr std::int64_t kNudgeS = 60, kNudgeWindowS = 10;
 inline constexpr std::int64_t kInsistMs = 30'000;      // on a way whose question was answered
 inline constexpr unsigned kMostNudgePower = 8;          // at least every 256 minutes
 inline constexpr std::int64_t kKeepRelayMs = 600'000;  // after a way that lost too much; twice as long each time, 32 times at most
+inline constexpr std::int64_t kForgottenMs = 86'400'000;  // a way that did well for so long begins anew
 inline constexpr unsigned kInARow = 3;
 inline constexpr double kTooLossy = 20;                // percent
 inline constexpr std::size_t kMostPunched = 3;         // endpoints that are tried
@@ -58,6 +60,8 @@ struct PairState {
     bool looked = false, alive = false;
     std::int64_t since_ms = 0;   // since when it does
     std::optional<std::int64_t> heard_ms, asked_ms;  // last; the first question since then
+    std::optional<std::int64_t> shaken_ms;             // the last handshake, by the clock that nobody sets
+    std::int64_t handshake_s = 0;                      // as WireGuard tells it
     std::uint64_t received = 0, sent = 0;
     std::optional<double> rtt_ms, loss_percent;       // smoothed; of the last sample
     unsigned lossy = 0, cheaper = 0;                   // in a row

@@ -145,8 +145,9 @@ void target::run(Input input) {
     for (const auto& line : split(config, '\n')) require(is_plain(line), "a line of WireGuard's");
     const auto relays = relayed_by("east", world.nets, world.vms, world.sites);
     require(relays.size() <= kMostRelayedPairs, "too many pairs");
-    const std::string rules = firewall_rules({}, {}, relays);
-    require(static_cast<std::size_t>(std::ranges::count(rules, '\n')) == static_cast<std::size_t>(std::ranges::count(firewall_rules(), '\n')) + (relays.empty() ? 0 : 6 * relays.size() + 5), "the firewall is told more than was meant: " + rules);
+    const auto ways = relayed_to("east", world.nets, world.vms, world.sites);
+    const std::string rules = firewall_rules({}, {}, relays, ways);
+    require(static_cast<std::size_t>(std::ranges::count(rules, '\n')) == static_cast<std::size_t>(std::ranges::count(firewall_rules(), '\n')) + (relays.empty() ? 0 : 6 * relays.size() + 5) + (ways.empty() ? 0u : 1u), "the firewall is told more than was meant: " + rules);
     for (const auto& line : split(rules, '\n')) require(is_plain(line), "a line of the firewall's");
     const Shares shares = shares_of(world.nets, world.vms);
     for (const auto& a : world.sites)

@@ -56,6 +56,8 @@ bool is_private_address(std::uint32_t ip) {
     return ip >> 24 == 10 || ip >> 20 == (172u << 4 | 1u) || ip >> 16 == (192u << 8 | 168u) || ip >> 22 == (100u << 2 | 1u);  // 100.64.0.0/10
 }
 
+bool is_tunnel_address(std::uint32_t ip) { return ip >> 16 == (10u << 8 | 213u); }
+
 Result<Cidr> parse_cidr(std::string_view text) {
     const auto slash = text.find('/');
     if (slash == std::string_view::npos)

@@ -26,6 +26,7 @@ std::string format_ipv4_port(const Ipv4Port& endpoint);
 // Whether one machine somewhere may have it as its address: no loopback, link-local, multicast, broadcast or 0.x.
 bool is_host_address(std::uint32_t ip);
 bool is_private_address(std::uint32_t ip);  // RFC 1918, and RFC 6598: behind a provider's own NAT
+bool is_tunnel_address(std::uint32_t ip);   // of a site inside WireGuard (wireguard_address(), records.hpp): 10.213.0.0/16
 
 struct Cidr {
     std::uint32_t base = 0;  // host byte order, host bits zero

@@ -198,14 +198,13 @@ std::map<std::string, std::uint32_t> path_mtu_of(const Json& value) {
 std::map<std::string, Heard> heard_of(const Json& value) {
     constexpr std::size_t kMost = 254;               // sites
     constexpr std::uint64_t kLongestTrip = 10'000;   // ms
-    constexpr std::uint32_t kTunnels = 10u << 24 | 213u << 16, kTunnelMask = 0xffff'0000;
     std::map<std::string, Heard> out;
     const auto list = value.find("heard");
     if (list == value.end() || !list->is_object()) return out;
     for (const auto& [site, said] : list->items()) {
         if (out.size() == kMost || !check_name(site, "site") || !said.is_object()) continue;
         Heard& heard = out[site];
-        if (const auto from = parse_ipv4_port(json_string_or(said, "from", "")); from && is_host_address(from->ip) && (from->ip & kTunnelMask) != kTunnels) heard.from = format_ipv4_port(*from);
+        if (const auto from = parse_ipv4_port(json_string_or(said, "from", "")); from && is_host_address(from->ip) && !is_tunnel_address(from->ip)) heard.from = format_ipv4_port(*from);
         if (const std::uint64_t rtt = json_number_or(said, "rtt_ms", 0); rtt <= kLongestTrip) heard.rtt_ms = static_cast<std::uint32_t>(rtt);
     }
     return out;

@@ -51,6 +51,7 @@ constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
 constexpr auto kPathRound = std::chrono::seconds(5);
 constexpr auto kWayRound = std::chrono::seconds(5);
+constexpr auto kTellRound = std::chrono::seconds(1);
 constexpr int kSettledRounds = 2, kRoundsInAJob = 4;  // of which one looks, while all is well
 constexpr auto kCaRound = std::chrono::seconds(1);
 constexpr int kCaRounds = 30;  // so many until the registry is asked about the CA in any case
@@ -108,7 +109,8 @@ struct Daemon::Parts {
     std::unique_ptr<Failover> failover;
     std::vector<std::jthread> rounds;  // the guard's two halves, and the failover
     std::unique_ptr<PathProbe> path_probe;
-    std::jthread path_rounds, way_rounds;
+    std::jthread path_rounds, way_rounds, way_tells;
+    std::atomic<bool> tell_ways = false;  // whom this site hears, its record does not say yet
     std::mutex listeners;
     std::unique_ptr<OpenAgain> opening;  // the listeners
     std::atomic<bool> stopping = false;
@@ -202,11 +204,18 @@ struct Daemon::Parts {
             if (stopping || (ways->settled() && ++passed < (jobs->idle() ? kSettledRounds : kRoundsInAJob))) return;
             passed = 0;
             const Snapshot records = world->snapshot();
-            auto done = ways->round(records, {app->clock.boottime_ms(), app->clock.unix_ms() / 1000});
+            const auto done = ways->round(records, {app->clock.boottime_ms(), app->clock.unix_ms() / 1000});
             const auto own = std::ranges::find(records.sites, app->site, [](const auto& site) { return site.value.name; });
-            if (done && own != records.sites.end() && own->value.heard != ways->heard()) done = publish_heard(app->registry, app->site, ways->heard());
+            if (done && own != records.sites.end() && own->value.heard != ways->heard()) tell_ways = true;
             if (!done && done.error().what != last) log::warning("paths", "{}", done.error().what);  // once, not every round
             last = done ? std::string() : done.error().what;
+        });
+        // Beside it: a cut that keeps the registry away, for 15 s a call, must not keep anybody from looking for another way.
+        way_tells = repeat(kTellRound, [this, last = std::string()]() mutable {
+            if (stopping || !tell_ways.exchange(false)) return;
+            const auto told = publish_heard(app->registry, app->site, ways->heard());
+            if (!told && told.error().what != last) log::warning("paths", "{}", told.error().what);
+            last = told ? std::string() : told.error().what;
         });
     }
 
@@ -265,8 +274,9 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     BLANKET_CHECK(make_dirs(set.run, 0755));
     BLANKET_CHECK(check_machine(set.root + "/state/machine.json", read_machine()));
 
+    std::string addresses;
     BLANKET_TRY(const Uplink uplink, insist("the uplink's address", nullptr, [&]() -> Result<Uplink> {
-        BLANKET_TRY(const std::string addresses, blanket::run({"ip", "-json", "-4", "address", "show"}));
+        BLANKET_TRY(addresses, blanket::run({"ip", "-json", "-4", "address", "show"}));
         BLANKET_TRY(const std::string routes, blanket::run({"ip", "-json", "-4", "route", "show", "default"}));
         return choose_uplink(addresses, routes, set.uplink);
     }));
@@ -291,7 +301,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     FederationOptions options;
     options.site = set.site;
     options.address = set.address;
-    if (set.address != uplink.address) options.listen = uplink.address;
+    if (!has_address(addresses, set.address)) options.listen = uplink.address;  // it is the NAT's
     options.version = kVersion;
     const Uplinks uplinks = gather_uplinks();
     options.provider = provider_summary(uplinks.provider, uplinks.provider_xen);
@@ -336,6 +346,7 @@ Daemon::~Daemon() {
     parts_->stopping = true;
     parts_->path_rounds = {};  // looks at the jobs
     parts_->way_rounds = {};
+    parts_->way_tells = {};
     parts_->domain_events.reset();
     parts_->watcher.reset();
     if (parts_->sessions) parts_->sessions->end_all();

@@ -216,8 +216,8 @@ Result<void> take_part(const Newcomer& self, const Admission& admission, SetAsid
     BLANKET_CHECK(write_etcd_config(config));
     progress("starting etcd");
     BLANKET_CHECK(runner.start(config));
-    EtcdClient client({config.endpoint()}, etcd_tls(self.root));
-    BLANKET_CHECK(wait_for_vote(client, runner, config.endpoint(), until, progress));
+    EtcdClient client({config.own_endpoint()}, etcd_tls(self.root));
+    BLANKET_CHECK(wait_for_vote(client, runner, config.own_endpoint(), until, progress));
     progress("this member votes now");
     return save_local_state(self.root, admission.state);
 }

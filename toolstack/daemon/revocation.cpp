@@ -333,7 +333,7 @@ void Federation::ask_standing() {
     if (!prints) return;
     for (const auto& endpoint : state.endpoints) {
         const auto where = parse_host_port(endpoint);
-        if (!where || where->host == options_.address) continue;
+        if (!where || where->host == options_.address || endpoint == self().own_etcd()) continue;
         // Without our certificate, which would be refused. The answer is signed, and checked.
         Result<Json> answer = fail(Kind::kUnavailable, "nobody was asked");
         for (const auto& print : *prints)

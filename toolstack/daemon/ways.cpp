@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <netinet/in.h>
 #include <poll.h>
+#include <set>
 #include <sys/socket.h>
 
 #include "net/commands.hpp"
@@ -52,20 +53,23 @@ bool opens(const std::string& address, std::uint16_t port) {
     return ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
 }
 
-std::optional<net::Sample> WayKeeper::sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left) {
-    if (left == 0 || now_ms < known.sample_ms || !known.state.alive || world_.give_way()) return std::nullopt;
-    --left;
+std::optional<net::Sample> WayKeeper::sample(const Site& site, Known& known, std::int64_t now_ms) {
+    if (world_.give_way()) return std::nullopt;
     known.sample_ms = now_ms + kSampleMs;
-    // A private address that its packets do not come from may be another machine's here.
     const auto address = parse_ipv4(site.address);
-    known.opens = address && (known.state.now.way == net::Way::kDirect || !is_private_address(*address)) && world_.opens(site.address);
-    const auto output = world_.run({"ping", "-q", "-n", "-4", "-c", "5", "-i", "0.2", "-W", "1", "-I", net::kWireGuardInterface, wireguard_address(site.index)});
+    const std::string inside = wireguard_address(site.index);
+    const bool direct = known.state.now.way == net::Way::kDirect;
+    // A private address that its packets do not come from may be another machine's here. Where nobody accepts at either, its blanketd is away: that says nothing of the address.
+    known.opens = address && (direct || !is_private_address(*address)) && (world_.opens(site.address) || (direct && !world_.opens(inside)));
+    known.opened_by = known.state.now.way;
+    const auto output = world_.run({"ping", "-q", "-n", "-4", "-c", "5", "-i", "0.2", "-W", "1", "-I", net::kWireGuardInterface, inside});
     const auto loss = output ? ping_loss(output->out) : std::nullopt;
     if (!loss) return std::nullopt;
     return net::Sample{*loss, ping_average_ms(output->out)};
 }
 
 void WayKeeper::send_to(const Site& site, const std::string& endpoint) {
+    if (!count_of(site)) return;  // `wg set` would make a peer anew that the overlay took away meanwhile: of a site that is cut off
     const auto done = world_.run({"wg", "set", net::kWireGuardInterface, "peer", site.wireguard_key, "endpoint", endpoint});  // a public key
     if (!done || done->status != 0) log::warning("paths", "WireGuard does not take '{}' as the way to site '{}'", endpoint, site.name);
 }
@@ -110,10 +114,11 @@ Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
     const auto self = std::ranges::find(sites, here_, &Site::name);
     if (self == sites.end() || self->index == 0) return {};
     std::vector<std::string> quiet;
-    const auto tunnels = net::surroundings({}, sites, quiet).tunnels;
+    std::set<std::string> tunnels;  // the overlay's: who comes with another site's key is none, and has no say in where that one is sent to
+    for (const auto& peer : net::plan_underlay(here_, sites, net::kUplinkMtu, quiet).peers) tunnels.insert(peer.site);
     std::vector<const Site*> others;
     for (const auto& site : sites)
-        if (site.name != here_ && tunnels.contains(site.name) && !site.wireguard_key.empty()) others.push_back(&site);
+        if (tunnels.contains(site.name)) others.push_back(&site);
     if (others.empty() && pairs_.empty()) return {};
     BLANKET_TRY(const Output output, world_.run({"wg", "show", net::kWireGuardInterface, "dump"}));
     if (output.status != 0) return fail(Kind::kIo, "'wg show {} dump' failed with status {}", net::kWireGuardInterface, output.status);
@@ -124,17 +129,21 @@ Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
     const bool own_is_private = own_address && is_private_address(*own_address);
     std::map<std::string, Known> pairs = pairs_;
     std::erase_if(pairs, [&](const auto& pair) { return std::ranges::none_of(others, [&](const Site* site) { return site->name == pair.first; }); });
-    std::vector<const Site*> peers;
-    std::size_t samples = kSamplesPerRound;
+    std::vector<const Site*> peers, due;
     for (const Site* site : others) {
-        const auto count = counts.find(site->wireguard_key);
-        if (count == counts.end()) continue;  // the overlay makes it soon
+        if (!counts.contains(site->wireguard_key)) continue;  // the overlay makes it soon
         peers.push_back(site);
         const auto [known, is_new] = pairs.try_emplace(site->name);
         if (is_new)
             if (const auto told = self->heard.find(site->name); told != self->heard.end()) known->second.heard = told->second;  // of an earlier life
-        const auto sampled = sample(*site, known->second, now.boot_ms, samples);
-        known->second.state = net::look(std::move(known->second.state), count->second, sampled, endpoint(*site), sites, now);
+        if (known->second.state.alive && known->second.sample_ms <= now.boot_ms) due.push_back(site);
+    }
+    std::ranges::stable_sort(due, {}, [&](const Site* site) { return pairs[site->name].sample_ms; });  // who has waited longest
+    if (due.size() > kSamplesPerRound) due.resize(kSamplesPerRound);
+    for (const Site* site : peers) {
+        Known& known = pairs[site->name];
+        const auto sampled = std::ranges::contains(due, site) ? sample(*site, known, now.boot_ms) : std::nullopt;
+        known.state = net::look(std::move(known.state), counts.at(site->wireguard_key), sampled, endpoint(*site), sites, now);
     }
     std::optional<net::Shares> shares;
     std::set<std::string> kept;
@@ -153,7 +162,10 @@ Result<void> WayKeeper::round(const Snapshot& records, net::Moment now) {
         const auto list = net::candidates(here_, *site, sites, relays);
         auto choice = net::choose(std::move(known.state), list, self->index < site->index, now);
         known.state = choice.state;
-        known.heard = net::heard_of(known.state, endpoint(*site), own_is_private, known.heard, now);
+        auto fresh = net::heard_of(known.state, endpoint(*site), own_is_private, known.heard, now);
+        // A port that changes at each look is not written down at each: no NAT and no site makes the registry busy.
+        if (fresh && known.heard && !known.state.proven_ms && now.boot_ms - known.state.since_ms < net::kSettledMs) fresh->from = known.heard->from;
+        known.heard = std::move(fresh);
         known.text = net::describe(known.state, list, net::looks_symmetric(here_, *site, sites), now);
         if (known.state.now.endpoint != endpoint(*site)) kept.insert(site->name);
         if (choice.set || !choice.nudges.empty()) choices.emplace_back(site, std::move(choice));
@@ -192,9 +204,12 @@ std::optional<net::WayText> WayKeeper::way(const std::string& site) const {
 
 std::string WayKeeper::address_of(const Site& site) const {
     const std::lock_guard lock(mutex_);
-    const auto known = pairs_.find(site.name);
-    const bool by_tunnel = known != pairs_.end() && known->second.state.alive && !known->second.opens.value_or(known->second.state.now.way == net::Way::kDirect);
-    return by_tunnel ? wireguard_address(site.index) : site.address;
+    const auto at = pairs_.find(site.name);
+    if (at == pairs_.end() || !at->second.state.alive) return site.address;
+    const Known& known = at->second;
+    // That it accepted says nothing after a change of way, and in a move nobody looks again.
+    const bool accepts = known.opens ? *known.opens && known.opened_by == known.state.now.way : known.state.now.way == net::Way::kDirect;
+    return accepts ? site.address : wireguard_address(site.index);
 }
 
 bool WayKeeper::settled() const {

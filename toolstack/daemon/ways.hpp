@@ -14,7 +14,7 @@ namespace blanket {
 
 class WayKeeper final {
 public:
-    static constexpr std::int64_t kSampleMs = 60'000;  // between two samples of one path: 5 pings, a TCP connection
+    static constexpr std::int64_t kSampleMs = 60'000;  // between two samples of one path: 5 pings, a TCP connection or two
     static constexpr std::size_t kSamplesPerRound = 2;
 
     struct World {  // the host; tests have another one
@@ -27,7 +27,7 @@ public:
     };
     WayKeeper(std::string here, World world) : here_(std::move(here)), world_(std::move(world)) {}
 
-    // One process, one for each endpoint that changes, and samples (4 s at most for each of kSamplesPerRound sites). A look that fails changes nothing.
+    // One process, two for each endpoint that changes, and samples (6 s at most for each of kSamplesPerRound sites). A look that fails changes nothing.
     Result<void> round(const Snapshot& records, net::Moment now);
 
     // What this site tells of those that it hears; kept from what its record has said before.
@@ -41,11 +41,12 @@ private:
     struct Known {
         net::PairState state;
         std::int64_t sample_ms = 0;  // when the next one is due
-        std::optional<bool> opens;   // TCP, at its record's address
+        std::optional<bool> opens;   // TCP, at its record's address ...
+        net::Way opened_by = net::Way::kNone;  // ... while the tunnel went so
         net::WayText text;
         std::optional<Heard> heard;
     };
-    std::optional<net::Sample> sample(const Site& site, Known& known, std::int64_t now_ms, std::size_t& left);
+    std::optional<net::Sample> sample(const Site& site, Known& known, std::int64_t now_ms);
     std::string carry_out(const Site& site, const net::Choice& choice);
     std::optional<net::PeerCount> count_of(const Site& site) const;
     void send_to(const Site& site, const std::string& endpoint);

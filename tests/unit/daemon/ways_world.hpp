@@ -36,6 +36,7 @@ public:
         std::set<std::string> kept;
         std::int64_t phase_ms = 0;
         bool up = true;
+        bool takes_tcp = true, listens = true;  // at its address; at all
         unsigned sets = 0;  // of endpoints, by our hand
     };
 
@@ -98,6 +99,7 @@ public:
         return out;
     }
 
+    bool busy = false;  // a job runs everywhere
     std::vector<VmRecord> vms;
     std::map<std::pair<std::string, std::string>, unsigned> forwarded;  // by (relay, sender)
 
@@ -107,15 +109,18 @@ private:
     WayKeeper::World world(Host& host) {
         WayKeeper::World out;
         out.run = [this, &host](const Argv& argv) { return command(host, argv); };
-        out.give_way = [] { return false; };
+        out.give_way = [this] { return busy; };
         out.poke = [this, &host](const std::string& address) {
             for (const auto& [name, one] : hosts_)
                 if (wireguard_address(one->record.index) == address && speak(host.record.name, name, 61)) speak(name, host.record.name, 61);
         };
         out.opens = [this, &host](const std::string& address) {
             return std::ranges::any_of(hosts_, [&](const auto& other) {
+                const Host& one = *other.second;
+                if (!one.up || !one.listens) return false;
+                if (wireguard_address(one.record.index) == address) return true;
                 const auto cut = loss_.find({std::min(other.first, host.record.name), std::max(other.first, host.record.name)});
-                return other.second->nat == Nat::kNone && other.second->record.address == address && other.second->up && (cut == loss_.end() || cut->second < 100);
+                return one.nat == Nat::kNone && one.takes_tcp && one.record.address == address && (cut == loss_.end() || cut->second < 100);
             });
         };
         out.wait = [](std::chrono::milliseconds) {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The ways that several sites find and keep, each with the real WayKeeper, over simulated NATs and WireGuards (ways_world.hpp).
+#include "tests/unit/fakes/fake_registry.hpp"
 #include "ways_world.hpp"
 
 namespace blanket::ways_test {
@@ -166,6 +167,152 @@ TEST(WaysWorld, AWayThatLosesTooMuchIsLeftAndNotTakenAgainAtOnce) {
     internet.cut("east", "west", 0);
     internet.run(12 * kHour);
     EXPECT_EQ(internet.way("east", "west"), "direct");
+}
+
+TEST(WaysWorld, EverybodysTurnToBeMeasuredComes) {
+    Internet internet;
+    for (int i = 0; i < 26; ++i) internet.add(std::format("s{:02}", i));  // more than can be within the minute after which the first are due again
+    internet.begin();
+    internet.run(3 * kMinute);
+    for (const auto& [site, heard] : internet["s00"].record.heard) EXPECT_EQ(heard.rtt_ms, 32u) << site;
+    EXPECT_EQ(internet["s00"].record.heard.size(), 25u);
+}
+
+TEST(WaysWorld, TcpGoesByTheTunnelWhereThatHelps) {
+    Internet internet;
+    internet.add("east");
+    internet.add("hub");
+    internet.add("west");
+    internet["hub"].listens = false;
+    internet["west"].takes_tcp = false;
+    internet.begin();
+    internet.run(3 * kMinute);
+    EXPECT_EQ(internet["east"].ways->address_of(internet["west"].record), "10.213.3.1");
+    EXPECT_EQ(internet["east"].ways->address_of(internet["hub"].record), "203.0.113.2") << "its blanketd is away: no reason to go round";
+}
+
+TEST(WaysWorld, AMoveWhoseAddressIsCutGoesOnThroughTheTunnel) {
+    Internet internet;
+    internet.add("east");
+    internet.add("hub");
+    internet.add("west");
+    internet.begin();
+    internet.run(3 * kMinute);
+    EXPECT_EQ(internet["east"].ways->address_of(internet["west"].record), "203.0.113.3");
+    internet.busy = true;  // nobody measures
+    internet.cut("east", "west");
+    internet.run(5 * kMinute);
+    EXPECT_EQ(internet.way("east", "west"), "via hub") << internet.why("east", "west");
+    EXPECT_EQ(internet["east"].ways->address_of(internet["west"].record), "10.213.3.1");
+}
+
+// One keeper, "east", and what its WireGuard says of one peer.
+struct Lone {
+    static constexpr std::int64_t kUnix = 1'800'000'000;
+    const std::string key = base64_encode(std::string(32, 'W'));
+    std::vector<Site> sites{site("east", 1, base64_encode(std::string(32, 'E'))), site("west", 2, key)};
+    std::string endpoint = "203.0.113.2:51820";
+    bool speaks = false;
+    int looks = -1;  // so many more see the peer; -1: all
+    std::vector<std::string> sets;
+    std::int64_t now_s = 0;
+    WayKeeper ways{"east", world()};
+
+    static Site site(const std::string& name, std::uint32_t index, const std::string& peer_key) {
+        Site out;
+        out.name = name;
+        out.index = index;
+        out.address = std::format("203.0.113.{}", index);
+        out.wireguard_key = peer_key;
+        return out;
+    }
+    WayKeeper::World world() {
+        WayKeeper::World out;
+        out.run = [this](const Argv& argv) -> Result<Output> {
+            if (argv[1] == "set") sets.push_back(argv.back());
+            if (argv[1] != "show") return Output{0, "", ""};
+            std::string text = "SECRET\tPUBLIC\t51820\toff\n";
+            if (looks != 0) text += std::format("{}\t(none)\t{}\t10.213.2.0/24\t{}\t{}\t0\t25\n", key, endpoint, speaks ? kUnix + now_s : 0, speaks ? 100 + now_s : 0);
+            looks -= looks > 0 ? 1 : 0;
+            return Output{0, text, ""};
+        };
+        out.give_way = [] { return true; };
+        out.poke = [](const std::string&) {};
+        out.opens = [](const std::string&) { return false; };
+        out.wait = [](std::chrono::milliseconds) {};
+        out.keep_endpoints = [](std::set<std::string>) {};
+        return out;
+    }
+    void rounds(int count) {
+        Snapshot records;
+        for (const auto& one : sites) records.sites.push_back({one, 1});
+        for (int i = 0; i < count; ++i, now_s += 5) EXPECT_TRUE(ways.round(records, {1'000'000 + now_s * 1000, kUnix + now_s}));
+    }
+    std::string told() { return ways.heard().contains("west") ? ways.heard().at("west").from : "nothing"; }
+};
+
+TEST(WayKeeper, WhoComesWithTheKeyOfAnotherHasNoSay) {
+    Lone lone;
+    lone.sites.push_back(Lone::site("thief", 3, lone.key));
+    lone.rounds(30);
+    EXPECT_TRUE(lone.sets.empty()) << lone.sets.front();
+    EXPECT_FALSE(lone.ways.way("thief"));
+    EXPECT_TRUE(lone.ways.way("west"));
+}
+
+TEST(WayKeeper, WhomTheOverlayTakesAwayMeanwhileIsNotMadeAnew) {
+    Lone lone;
+    lone.endpoint = "203.0.113.2:40000";  // silent: its address is to be tried
+    lone.looks = 1;
+    lone.rounds(1);
+    EXPECT_TRUE(lone.sets.empty());
+    Lone other;
+    other.endpoint = "203.0.113.2:40000";
+    other.rounds(1);
+    EXPECT_EQ(other.sets, std::vector<std::string>{"203.0.113.2:51820"});
+}
+
+TEST(WayKeeper, APortThatChangesAlwaysIsNotToldAlways) {
+    Lone lone;
+    lone.speaks = true;
+    lone.endpoint = "203.0.113.2:40000";
+    lone.rounds(1);
+    EXPECT_EQ(lone.told(), "nothing") << "not settled";
+    lone.rounds(5);
+    EXPECT_EQ(lone.told(), "203.0.113.2:40000");
+    for (int port = 41'000; port < 41'030; ++port) {
+        lone.endpoint = std::format("203.0.113.2:{}", port);
+        lone.rounds(1);
+        EXPECT_EQ(lone.told(), "203.0.113.2:40000") << port;
+    }
+    lone.rounds(4);
+    EXPECT_EQ(lone.told(), "203.0.113.2:41029");
+}
+
+TEST(WayKeeper, ANewLifeGoesOnWithWhatItsRecordSays) {
+    Lone lone;
+    lone.speaks = true;
+    lone.sites[0].heard["west"] = {"", 64};
+    lone.rounds(1);
+    EXPECT_EQ(lone.ways.heard(), lone.sites[0].heard) << "nothing to write";
+}
+
+TEST(WayKeeper, WhatIsHeardIsWrittenOnceAndOverwritesNothing) {
+    fakes::FakeRegistry registry;
+    const std::map<std::string, Heard> heard{{"west", {"203.0.113.2:40000", 32}}};
+    ASSERT_TRUE(publish_heard(registry, "east", heard));
+    EXPECT_FALSE(registry.get("sites/east").value()) << "no record, nothing to write into";
+    Site east = Lone::site("east", 1, base64_encode(std::string(32, 'E')));
+    east.path_mtu = {{"west", 1460}};
+    ASSERT_TRUE(registry.put("sites/east", to_json(east), 0));
+    ASSERT_TRUE(publish_heard(registry, "east", heard));
+    const auto stored = registry.get("sites/east").value();
+    east.heard = heard;
+    EXPECT_EQ(parse_site(stored->value).value(), east);
+    ASSERT_TRUE(publish_heard(registry, "east", heard));
+    EXPECT_EQ(registry.get("sites/east").value()->revision, stored->revision);
+    registry.down = true;
+    EXPECT_FALSE(publish_heard(registry, "east", {}));
 }
 
 // Whatever NATs and cuts there are: a pair that some site hears both of is joined, nothing goes round (Internet says so), and it stays as it is.

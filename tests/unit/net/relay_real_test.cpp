@@ -111,6 +111,7 @@ protected:
         in("hub", {"sysctl", "-q", "-w", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.wg-blanket.send_redirects=0"});
         forward("hub");
         pass_on({{1, 2, 4}});
+        in("west", {"nft", "-f", "-"}, firewall_rules({}, {}, {}, {{1, 4}}));
         west_ = socket_at("west", kWireGuardPort);
         home_socket_ = socket_at("home", kWireGuardPort);
         other_ = socket_at("other", kWireGuardPort);
@@ -147,6 +148,8 @@ TEST_F(RelayReal, NobodyElseAndNothingElse) {
     EXPECT_EQ(hear(home_socket_, 500), "");
     EXPECT_EQ(hear(west_, 10), "");
     EXPECT_EQ(hear(other_, 10), "");
+    say(other_, "10.213.2.1:51820", "out of its own tunnel");
+    EXPECT_EQ(hear(west_, 500), "");
     // Nor does the hub forward what is sent straight to the other's address by way of it.
     batch("west", "route add 10.213.4.1/32 via 10.213.1.1 dev wg-blanket\n");
     say(west_, "10.213.4.1:51820", "straight");
@@ -156,11 +159,13 @@ TEST_F(RelayReal, NobodyElseAndNothingElse) {
 TEST_F(RelayReal, EndsWithItsPair) {
     say(west_, relay_endpoint(1, 4), "one");
     ASSERT_FALSE(hear(home_socket_).empty());
+    say(west_, relay_endpoint(1, 5), "too early");
+    EXPECT_EQ(hear(other_, 500), "");
     pass_on({{1, 2, 4}, {1, 2, 5}});
     say(west_, relay_endpoint(1, 4), "two");
     EXPECT_EQ(hear(home_socket_), "two from " + relay_endpoint(1, 2)) << "another pair does not break this one";
     say(west_, relay_endpoint(1, 5), "three");
-    EXPECT_EQ(hear(other_), "three from " + relay_endpoint(1, 2));
+    EXPECT_EQ(hear(other_), "three from " + relay_endpoint(1, 2)) << "connection tracking has learned nothing of what came too early";
     pass_on({});
     say(west_, relay_endpoint(1, 4), "four");
     say(home_socket_, relay_endpoint(1, 2), "five");

@@ -88,6 +88,9 @@ TEST(Relay, WhatASitePassesOn) {
     EXPECT_EQ(relayed_by("hub", {}, vms, sites), (std::vector<RelayedPair>{{1, 2, 4}}));
     EXPECT_EQ(relayed_by("far", {}, vms, sites), (std::vector<RelayedPair>{{3, 2, 4}}));
     EXPECT_TRUE(relayed_by("west", {}, vms, sites).empty());
+    EXPECT_EQ(relayed_to("west", {}, vms, sites), (std::vector<RelayedWay>{{1, 4}, {3, 4}}));
+    EXPECT_EQ(relayed_to("home", {}, vms, sites), (std::vector<RelayedWay>{{1, 2}, {3, 2}}));
+    EXPECT_TRUE(relayed_to("hub", {}, vms, sites).empty() && relayed_to("ghost", {}, vms, sites).empty() && relayed_to("west", {}, {}, sites).empty());
     EXPECT_TRUE(relayed_by("ghost", {}, vms, sites).empty());
     EXPECT_TRUE(relayed_by("hub", {}, {}, sites).empty()) << "no network is shared";
     for (const std::size_t end : {1u, 3u}) {
@@ -135,6 +138,10 @@ TEST(Relay, ItsTunnelsLeaveLess) {
     EXPECT_EQ(pair_mtu(sites[1], sites[3], sites).by, "hub");
     sites[0].path_mtu = {{"home", 1452}, {"west", 1500}};
     EXPECT_EQ(pair_mtu(sites[1], sites[3], sites).mtu, 1392u);
+    sites[2].path_mtu = {{"home", 1400}};
+    EXPECT_EQ(pair_mtu(sites[1], sites[3], sites).mtu, 1340u) << "they may be at the other one";
+    EXPECT_EQ(pair_mtu(sites[1], sites[3], sites).by, "far");
+    sites[2].path_mtu.clear();
     sites[3].path_mtu["hub"] = 1;  // not from the parser
     EXPECT_EQ(pair_mtu(sites[1], sites[3], sites).mtu, kSmallestPathMtu - kWireGuardOverhead);
     sites[3].path_mtu.clear();
@@ -161,6 +168,19 @@ TEST(Relay, TheRulesAreForThePairsAlone) {
                              "iifname \"wg-blanket\" oifname \"wg-blanket\" ip saddr 10.213.2.1 ip daddr 10.213.4.1 udp sport 51820 udp dport 51820 ct status dnat accept"})
         EXPECT_TRUE(rules.contains(line)) << rules;
     EXPECT_TRUE(rules.contains("        drop\n    }\n    chain public_in")) << "nothing else is forwarded";
+    const std::string closed = "        iifname \"wg-blanket\" udp dport { 51820, 61001-61254 } drop\n";
+    EXPECT_TRUE(none.contains(closed) && rules.contains(closed));
+    EXPECT_TRUE(firewall_rules({}, {}, {}, {{1, 4}, {3, 4}}).contains("        iifname \"wg-blanket\" udp dport 51820 ip saddr . udp sport { 10.213.1.1 . 61004, 10.213.3.1 . 61004 } accept\n" + closed));
+}
+
+TEST(Relay, NothingIsSentIntoItsOwnTunnel) {
+    auto sites = four();
+    sites[0].address = "10.213.1.1";
+    std::vector<std::string> warnings;
+    const auto underlay = plan_underlay("west", sites, 1500, warnings);
+    EXPECT_EQ(underlay.peers.size(), 2u);
+    EXPECT_FALSE(std::ranges::contains(underlay.peers, "hub", &Peer::site));
+    EXPECT_EQ(warnings, std::vector<std::string>{"no tunnel to site 'hub': its address 10.213.1.1 is one inside of the tunnels"});
 }
 
 // Whatever the records are: what two sites think of their relays agrees with what those pass on.
@@ -180,9 +200,10 @@ TEST(Relay, EndsAndRelaysAgree) {
         std::vector<VmRecord> vms;
         for (std::uint32_t n = up_to(8); n > 0; --n) vms.push_back(relay_vm(std::format("s{}", 1 + up_to(5)), up_to(1) == 0 ? "lan" : "dmz"));
         const Shares shares = shares_of({}, vms);
-        std::set<RelayedPair> wanted, passed;
+        std::set<RelayedPair> wanted, passed, taken;
         for (const auto& a : sites) {
             for (const auto& pair : relayed_by(a.name, {}, vms, sites)) passed.insert(pair);
+            for (const auto& way : relayed_to(a.name, {}, vms, sites)) taken.insert({way.relay, std::min(a.index, way.other), std::max(a.index, way.other)});
             for (const auto& b : sites) {
                 const auto relays = relays_for(a, b, sites, shares);
                 ASSERT_EQ(relays, relays_for(b, a, sites, shares));
@@ -195,6 +216,7 @@ TEST(Relay, EndsAndRelaysAgree) {
             }
         }
         ASSERT_EQ(wanted, passed);
+        ASSERT_EQ(wanted, taken);
         relayed += passed.empty() ? 0 : 1;
     }
     EXPECT_GT(relayed, 50u);

@@ -113,6 +113,18 @@ TEST(Ways, LifeAndDeath) {
     EXPECT_TRUE(pair.state.alive);
     pair.step(0, 100);
     EXPECT_FALSE(pair.state.alive) << "20 s without an answer";
+    // Its questions arrive, and no answer of ours: no session comes of them.
+    Pair deaf;
+    deaf.alive(3);
+    for (int i = 0; i < 35; ++i) {
+        deaf.count.received += 148;
+        deaf.step(0, 92);
+    }
+    EXPECT_TRUE(deaf.state.alive) << "there may still be one";
+    deaf.count.received += 148;
+    deaf.step(0, 92);
+    EXPECT_FALSE(deaf.state.alive) << "180 s";
+    EXPECT_FALSE(heard_of(deaf.state, kDirect, false, Heard{}, deaf.now())) << "or there would never be a relay";
     // A process that has just begun takes WireGuard's word.
     Pair anew;
     anew.count = {kSeen, kUnix - 100, 500, 500};
@@ -141,6 +153,10 @@ TEST(Ways, WireGuardIsFollowed) {
     pair.alive(1);
     EXPECT_EQ(pair.state.now.via, "far");
     EXPECT_EQ(describe(pair.state, pair.list, false, pair.now()).way, "via far");
+    pair.roam("10.213.2.1:51820");  // into its own tunnel, and that again
+    pair.alive(1);
+    EXPECT_TRUE(pair.set);
+    EXPECT_EQ(pair.state.now, kByHub);
 }
 
 TEST(Ways, ARelayIsNudgedEverMoreSeldom) {
@@ -256,6 +272,12 @@ TEST(Ways, ALossyWayIsLeftForLongerEachTime) {
     EXPECT_GE(returns[0], 10);
     EXPECT_GE(returns[1], 20);
     EXPECT_GE(returns[2], 40);
+    pair.now_ms += kForgottenMs;
+    for (int i = 0; i < 4 && pair.state.now.way != Way::kRelay; ++i) lossy(40);
+    ASSERT_EQ(pair.state.now.via, "hub");
+    const auto begun_anew = pair.now_ms;
+    while (pair.nudges.empty()) pair.alive(1);
+    EXPECT_LE((pair.now_ms - begun_anew) / 60'000, 15) << "a day without trouble";
     Pair some;
     for (int i = 0; i < 50; ++i) some.step(100, 100, Sample{i % 3 == 0 ? 0.0 : 60.0, 20.0});
     EXPECT_EQ(some.state.now.way, Way::kDirect) << "never three in a row";
