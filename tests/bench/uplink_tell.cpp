@@ -27,6 +27,8 @@ std::map<std::string, const Values*> kinds_of(const Kinds& all) {
 // Of the provider's dom0 and of the machine; 0: not measured.
 double run_time(const Values& values, const std::string& work) { return of(values, "cpu_" + work + "_provider") + of(values, "cpu_" + work + "_machine"); }
 
+constexpr const char* kPaper = "near a PV guest of one level";  // the shape of its figures, which are not to be had here
+
 constexpr const char* kWorks[] = {"read_1m", "write_1m", "read_4k_qd32", "write_4k_qd32", "tcp_out", "tcp_in"};
 
 std::string reason_name(std::uint32_t code) {
@@ -156,17 +158,18 @@ void tell_run_times(const Kinds& all, Json& metrics) {
 }
 
 void tell_exits(const Kinds& all, Json& metrics) {
-    constexpr double kGoal = 1.5;
+    constexpr double kGoal = 1.5, kOneKick = 1.05;  // one, but for what is cut off at a stretch's ends
     for (const auto& [kind, stretches] : all.exits) {
         for (std::size_t i = 0; i + 1 < stretches.size(); ++i) {
             const Exits exits = exits_of(stretches, i);
             const std::string what = kExitStretches[i], name = std::format("exits_{}_{}", what, kind);
-            const bool judged = what == "read_qd8" && kind == "dom0", met = exits.all <= kGoal;
+            const bool judged = kind == "dom0" && (what == "read_qd8" || what == "write_qd8"), met = exits.all <= kGoal;
             Json peers{{"idle_machine_in_the_same_time", exits.idle}, {"reasons", exits.reasons}};
             if (exits.kicks > 0) {
                 peers["kicks_per_request"] = exits.kicks;
                 peers["hypercall_exits_per_kick"] = exits.hypercalls / exits.kicks;
-                metrics.push_back(lab::metric(std::format("kick_{}_{}", what, kind), exits.hypercalls / exits.kicks, "hypercall exits per kick", nullptr, true, {{"kicks_per_request", exits.kicks}}));
+                metrics.push_back(lab::metric(std::format("kick_{}_{}", what, kind), exits.hypercalls / exits.kicks, "hypercall exits per kick", 1, exits.hypercalls <= kOneKick * exits.kicks,
+                                              {{"kicks_per_request", exits.kicks}}));
             }
             metrics.push_back(lab::metric(name, exits.all, "exits per request", judged ? Json("<= 1.5") : Json(), !judged || met, peers));
             std::println("{:<22} {:>7.2f} exits a request ({}); the same machine idle for as long: {:.2f}{}{}", name, exits.all, exits.text, exits.idle,
@@ -223,10 +226,13 @@ Json readme_lines(const Kinds& all) {
                                     number(ratio(dom0.hypercalls, dom0.kicks))));
     }
     lines.push_back("");
-    lines.push_back("| microseconds | plain PVH guest | dom0 inside | guest of it |");
-    lines.push_back("|---|---|---|---|");
-    for (const auto& [name, value] : all.plain)
-        if (is_time(value.unit)) lines.push_back(std::format("| {} | {} | {} | {} |", name, number(value.best), number(of(all.dom0, name)), number(of(all.domu, name))));
+    lines.push_back("| microseconds | plain PVH guest | dom0 inside | guest of it | dom0 : plain | guest : plain | Xen-Blanket paper, on hardware |");
+    lines.push_back("|---|---|---|---|---|---|---|");
+    for (const auto& [name, value] : all.plain) {
+        if (!is_time(value.unit)) continue;
+        const double dom0 = of(all.dom0, name), guest = of(all.domu, name);
+        lines.push_back(std::format("| {} | {} | {} | {} | {} | {} | {} |", name, number(value.best), number(dom0), number(guest), number(ratio(dom0, value.best)), number(ratio(guest, value.best)), kPaper));
+    }
     return lines;
 }
 

@@ -157,7 +157,7 @@ Result<void> start_traffic(Clouds& clouds) {
     // 3 MiB/s are asked for, so that the measured rate stays above 2 when an emulated CPU is late. A Xen inside an emulated Xen does a tenth of the work: its dom0 was at its end with
     // the mirror's 50 flushed writes a second alone, and takes in a quarter of a MiB a second.
     const bool inside_xen = !clouds.lab.options().providers.empty();
-    BLANKET_CHECK(clouds.guest(clouds.home, clouds.web, "POST", inside_xen ? "/load?rate_kib=160&pause_ms=1000" : "/load?rate_kib=3072&pause_ms=20"));
+    BLANKET_CHECK(clouds.guest(clouds.home, clouds.web, "POST", inside_xen ? "/load?rate_kib=256&pause_ms=1000" : "/load?rate_kib=3072&pause_ms=20"));
     BLANKET_TRY(Ssh* const home, clouds.lab.ssh(clouds.home));
     BLANKET_CHECK(home->guest_http(clouds.asker.ip, kGuestPort, "POST", std::format("/probe?host={}&port=80", clouds.web.ip)));
     return wait_until("the client gets answers", minutes(1), seconds(2), [&]() -> Result<bool> {

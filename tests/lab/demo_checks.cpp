@@ -113,6 +113,20 @@ std::vector<CheckResult> check_wan(Clouds& clouds, WanResult& wan) {
              std::format("{} searched, {} matches{}", format_bytes(wan.searched_bytes), wan.plaintext_found, seen)}};
 }
 
+CheckResult judge_granted(const std::string& site, const std::string& counters) {
+    const auto lines = split(trim(counters), '\n');
+    const auto guests = parse_number(lines.front(), 0, ~0ull, "counter"), own = parse_number(lines.back(), 0, ~0ull, "counter");
+    const bool read = lines.size() == 2 && guests && own;
+    return {std::format("guests' pages at {} go to the provider without a copy", site), read && *guests > 0,
+            read ? std::format("{} pages of guests granted on as they are, {} of dom0's own", *guests, *own) : std::format("the counters say '{}'", std::string(trim(counters)))};
+}
+
+CheckResult check_granted(Clouds& clouds, const std::string& site) {
+    const auto ssh = clouds.lab.ssh(site);
+    const auto counters = ssh ? (*ssh)->run({"cat", "/sys/bus/blanket/granted_guests", "/sys/bus/blanket/granted_own"}) : std::unexpected(ssh.error());
+    return counters ? judge_granted(site, *counters) : broken(judge_granted(site, "").name, counters.error());
+}
+
 CheckResult check_consoles(Clouds& clouds) {
     const std::string name = "consoles are clean";
     const auto alarms = clouds.lab.alarms();

@@ -15,6 +15,8 @@ std::vector<CheckResult> check_volume(Clouds& clouds, const std::string& site);
 std::vector<CheckResult> check_wan(Clouds& clouds, WanResult& wan);         // RTT, rate, no plaintext, and that the search works
 CheckResult check_seed(Clouds& clouds, const std::string& site);            // web finds its user-data there, and no command shows it
 CheckResult check_consoles(Clouds& clouds);                                 // no BUG, Oops, assertion or panic on any machine
+CheckResult check_granted(Clouds& clouds, const std::string& site);         // inside a Xen: pages of the guests there went to the provider as they are (uplink's own counters)
+CheckResult judge_granted(const std::string& site, const std::string& counters);  // pure: the counters granted_guests and granted_own, a line each
 // Asks for a move that must be refused for the CPU's sake, and that nothing came of it.
 Result<CheckResult> check_refusal(Clouds& clouds, const std::string& owner, const std::string& to, Refusal& refusal);
 

@@ -78,6 +78,8 @@ Result<void> tell(Clouds& clouds, DemoResult& result, const DemoOptions& options
     story.chapter("what the world outside saw");
     add(clouds, result, check_connection(clouds));
     add(clouds, result, check_acknowledged(clouds, "east"));
+    for (const char* site : {"east", "west"})
+        if (inside_xen(clouds, site)) add(clouds, result, check_granted(clouds, site));
     if (const auto load = clouds.guest("east", clouds.web, "GET", "/load"); load) {
         result.dirty_mib_per_s = load->value("dirty_mib_per_s", 0.0);
         const double least = clouds.lab.options().providers.empty() ? 2 : 0.1;  // start_traffic asks for less where one machine is inside a Xen

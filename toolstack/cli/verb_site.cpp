@@ -143,7 +143,7 @@ std::vector<VerbSpec> site_verbs() {
             {.noun = "site",
              .verb = "show",
              .summary = "show one site",
-             .details = "Shows the record of a site; without a name, of this one.",
+             .details = "Shows the record of a site, its provider among it; without a name, of this one. Of this site also what drives its uplinks; of another one, ask there.",
              .action = "show site {NAME}",
              .args = {{"NAME", "the site", ArgKind::kSite, false}},
              .example = "blanket site show west",

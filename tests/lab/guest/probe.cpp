@@ -20,7 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 constexpr milliseconds kInterval(50);
-constexpr std::chrono::seconds kPatience(60);
+constexpr std::chrono::seconds kPatience(300);  // much longer than any stop: a connection that TCP still keeps is not ended by this program
 constexpr std::string_view kRequest = "GET /ping HTTP/1.1\r\nHost: web\r\n\r\n";
 constexpr std::size_t kMaxLines = 20'000;
 
@@ -83,7 +83,7 @@ Result<std::string> Probe::ask(int fd, const std::stop_token& stop) const {
         if (!answer.starts_with("HTTP/1.1 200")) return fail(Kind::kIo, "the server answers {}", answer.substr(0, 40));
         return answer.substr(head + 4);
     }
-    return fail(Kind::kTimeout, "no answer within 60 s");
+    return fail(Kind::kTimeout, "no answer within {} s", kPatience.count());
 }
 
 void Probe::work(const std::stop_token& stop, const std::string& ip, std::uint16_t port) {

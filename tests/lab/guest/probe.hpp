@@ -31,7 +31,7 @@ public:
 private:
     void work(const std::stop_token& stop, const std::string& ip, std::uint16_t port);
     Result<UniqueFd> connect_to(const std::string& ip, std::uint16_t port) const;
-    // The body of the answer; waits 60 s at most.
+    // The body of the answer; waits 300 s at most.
     Result<std::string> ask(int fd, const std::stop_token& stop) const;
 
     const std::string log_path_;

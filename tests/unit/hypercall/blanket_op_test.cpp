@@ -329,10 +329,11 @@ TEST(BlanketOp, WhatIsReservedIsZero) {
     EXPECT_EQ(fake.ports.size(), 2u);
 }
 
-// dom0 says anything at all, the provider fails now and then: nothing is lost, doubled, or given away.
+// dom0 says anything at all, the provider fails now and then, and its events come by a vector, by a line, or not at all: nothing is lost, doubled, or given away.
 TEST(BlanketOp, GarbageFromDom0) {
     FakeProvider fake;
     std::mt19937 random(7);
+    unsigned lines_set = 0, polls = 0, polls_refused = 0;
     const auto small = [&] { return static_cast<std::uint32_t>(random() % 40); };
     for (int i = 0; i < 300'000; ++i) {
         std::uint32_t words[64];
@@ -341,8 +342,13 @@ TEST(BlanketOp, GarbageFromDom0) {
         if (random() % 8 != 0) clear_reserved(cmd, words);  // or hardly a call would get further
         if (cmd == XBLANKET_RESET && random() % 50 != 0) continue;
         if (random() % 10 == 0) fake.fail_in = static_cast<int>(random() % 4);
-        (void)fake.op(cmd, words);
+        if (random() % 16 == 0) fake.delivery = static_cast<std::uint32_t>(random() % 2 == 0 ? XBLANKET_DELIVERY_VECTOR : XBLANKET_DELIVERY_INTX);
+        if (random() % 128 == 0) fake.delivery = XBLANKET_DELIVERY_NONE;
+        const long rc = fake.op(cmd, words);
         fake.fail_in = -1;
+        if (cmd == XBLANKET_INTX && rc == 0) ++lines_set;
+        if (cmd == XBLANKET_POLL) ++(rc == 7 ? polls : polls_refused);
+        if (rc >= 0 && fake.delivery != XBLANKET_DELIVERY_INTX) ASSERT_TRUE(cmd != XBLANKET_INTX && cmd != XBLANKET_POLL);
         if (random() % 4 == 0) (void)blanket_upcall(small());
         if (random() % 4 == 0) blanket_send(20 + small());
         ASSERT_EQ(fake.locked, 0u);
@@ -355,6 +361,9 @@ TEST(BlanketOp, GarbageFromDom0) {
     EXPECT_EQ(stats.binds - stats.unbinds, stats.ports + 0u);
     EXPECT_GT(stats.binds, 100u);
     EXPECT_GT(stats.refused, 100u);
+    EXPECT_GT(lines_set, 100u);
+    EXPECT_GT(polls, 100u);
+    EXPECT_GT(polls_refused, 100u);
 }
 
 }  // namespace

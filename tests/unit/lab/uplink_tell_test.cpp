@@ -2,17 +2,20 @@
 // What bench-uplink makes of what the probe says: the best of the rounds, ratios, and a report also where parts are missing.
 #include "tests/bench/uplink_tell.hpp"
 
+#include <format>
 #include <gtest/gtest.h>
 
 namespace blanket::rig {
 namespace {
 
-double value_of(const Json& metrics, const std::string& name) {
+Json metric_of(const Json& metrics, const std::string& name) {
     for (const auto& metric : metrics)
-        if (metric["name"] == name) return metric["value"];
+        if (metric["name"] == name) return metric;
     ADD_FAILURE() << "no metric " << name;
-    return 0;
+    return {{"value", 0}, {"goal", nullptr}, {"met", false}};
 }
+
+double value_of(const Json& metrics, const std::string& name) { return metric_of(metrics, name)["value"]; }
 
 Kinds some() {
     Kinds all;
@@ -51,6 +54,24 @@ TEST(UplinkTell, TheBestOfAllRoundsAndTheRatiosOfIt) {
     EXPECT_DOUBLE_EQ(value_of(metrics, "kick_read_qd8_dom0"), 1.5);
 }
 
+TEST(UplinkTell, ExitsAreJudgedEightAtATimeAndKicksAlways) {
+    Kinds all = some();
+    Json metrics = Json::array();
+    tell_exits(all, metrics);
+    for (const char* which : {"read_qd8", "write_qd8"}) {
+        const Json metric = metric_of(metrics, std::format("exits_{}_dom0", which));
+        EXPECT_EQ(metric["goal"], "<= 1.5");
+        EXPECT_EQ(metric["met"], false);
+    }
+    EXPECT_TRUE(metric_of(metrics, "exits_read_qd1_dom0")["goal"].is_null());
+    EXPECT_EQ(metric_of(metrics, "kick_write_qd1_dom0")["goal"], 1);
+    EXPECT_EQ(metric_of(metrics, "kick_write_qd1_dom0")["met"], false);
+    for (auto& stretch : all.exits["dom0"]) stretch.reasons[kSvmHypercall] = stretch.sends + 2;
+    metrics = Json::array();
+    tell_exits(all, metrics);
+    EXPECT_EQ(metric_of(metrics, "kick_write_qd1_dom0")["met"], true);
+}
+
 TEST(UplinkTell, TheReportHasEverything) {
     const Json measured = everything(some());
     EXPECT_EQ(measured["kinds"]["ahci"]["read_1m"]["value"], 10);
@@ -59,6 +80,7 @@ TEST(UplinkTell, TheReportHasEverything) {
     EXPECT_TRUE(lines.contains("| read_1m (MiB/s) | 100 | - | 10.0 | 50.0 | 5.00 | 0.50 | 0.05 | 5.00 | 0.50 |")) << lines;
     EXPECT_TRUE(lines.contains("| read_1m | 10.0 | - | - | 20.0 | - |")) << lines;
     EXPECT_TRUE(lines.contains("| read_qd1 | - | - | - | 2.50 | 0.50 | 1.50 |")) << lines;
+    EXPECT_TRUE(lines.contains("| fork_exit | 5.00 | - | - | - | - | near a PV guest of one level |")) << lines;
     EXPECT_FALSE(readme_lines(Kinds{}).empty());
     EXPECT_TRUE(everything(Kinds{}).is_object());
 }
