@@ -10,7 +10,6 @@ using namespace std::chrono_literals;
 constexpr std::chrono::milliseconds kWaitSlice = 500ms, kAsk = 1s, kMeasure = 200ms;
 constexpr std::chrono::milliseconds kAckWay = 50ms;        // as long as an acknowledgement may wait at the peer
 constexpr std::uint64_t kLeastWindow = 8u << 20;           // what a new burst begins with
-constexpr std::uint64_t kLeastFull = 1u << 20;             // where that much is not taken: more would only stand in queues, and the guest's stop waits for them
 constexpr std::chrono::milliseconds kLag = 200ms;          // news goes out over all connections within 50 ms
 constexpr std::uint64_t kLittleOnItsWay = 2 * kLinkPiece;  // what a silent connection counts as having more than it has
 constexpr int kSoon = 10, kMostPause = 20;                 // times LinkTimes::retry: a connection that broke within the one waits up to the other
@@ -58,10 +57,7 @@ Result<void> ResumableLink::send(std::uint32_t type, std::span<const std::byte> 
     auto frames = LinkOutbox::cut(many(), type, payload);
     Lock lock(mutex_);
     auto asked = Clock::now();
-    while (!end_ && !out_.fits(frames, window_)) {
-        full_ = true;
-        wait(lock, kWaitSlice, asked);
-    }
+    while (!end_ && !out_.fits(frames, window_)) wait(lock, kWaitSlice, asked);
     if (end_) return std::unexpected(*end_);
     const std::uint64_t number = out_.push(std::move(frames));
     deal();
@@ -222,11 +218,9 @@ void ResumableLink::measure(std::uint64_t acknowledged) {
     for (const auto& lane : lanes_)
         if (const auto path = lane->wire ? lane->wire->path() : std::nullopt) rtt_ = std::max(rtt_, std::chrono::microseconds(path->rtt_us));
     const auto trip = static_cast<double>((rtt_ + kAckWay).count()) / static_cast<double>(span.count());
-    // A moment in which nothing is acknowledged is none in which nothing is taken.
-    taken_ = std::max(static_cast<std::uint64_t>(2 * static_cast<double>(measured_bytes_) * trip), taken_ - taken_ / 4);
-    if (rtt_ > 0ms) window_ = std::min({options_.sizes.replay, kLinkWindow, std::max(full_ ? kLeastFull : kLeastWindow, taken_)});
+    const auto taken = static_cast<std::uint64_t>(2 * static_cast<double>(measured_bytes_) * trip);
+    if (rtt_ > 0ms) window_ = std::min({options_.sizes.replay, kLinkWindow, std::max(kLeastWindow, taken)});
     measured_bytes_ = 0;
-    full_ = false;
     measured_ = now;
 }
 

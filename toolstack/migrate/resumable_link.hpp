@@ -162,8 +162,6 @@ private:
     // Outgoing.
     LinkOutbox out_;
     std::uint64_t window_;             // bytes that may be unacknowledged
-    std::uint64_t taken_ = 0;          // what the peer takes in twice the time there and back
-    bool full_ = false;                // since the last measure somebody waited for the window
     std::uint64_t peer_ahead_ = 0;     // what the peer last said that it holds ahead
     std::uint64_t measured_bytes_ = 0; // acknowledged since measured_
     Clock::time_point measured_ = Clock::now();

@@ -72,6 +72,29 @@ TEST(Formats, AVmdkIsStreamOptimizedAndHasTheSameBytes) {
     EXPECT_LT(std::stoull(disk.sh("stat -c %s out.vmdk")), 2u << 20) << "what is empty takes room";
 }
 
+// qemu-img draws its id at random and writes it without leading zeros: one in sixteen is shorter, and where the text shrank, its old end stays behind.
+TEST(Formats, AVmdkWhoseFirstIdIsShortBecomesTheSame) {
+    const Disk disk;
+    ASSERT_EQ(disk.make("vmdk").status, 0);
+    disk.sh(R"sh(mv out.vmdk first; mkdir bin; cat > bin/qemu-img <<'END'
+#!/bin/sh
+/usr/bin/qemu-img "$@" && python3 - "$7" <<'PY'
+import re, sys
+with open(sys.argv[1], "r+b") as disk:
+    head = disk.read(64 << 10)
+    at = head.index(b"# Disk DescriptorFile")
+    end = head.index(b"\0", at)
+    text = re.sub(rb"\nCID=[0-9a-f]+\n", b"\nCID=2a\n", head[at:end])
+    disk.seek(at)
+    disk.write(text + b"\0")
+PY
+END
+chmod +x bin/qemu-img)sh");
+    const auto made = run_any({"bash", "-euc", "cd " + disk.root.path() + "; PATH=$PWD/bin:$PATH ID=" + kId + " " BLANKET_SOURCE_DIR "/image-builder/formats/vmdk disk.raw out.vmdk"});
+    ASSERT_TRUE(made && made->status == 0) << (made ? made->err : made.error().what);
+    disk.sh("cmp first out.vmdk");
+}
+
 TEST(Formats, TheTarHasOneSparseMemberOfWholeGibibytesInOldGnuFormat) {
     const Disk disk;
     disk.twice_the_same("tar.gz");
