@@ -103,6 +103,18 @@ static bool is_of(const struct pci_dev *dev, const struct kind *kind)
 	return dev->class >> 16 == kind->class && dev->class != PCI_CLASS_STORAGE_EXPRESS && dev->vendor != 0x5853;
 }
 
+static bool is_there(const struct kind *kind)
+{
+	struct pci_dev *dev = NULL;
+
+	for_each_pci_dev(dev)
+		if (is_of(dev, kind)) {
+			pci_dev_put(dev);
+			return true;
+		}
+	return false;
+}
+
 /* The emulated devices of a kind must stay: one of them has a driver (to take it away now could take the root file system away), or the user says so. NULL: they need not. */
 static const char *must_stay(const struct kind *kind)
 {
@@ -193,6 +205,20 @@ static void forget_unplugged(void)
 	}
 }
 
+/* Nothing was unplugged. -EOPNOTSUPP: the provider does not know how, which is right on a machine that never had any, and on no other. */
+static void keep_twins_off(u32 mask, long rc)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (!(mask & kinds[i].unplug) || (rc == -EOPNOTSUPP && !is_there(&kinds[i])))
+			continue;
+		pr_warn(UPLINK_LOG "the provider keeps its emulated %s (%ld), and their PV twins are left alone\n", kinds[i].name, rc);
+		emulates = true;
+		stays |= kinds[i].unplug;
+	}
+}
+
 static void unplug_emulated(void)
 {
 	struct xblanket_unplug *arg = kzalloc(sizeof(*arg), GFP_KERNEL);
@@ -220,10 +246,8 @@ static void unplug_emulated(void)
 			pr_info(UPLINK_LOG "emulated devices taken away: %s%s\n", arg->mask & XBLANKET_UNPLUG_DISKS ? "disks " : "", arg->mask & XBLANKET_UNPLUG_NICS ? "network cards" : "");
 			emulates = true;
 			forget_unplugged();
-		} else if (rc != -EOPNOTSUPP) { /* that is a machine that never had any */
-			pr_warn(UPLINK_LOG "the provider keeps its emulated devices, and their PV twins are left alone: %ld\n", rc);
-			emulates = true;
-			stays |= arg->mask;
+		} else {
+			keep_twins_off(arg->mask, rc);
 		}
 	}
 	kfree(arg);

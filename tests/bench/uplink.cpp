@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // bench-uplink: the provider's disk and network from the dom0 of a Xen inside that provider's Xen and from a guest of it, beside the same kernel as a plain PVH guest of the provider with its
-// paravirtual devices, and as an HVM guest with emulated ones; what a MiB costs the provider's processor; the processor's work in such guests; the exits of a disk request. One emulated
+// paravirtual devices, as an HVM guest with them, and as an HVM guest with emulated ones; what a MiB costs the provider's processor; the processor's work in such guests; the exits of a disk request. One emulated
 // processor does everything, so a rate is the work per byte; only ratios mean anything. JSON of DESIGN.md section 6.
 //   bench-uplink --image FILE --device-model FILE [--rounds N] [--only PART,...] [--report FILE]   (--domu is accepted and not needed)
-// parts: plain, dom0, copied, emulated, exits, guest. A part by itself has nothing to be compared with: for who works on it. The report of a run with all of them has everything that was
+// parts: plain, pvhvm, dom0, copied, emulated, exits, guest. A part by itself has nothing to be compared with: for who works on it. The report of a run with all of them has everything that was
 // measured, and the tables of blanket-drivers/README.md as lines ("readme").
 #include <chrono>
 #include <print>
@@ -24,8 +24,8 @@ using Clock = std::chrono::steady_clock;
 Result<std::set<std::string>> parts_of(const std::string& only) {
     std::set<std::string> parts;
     for (const auto& part : split(only, ',')) {
-        if (!std::set<std::string>{"plain", "dom0", "copied", "emulated", "exits", "guest"}.contains(part))
-            return fail_hint(Kind::kInvalid, std::format("'{}' is no part of this bench", part), "give some of plain,dom0,copied,emulated,exits,guest");
+        if (!std::set<std::string>{"plain", "pvhvm", "dom0", "copied", "emulated", "exits", "guest"}.contains(part))
+            return fail_hint(Kind::kInvalid, std::format("'{}' is no part of this bench", part), "give some of plain,pvhvm,dom0,copied,emulated,exits,guest");
         parts.insert(part);
     }
     return parts;
@@ -47,6 +47,7 @@ void measure(Rig& rig, const std::set<std::string>& parts, std::uint64_t rounds,
         run("dom0", all.dom0, {.words = "bench=1 reloads=0"});
         run("copied", all.copied, {.words = "bench=1 only=disk reloads=0 persistent=1"});
         if (!emulated) continue;
+        run("pvhvm", all.pv_on_hvm, {.words = "bench=1", .blanket = false, .emulated = "ahci", .pv_on_hvm = true});
         run("emulated", all.ide, {.words = "bench=1 slow=1", .blanket = false, .emulated = "ide"});
         run("emulated", all.ahci, {.words = "bench=1 slow=1", .blanket = false, .emulated = "ahci"});
     }
@@ -68,7 +69,7 @@ void measure(Rig& rig, const std::set<std::string>& parts, std::uint64_t rounds,
 }
 
 Result<int> run_bench(const std::vector<std::string>& args, const std::string&) {
-    std::string device_model, only = "plain,dom0,copied,emulated,exits,guest";
+    std::string device_model, only = "plain,pvhvm,dom0,copied,emulated,exits,guest";
     std::uint64_t rounds = 1;
     BLANKET_TRY(const lab::ToolOptions options,
                 lab::parse_tool(args, "bench-uplink", {{"--device-model", lab::take_text(device_model)}, {"--rounds", lab::take_number(rounds, 1, 20, "rounds")}, {"--only", lab::take_text(only)}}));

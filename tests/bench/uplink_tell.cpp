@@ -21,7 +21,7 @@ double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 double emulated(const Kinds& all, const std::string& name) { return std::max(of(all.ide, name), of(all.ahci, name)); }
 
 std::map<std::string, const Values*> kinds_of(const Kinds& all) {
-    return {{"plain", &all.plain}, {"ide", &all.ide}, {"ahci", &all.ahci}, {"dom0", &all.dom0}, {"dom0_copied", &all.copied}, {"guest", &all.domu}};
+    return {{"plain", &all.plain}, {"pv_on_hvm", &all.pv_on_hvm}, {"ide", &all.ide}, {"ahci", &all.ahci}, {"dom0", &all.dom0}, {"dom0_copied", &all.copied}, {"guest", &all.domu}};
 }
 
 // Of the provider's dom0 and of the machine; 0: not measured.
@@ -117,6 +117,13 @@ void tell_rates(const Kinds& all, Json& metrics) {
         if (!all.plain.contains(name) || !is_rate(value.unit)) continue;
         metrics.push_back(lab::metric(name + "_persistent", of(all.dom0, name) / value.best, "ratio to dom0 with persistent grants", nullptr, true, {{"persistent", value.best}}));
         std::println("{:<14} {:>50.1f}  {:<6} {:>6.2f}        in dom0 with persistent grants (copied), and without to with", name, value.best, value.unit, of(all.dom0, name) / value.best);
+    }
+    for (const auto& [name, value] : all.pv_on_hvm) {
+        if (!is_rate(value.unit)) continue;
+        const double dom0 = of(all.dom0, name), guest = of(all.domu, name);
+        metrics.push_back(lab::metric(name + "_pv_on_hvm", dom0 / value.best, "ratio to a plain PV-on-HVM guest", ">= 0.9", dom0 >= 0.9 * value.best, {{"plain_pv_on_hvm_guest", value.best}}));
+        metrics.push_back(lab::metric(name + "_guest_pv_on_hvm", guest / value.best, "ratio to a plain PV-on-HVM guest", ">= 0.9", guest >= 0.9 * value.best, {{"guest_of_the_blanket", guest}}));
+        std::println("{:<14} {:>9.1f} {:>39}  {:<6} {:>6.2f} {:>6.2f} in a plain PV-on-HVM guest, and dom0 and guest to it", name, value.best, "", value.unit, dom0 / value.best, guest / value.best);
     }
     for (const auto& [name, value] : all.dom0) {  // what only the blanket's hypervisor counts
         if (all.plain.contains(name)) continue;

@@ -17,10 +17,10 @@ struct Value {
 };
 using Values = std::map<std::string, Value>;
 
-// Each way to the provider's disk and network. `plain`: the kernel of dom0 in a PVH guest of the provider, with the kernel's own frontends; ide, ahci: in an HVM guest, with such a disk and an
+// Each way to the provider's disk and network. `plain`: the kernel of dom0 in a PVH guest of the provider, with the kernel's own frontends; pv_on_hvm: in an HVM guest, with them; ide, ahci: in an HVM guest, with such a disk and an
 // e1000; dom0: inside, by uplink; copied: that with the disk's persistent grants, whose pages are copied; domu: a PV guest of that dom0.
 struct Kinds {
-    Values plain, ide, ahci, dom0, copied, domu;
+    Values plain, pv_on_hvm, ide, ahci, dom0, copied, domu;
     std::map<std::string, std::vector<Stretch>> exits;  // by plain, dom0, ide, ahci
 };
 

@@ -92,8 +92,8 @@ void target::run(Input input) {
     auto index = ImageIndex::load(path, kHash);
     require_refusal(index, "load");
     if (!index) return;
-    for (std::size_t block = 0; block < 8; ++block)
-        if (const auto at = index->find(block_of(small_image(), block))) require(way != 'f' || *at < 8, "a block beyond the image");
+    // Any number may stand there: the index does not know how long its image is, and the fuzzer finds the checksum.
+    for (std::size_t block = 0; block < 8; ++block) (void)index->find(block_of(small_image(), block));
     require(!index->find(std::array<std::byte, kPage>{}) || way == 'm', "a zero block is referred to");
     const std::string before = read_file(path).value();
     require_value(index->save(path), "save");

@@ -80,8 +80,8 @@ Result<void> ReplyParser::step(bool& more) {
     const auto line_end = [&] { return buffer_.find("\r\n"); };
     switch (state_) {
         case State::kHead: {
-            const auto end = buffer_.find("\r\n\r\n");
-            if (end == std::string::npos ? buffer_.size() > kMaxHead : end > kMaxHead) return fail(Kind::kIo, "the answer's headers are longer than {}", format_bytes(kMaxHead));
+            const auto end = buffer_.find("\r\n\r\n");  // of which all but the last byte may be here already
+            if (end == std::string::npos ? buffer_.size() > kMaxHead + 3 : end > kMaxHead) return fail(Kind::kIo, "the answer's headers are longer than {}", format_bytes(kMaxHead));
             if (end == std::string::npos) return {};
             const std::string head = buffer_.substr(0, end);
             buffer_.erase(0, end + 4);
@@ -100,7 +100,7 @@ Result<void> ReplyParser::step(bool& more) {
         }
         case State::kChunkSize: {
             const auto end = line_end();
-            if (end == std::string::npos ? buffer_.size() > kMaxChunkLine : end > kMaxChunkLine) return fail(Kind::kIo, "a chunk's size line is too long");
+            if (end == std::string::npos ? buffer_.size() > kMaxChunkLine + 1 : end > kMaxChunkLine) return fail(Kind::kIo, "a chunk's size line is too long");
             if (end == std::string::npos) return {};
             std::size_t size = 0;
             const auto [stop, code] = std::from_chars(buffer_.data(), buffer_.data() + end, size, 16);

@@ -264,7 +264,10 @@ Result<std::shared_ptr<Job>> JobTable::start(const std::string& verb, const std:
         return fail_hint(Kind::kConflict, std::format("blanketd itself is at work on {} (it comes in from another site, or is being recovered)", subject), "try again in a moment: blanket events");
     if (running_.size() >= kMaxRunning) return fail_hint(Kind::kConflict, std::format("{} jobs run already, which is as many as may", running_.size()), "blanket job list; try again when one has ended");
     const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-    auto job = std::make_shared<Job>(std::format("{:x}-{}", now, random_hex(2)), verb, subject, uses);
+    std::string id;
+    do id = std::format("{:x}-{}", now, random_hex(2));  // two of one millisecond may draw the same number
+    while (running_.contains(id) || ended_.contains(id) || interrupted_.contains(id));
+    auto job = std::make_shared<Job>(id, verb, subject, uses);
     const std::string path = std::format("{}/{}.json", folder_, job->id());
     BLANKET_CHECK(write_file(path, job->to_json().dump(), 0600));
     std::thread thread([job, path, trace_path = trace_path(job->id()), work = std::move(work)] {

@@ -12,7 +12,12 @@
 #undef TOML_HEADER_ONLY
 #define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
+// Version 3.4.0 asserts, and without asserts tells the compiler to assume, of "[=" and "x=[}" what is not so, though it goes on to refuse both by itself.
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(condition) static_cast<void>(0)
 #include <toml++/toml.hpp>
+#pragma pop_macro("NDEBUG")
 
 #include "toolstack/base/file.hpp"
 #include "toolstack/base/json.hpp"
@@ -27,6 +32,7 @@ const std::map<std::string, std::set<std::string>>& known_keys() {
     return kKeys;
 }
 
+constexpr std::size_t kQuoted = 60;  // bytes of a key in an error
 constexpr std::uint64_t kLeastStoreMib = 64, kMostStoreMib = 1u << 20;
 
 std::string short_hostname(const std::string& hostname) {
@@ -50,10 +56,10 @@ Result<Settings> parse_settings(const std::string& text, const std::string& host
     for (const auto& [section, value] : table) {
         const auto known = known_keys().find(std::string(section.str()));
         if (known == known_keys().end() || !value.is_table())
-            return fail_hint(Kind::kInvalid, std::format("unknown section '{}'", section.str()), "sections: [site], [storage]");
+            return fail_hint(Kind::kInvalid, std::format("unknown section '{}'", section.str().substr(0, kQuoted)), "sections: [site], [storage]");
         for (const auto& [key, item] : *value.as_table())
             if (!known->second.contains(std::string(key.str())) || !item.is_string())
-                return fail(Kind::kInvalid, "unknown key '{}' in [{}], or its value is not text", key.str(), section.str());
+                return fail(Kind::kInvalid, "unknown key '{}' in [{}], or its value is not text", key.str().substr(0, kQuoted), section.str());
     }
     Settings settings;
     settings.site = table["site"]["name"].value_or(short_hostname(hostname));

@@ -22,6 +22,9 @@ TEST(Http, GoodRepliesInPiecesOfAnySize) {
         {"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nuntil the end", "200 until the end"},
         {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}", "202 {}"},
         {"HTTP/1.1 204 No Content\r\n\r\n", "204 "},
+        // As long as may be, and cut within the end of the line.
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(127, '0') + "5\r\nhello\r\n0\r\n\r\n", "200 hello"},
+        {"HTTP/1.1 200 OK\r\nX: " + std::string((32u << 10) - 20, 'x') + "\r\n\r\nhello", "200 hello"},
     };
     for (const auto& [text, want] : cases)
         for (const std::size_t piece : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, text.size()}) {
@@ -46,6 +49,7 @@ TEST(Http, WrongRepliesAreErrors) {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         "HTTP/1.1 200 OK\r\nX: " + std::string(40000, 'x'),
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(200, '0'),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(128, '0') + "5\r\nhello\r\n0\r\n\r\n",
     };
     for (const auto& text : cases)
         for (const std::size_t piece : {std::size_t{1}, std::size_t{4096}}) EXPECT_FALSE(parse(text, piece)) << text.substr(0, 80);

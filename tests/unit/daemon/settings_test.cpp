@@ -26,9 +26,14 @@ TEST(Settings, RefusesTypingErrorsByName) {
                                                                                    {"[storage]\ncontent_store_mib='63'", "at least 64"},
                                                                                    {"[storage]\ncontent_store_mib='1 GiB'", "content_store_mib"},
                                                                                    {"[storage]\ncontent_store_mib=64", "content_store_mib"},
-                                                                                   {"[site\n", "line 1"}}) {
+                                                                                   {"[site\n", "line 1"},
+                                                                                   {"[=site]\nname='a'", "line 1"},
+                                                                                   {"[site]\nname=[}]", "line 2"},
+                                                                                   {"[" + std::string(5000, 'k') + "]", "unknown section"},
+                                                                                   {"[site]\n" + std::string(5000, 'k') + "='a'", "unknown key"}}) {
         const auto settings = parse_settings(text, "host");
         ASSERT_FALSE(settings) << text;
+        EXPECT_LT(settings.error().what.size(), 700u);
         EXPECT_NE(settings.error().what.find(word), std::string::npos) << settings.error().what;
     }
 }

@@ -25,6 +25,7 @@ Kinds some() {
     EXPECT_TRUE(keep_best(all.dom0, "PROBE bench read_1m 50 MiB/s\nPROBE bench cpu_read_1m_provider 8 ms/MiB\nPROBE bench cpu_read_1m_machine 12 ms/MiB\nPROBE bench kicks_qd1 1 per_request\n"));
     EXPECT_TRUE(keep_best(all.ahci, "PROBE bench read_1m 10 MiB/s\n"));
     EXPECT_TRUE(keep_best(all.domu, "PROBE bench read_1m 5 MiB/s\n"));
+    EXPECT_TRUE(keep_best(all.pv_on_hvm, "PROBE bench read_1m 80 MiB/s\nPROBE bench fork_exit 6 us\n"));
     Stretch stretch;
     stretch.exits = 4000;
     stretch.cycles = 100;
@@ -49,6 +50,8 @@ TEST(UplinkTell, TheBestOfAllRoundsAndTheRatiosOfIt) {
     EXPECT_DOUBLE_EQ(value_of(metrics, "read_1m_guest"), 0.05);
     EXPECT_DOUBLE_EQ(value_of(metrics, "read_1m_emulated"), 5);
     EXPECT_DOUBLE_EQ(value_of(metrics, "read_1m_guest_emulated"), 0.5);
+    EXPECT_DOUBLE_EQ(value_of(metrics, "read_1m_pv_on_hvm"), 0.625);
+    EXPECT_DOUBLE_EQ(value_of(metrics, "read_1m_guest_pv_on_hvm"), 0.0625);
     EXPECT_DOUBLE_EQ(value_of(metrics, "cpu_read_1m"), 20);
     EXPECT_DOUBLE_EQ(value_of(metrics, "exits_write_qd1_dom0"), 2.5);
     EXPECT_DOUBLE_EQ(value_of(metrics, "kick_read_qd8_dom0"), 1.5);
@@ -75,6 +78,7 @@ TEST(UplinkTell, ExitsAreJudgedEightAtATimeAndKicksAlways) {
 TEST(UplinkTell, TheReportHasEverything) {
     const Json measured = everything(some());
     EXPECT_EQ(measured["kinds"]["ahci"]["read_1m"]["value"], 10);
+    EXPECT_EQ(measured["kinds"]["pv_on_hvm"]["fork_exit"]["value"], 6);
     EXPECT_EQ(measured["exits"]["dom0"]["write_qd8"]["kicks"], 0.5);
     const std::string lines = readme_lines(some()).dump();
     EXPECT_TRUE(lines.contains("| read_1m (MiB/s) | 100 | - | 10.0 | 50.0 | 5.00 | 0.50 | 0.05 | 5.00 | 0.50 |")) << lines;

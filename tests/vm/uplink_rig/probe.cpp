@@ -236,6 +236,7 @@ int main(int argc, char** argv) {
         if (calls > 0) step("refused", [calls] { return refused_in_domu(calls); });
         if (number("none") == 1) step("none", no_provider);
         if (number("none") == 2) step("no-line", no_line);
+        if (number("none") == 2 && number("garbage") > 0) step("line-garbage", [&] { return garbage_by_line(number("garbage")); });
         std::printf("PROBE end\n");
         power_off();
     }

@@ -50,6 +50,7 @@ std::string garbage(int calls);      // from dom0
 std::string exhaustion();            // every port there is
 std::string no_provider();           // what a Xen without one, or with blanket=no, says
 std::string no_line();               // with blanket=intx, in a machine without a platform device
+std::string garbage_by_line(int calls);  // there
 std::string refused_in_domu(int calls);
 std::string start_domu();            // one that does that, in dom0: its console is told
 

@@ -63,15 +63,10 @@ std::string everything_again() {
     return use_network();
 }
 
-}  // namespace
-
-// Garbage from dom0, with the modules away: the hypervisor lives, nothing is left, and the modules work again. What would end the machine is kept from doing so: a shutdown has a
+// Garbage from dom0: the hypervisor lives, and nothing is left. What would end the machine is kept from doing so: a shutdown has a
 // reason that there is not (and 2, a suspend, which is refused), and a grant frame lies over nothing that dom0 uses (it may do that to itself): it is beyond all memory, or in the
 // first MiB, which is no domain's. No emulated device is there to be taken away, and the provider says so.
-std::string garbage(int calls) {
-    if (const std::string wrong = nothing_left(); !wrong.empty()) return wrong;
-    const Privcmd privcmd;
-    if (privcmd.fd < 0) return "privcmd: " + errno_text();
+std::string call_with_garbage(int privcmd, int calls) {
     alignas(4096) static std::array<std::uint64_t, 512> page{};
     ::mlock(page.data(), sizeof page);
     std::uint64_t state = 1;
@@ -89,7 +84,7 @@ std::string garbage(int calls) {
         }
         const bool ends = cmd == XBLANKET_SHUTDOWN;
         void* const arg = !ends && random() % 16 == 0 ? reinterpret_cast<void*>(random()) : words;
-        const long rc = hypercall(privcmd.fd, cmd, arg);
+        const long rc = hypercall(privcmd, cmd, arg);
         refused += rc < 0 ? 1 : 0;
         if (ends && rc != -EINVAL) return "a shutdown for reason " + std::to_string(words[0] & 0xffffffff) + " says " + std::to_string(rc);
         if (cmd == XBLANKET_UNPLUG && rc != -EINVAL && rc != -EOPNOTSUPP && rc != -EFAULT) return "unplug says " + std::to_string(rc);
@@ -98,12 +93,23 @@ std::string garbage(int calls) {
     }
     xblanket_stats stats{};
     ::mlock(&stats, sizeof stats);
-    const long reset = hypercall(privcmd.fd, XBLANKET_RESET, nullptr), told_rc = hypercall(privcmd.fd, XBLANKET_STATS, &stats);
+    const long reset = hypercall(privcmd, XBLANKET_RESET, nullptr), told_rc = hypercall(privcmd, XBLANKET_STATS, &stats);
     if (reset != 0 || told_rc != 0) return "reset " + std::to_string(reset) + ", stats " + std::to_string(told_rc);
     if (stats.ports != 0) return std::to_string(stats.ports) + " ports left";
     if (refused < calls / 4) return "only " + std::to_string(refused) + " of " + std::to_string(calls) + " calls refused";
     if (shutdowns < calls / 100 || unplugs < calls / 100) return "only " + std::to_string(shutdowns) + " shutdowns and " + std::to_string(unplugs) + " unplugs";
     std::printf("PROBE garbage %d calls, %d refused, %d of them shutdowns; %d unplugs\n", calls, refused, shutdowns, unplugs);
+    return "";
+}
+
+}  // namespace
+
+// With the modules away; they work again afterwards.
+std::string garbage(int calls) {
+    if (const std::string wrong = nothing_left(); !wrong.empty()) return wrong;
+    const Privcmd privcmd;
+    if (privcmd.fd < 0) return "privcmd: " + errno_text();
+    if (const std::string wrong = call_with_garbage(privcmd.fd, calls); !wrong.empty()) return wrong;
     return everything_again();
 }
 
@@ -113,6 +119,9 @@ std::string exhaustion() {
     if (const std::string wrong = nothing_left(); !wrong.empty()) return wrong;
     const Privcmd privcmd;
     if (const auto left = ports_of(privcmd.fd); left != 0) return std::to_string(left) + " ports before";
+    auto& query = argument<xblanket_query>();
+    if (const long rc = hypercall(privcmd.fd, XBLANKET_QUERY, &query); rc != 0 || query.delivery != XBLANKET_DELIVERY_VECTOR || query.max_ports != XBLANKET_MAX_PORTS)
+        return "query " + std::to_string(rc) + ", delivery " + std::to_string(query.delivery) + ", " + std::to_string(query.max_ports) + " ports";
     std::vector<std::uint32_t> ports;
     long rc = 0;
     for (; ports.size() < XBLANKET_MAX_PORTS; ) {
@@ -163,6 +172,20 @@ std::string no_line() {
     line.pin = 4;
     if (const long rc = hypercall(privcmd.fd, XBLANKET_INTX, &line); rc != -EINVAL) return "a bad pin: " + std::to_string(rc);
     return load("uplink").contains("No such device") ? "" : "the module has loaded";
+}
+
+// The same garbage where INTX and POLL are not refused. The provider takes any line of a machine that has none, and raises none.
+std::string garbage_by_line(int calls) {
+    const Privcmd privcmd;
+    if (privcmd.fd < 0) return "privcmd: " + errno_text();
+    auto& line = argument<xblanket_intx>();
+    line.devfn = 0x10;
+    if (const long rc = hypercall(privcmd.fd, XBLANKET_INTX, &line); rc != 0) return "a line: " + std::to_string(rc);
+    if (const std::string wrong = call_with_garbage(privcmd.fd, calls); !wrong.empty()) return wrong;
+    auto& query = argument<xblanket_query>();
+    if (const long rc = hypercall(privcmd.fd, XBLANKET_QUERY, &query); rc != 0 || query.delivery != XBLANKET_DELIVERY_INTX) return "query afterwards " + std::to_string(rc) + ", delivery " + std::to_string(query.delivery);
+    if (const long rc = hypercall(privcmd.fd, XBLANKET_POLL, nullptr); rc < 0) return "poll afterwards " + std::to_string(rc);
+    return "";
 }
 
 // The hypervisor must not even look at the argument of anybody but dom0.

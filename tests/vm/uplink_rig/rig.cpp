@@ -61,7 +61,7 @@ std::string config_of(const Inside& inside) {
                               "on_crash = \"destroy\"\non_reboot = \"destroy\"\n"
                               "disk = [ \"format=raw, vdev={}, access=rw, script=/root/rig/block, target=/dev/loop7\" ]\n"
                               "vif = [ \"mac=00:16:3e:99:00:02, {}script=/root/rig/vif\" ]\n",
-                              pc ? "emulated=1 xen_emul_unplug=never" : inside.blanket ? "" : "stock=1", inside.domu ? inside.words + " domu=1" : inside.words, inside.domu ? 640 : 512, inside.vcpus, pc ? "hda" : "xvda", pc ? "model=e1000, " : "");
+                              pc && !inside.pv_on_hvm ? "emulated=1 xen_emul_unplug=never" : inside.blanket ? "" : "stock=1", inside.domu ? inside.words + " domu=1" : inside.words, inside.domu ? 640 : 512, inside.vcpus, pc ? "hda" : "xvda", pc ? "model=e1000, " : "");
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct Inside {
     bool domu = false;     // an initramfs from which the probe can start a guest of its own
     bool blanket = true;   // false: no hypervisor of ours between, and the kernel's own frontends
     std::string emulated;  // "ide" or "ahci": a plain HVM guest with such a disk and an e1000 (Rig::create with a device model); needs blanket = false
+    bool pv_on_hvm = false;  // that guest takes its emulated devices away, and drives their paravirtual twins by the kernel's own frontends
 };
 
 class Rig final {

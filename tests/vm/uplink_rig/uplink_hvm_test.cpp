@@ -78,6 +78,16 @@ protected:
         ASSERT_TRUE(again) << again.error().what;
     }
 
+    void power_off() {
+        ASSERT_TRUE(provider().run({"xl", "shutdown", "east"}, minutes(1)));
+        inside().disconnect();
+        const auto gone = wait_until("the machine has powered off", minutes(6), seconds(2), [&]() -> Result<bool> {
+            const auto there = provider().run_any({"xl", "domid", "east"});
+            return there && there->status != 0;
+        });
+        ASSERT_TRUE(gone) << gone.error().what;
+    }
+
     void expect_paravirtual() {
         EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/xvda")) << said("findmnt; lsblk");
         // ls fails where there is none, as there should be.
@@ -131,11 +141,49 @@ protected:
         const std::string written = said("head -c 16M /dev/urandom >/var/tmp/emulated; sync; sha256sum </var/tmp/emulated");
         expect_green();
         EXPECT_EQ(said("dmesg | grep -E 'BUG:|Oops|Call Trace' || true"), "");
-        said("sed -i 's/uplink.selftest=x //' /boot/args.cfg; sync");
+        said("sed -i 's/uplink.selftest=x /uplink.unplug=0 /' /boot/args.cfg; sync");
+        ASSERT_NO_FATAL_FAILURE(restart());
+        expect_kept_as_asked(sum);
+        said("sed -i 's/uplink.unplug=0 //' /boot/args.cfg; sync");
         ASSERT_NO_FATAL_FAILURE(restart());
         expect_paravirtual();
         EXPECT_EQ(said("sha256sum </var/tmp/data"), sum);
         EXPECT_EQ(said("sha256sum </var/tmp/emulated"), written);
+    }
+
+    // To the shutdown's wish it listens as before: the store is there.
+    void expect_left_alone_where_the_provider_refuses(const std::string& sum) {
+        const auto made = provider().script("set -eu\ncd /root/rent\necho 'xen_platform_pci = 0' >>guest.cfg\nxl create guest.cfg\n", minutes(4));
+        ASSERT_TRUE(made) << made.error().what;
+        const auto up = wait_until("the machine without a platform device has started", minutes(12), seconds(5), [&]() -> Result<bool> { return inside().wait_up(seconds(10)).has_value(); });
+        ASSERT_TRUE(up) << up.error().what;
+        EXPECT_EQ(said("grep -l 0x5853 /sys/bus/pci/devices/*/vendor || true"), "") << "there is a platform device";
+        EXPECT_EQ(said("cat /sys/bus/blanket/left_alone"), "vbd refused\nvif refused") << said("dmesg | grep -i uplink; true");
+        EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/sd")) << said("findmnt; lsblk");
+        EXPECT_EQ(said("udevadm settle; ls /sys/bus/blanket/devices | grep -E '^(vbd|vif)-' || true; ls -d /sys/block/xvd* 2>/dev/null || true"), "") << "two names for one device";
+        EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "pci");
+        EXPECT_EQ(said("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
+    }
+
+    // With uplink.unplug=0: the module came first, no driver had a device yet, and the emulated ones stay all the same.
+    void expect_kept_as_asked(const std::string& sum) {
+        EXPECT_TRUE(said("findmnt -no SOURCE -M / || findmnt -no SOURCE /").starts_with("/dev/sd")) << said("findmnt; lsblk");
+        EXPECT_EQ(said("cat /sys/bus/blanket/provider"), "xen 4.20");
+        EXPECT_EQ(said("cat /sys/bus/blanket/left_alone"), "vbd asked\nvif asked");
+        EXPECT_NE(said("dmesg | grep 'uplink: emulated disks stay (.* is to stay: unplug=0)' || true"), "") << said("dmesg | grep -i uplink; true");
+        const auto told = lab::BlanketCli(inside()).run({"uplink", "list"});
+        EXPECT_TRUE(told && told->dump().contains("as uplink.unplug=0 says")) << (told ? told->dump() : told.error().what);
+        EXPECT_EQ(said("udevadm settle; ls /sys/bus/blanket/devices | grep -E '^(vbd|vif)-' || true; ls -d /sys/block/xvd* 2>/dev/null || true"), "") << "two names for one device";
+        EXPECT_EQ(said("for c in /sys/class/net/eth*; do basename $(readlink -f $c/device/subsystem); done"), "pci");
+        EXPECT_EQ(said("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
+        EXPECT_EQ(said("dmesg | grep -E 'BUG:|Oops|Call Trace' || true"), "");
+    }
+
+    // Each driver of what a provider emulates comes after uplink, whether this machine has such a device or not. One line a driver, or what is wrong is seen.
+    void expect_uplink_before_their_drivers() {
+        EXPECT_EQ(said("for m in ata_piix ahci 8139cp 8139too e1000; do modprobe --show-depends $m | grep '^insmod ' | sed 's|^insmod [^ ]*/||; s|\\.ko.*||' | tr '_' '-' | awk -v m=$m 'BEGIN { gsub(\"_\", \"-\", m) } "
+                       "$1 == \"uplink\" { u = NR } $1 == m { d = NR } END { print (u > 0 && d > u ? \"after\" : \"not after\"), m }'; done"),
+                  "after ata-piix\nafter ahci\nafter 8139cp\nafter 8139too\nafter e1000");
     }
 
     std::unique_ptr<lab::Lab> lab_;
@@ -154,6 +202,9 @@ TEST_F(UplinkHvm, RootOnTheProvidersDiskAndWhatItAsksFor) {
     const auto uplinks = lab::BlanketCli(inside()).run({"uplink", "list"});
     ASSERT_TRUE(uplinks) << uplinks.error().what;
     EXPECT_TRUE(uplinks->dump().contains("uplink-blk") && uplinks->dump().contains("uplink-net")) << uplinks->dump();
+    const auto doctor = lab::BlanketCli(inside()).run({"doctor"});
+    EXPECT_TRUE(doctor && doctor->dump().contains("xen 4.20 around this one") && doctor->dump().contains("xvda by uplink-blk, paravirtual")) << (doctor ? doctor->dump() : doctor.error().what);
+    expect_uplink_before_their_drivers();
 
     // 256 MiB through the file system to the provider's disk, and back from there. At the end the provider looks itself.
     const std::string sum = said("head -c 256M /dev/urandom >/var/tmp/data; sync; sha256sum </var/tmp/data");
@@ -178,14 +229,14 @@ TEST_F(UplinkHvm, RootOnTheProvidersDiskAndWhatItAsksFor) {
     EXPECT_EQ(said("grep -c ' uplink$' /proc/interrupts"), "1");
     EXPECT_EQ(said("echo 3 >/proc/sys/vm/drop_caches; sha256sum </var/tmp/data"), sum);
 
+    said("sed -i 's/blanket=intx //' /boot/args.cfg; sync");
+    ASSERT_NO_FATAL_FAILURE(power_off());
+
+    // A provider without the device that takes emulated ones away.
+    ASSERT_NO_FATAL_FAILURE(expect_left_alone_where_the_provider_refuses(sum));
+
     // And for its end: the domain is gone, and its file system was left in order.
-    ASSERT_TRUE(provider().run({"xl", "shutdown", "east"}, minutes(1)));
-    inside().disconnect();
-    const auto gone = wait_until("the machine has powered off", minutes(6), seconds(2), [&]() -> Result<bool> {
-        const auto there = provider().run_any({"xl", "domid", "east"});
-        return there && there->status != 0;
-    });
-    ASSERT_TRUE(gone) << gone.error().what;
+    ASSERT_NO_FATAL_FAILURE(power_off());
     const auto check = provider().script("disk=$(losetup -fP --show /dev/disk/by-id/virtio-inside)\npart=${disk}p3\ndumpe2fs -h $part 2>/dev/null | grep 'Filesystem state'\ne2fsck -fn $part 2>&1 | tail -n 1\n"
                                          "mount -o ro,noload $part /mnt\nsha256sum <\"$(find /mnt -path '*/var/tmp/data')\"\numount /mnt\n", minutes(5));
     ASSERT_TRUE(check) << check.error().what;
