@@ -26,7 +26,7 @@ fi
 tree=$store/tree
 release=$(ls "$tree/usr/lib/modules")
 root=$work/root
-mkdir -p "$root"/{dev,proc,sys,tmp,run,etc,usr/bin,usr/sbin,usr/lib64}
+mkdir -p "$root"/{dev,proc,sys,tmp,run,etc,usr/bin,usr/sbin,usr/lib,usr/lib64}
 for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
 cp "$(find "$tree" -path '*bin/busybox')" "$root/usr/bin/busybox"
 cp "$program" "$root/rig"
