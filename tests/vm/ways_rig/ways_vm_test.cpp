@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Boots the ways rig's machine under QEMU and judges its verdicts. Label manual.
+// Boots the ways rig's machine under QEMU and judges its verdicts. Label nightly.
 #include <chrono>
 #include <filesystem>
 #include <format>
