@@ -54,6 +54,8 @@ Command addresses_change(const std::string& lines) { return {.argv = {"ip", "-ba
 
 Command wireguard_sync(const std::string& config) { return {.argv = {"wg", "syncconf", kWireGuardInterface, "/dev/stdin"}, .input = config}; }
 
+Command wireguard_endpoints() { return {.argv = {"wg", "show", kWireGuardInterface, "endpoints"}, .input = {}}; }
+
 Command firewall_load(const std::string& rules) { return {.argv = {"nft", "-f", "-"}, .input = rules}; }
 
 Command firewall_read() { return {.argv = {"nft", "--stateless", "list", "table", "inet", "blanket_net"}, .input = {}}; }

@@ -46,6 +46,7 @@ Command flows_change(const std::string& lines);       // one atomic OpenFlow bun
 Command addresses_read();                             // JSON
 Command addresses_change(const std::string& lines);   // `ip -batch`
 Command wireguard_sync(const std::string& config);    // config with the private key, on standard input
+Command wireguard_endpoints();                        // keys and endpoints of the peers
 Command firewall_load(const std::string& rules);
 Command firewall_read();                              // our table as nft prints it, without counters
 Command dhcp_unit(std::string_view verb, std::uint32_t vni);  // reload | restart | stop

@@ -127,10 +127,25 @@ std::string dhcp_rule(const std::vector<Endpoint>& cards) {
     return list.empty() ? list : std::format("        udp sport 68 udp dport 67 iifname . ether saddr . @th,288,48 {{ {} }} accept\n", list);
 }
 
+std::string way_rules(const std::vector<RelayedWay>& ways) {
+    std::string list;
+    for (const auto& way : ways) list += std::format("{}{} . {}", list.empty() ? "" : ", ", wireguard_address(way.relay), kRelayPort + way.other);
+    return (list.empty() ? list : std::format("        iifname \"{}\" udp dport {} ip saddr . udp sport {{ {} }} accept\n", kWireGuardInterface, kWireGuardPort, list)) +
+           std::format("        iifname \"{}\" udp dport {{ {}, {}-{} }} drop\n", kWireGuardInterface, kWireGuardPort, kRelayPort + 1, kRelayPort + 254);
+}
+
 }  // namespace
 
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards) {
-    std::string in, out, pass;
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays,
+                           const std::vector<RelayedWay>& ways) {
+    std::string in, out, pass, between;
+    for (const auto& pair : relays)
+        for (const auto& [from, to] : {std::pair(pair.a, pair.b), {pair.b, pair.a}}) {
+            const std::string sender = wireguard_address(from), relay = wireguard_address(pair.relay), taker = wireguard_address(to);
+            in += std::format("        iifname \"{}\" ip saddr {} ip daddr {} udp sport {} udp dport {} dnat ip to {}:{}\n", kWireGuardInterface, sender, relay, kWireGuardPort, kRelayPort + to, taker, kWireGuardPort);
+            out += std::format("        oifname \"{}\" ip saddr {} ip daddr {} udp dport {} ct status dnat snat ip to {}:{}\n", kWireGuardInterface, sender, taker, kWireGuardPort, relay, kRelayPort + from);
+            between += std::format("        iifname \"{0}\" oifname \"{0}\" ip saddr {1} ip daddr {2} udp sport {3} udp dport {3} ct status dnat accept\n", kWireGuardInterface, sender, taker, kWireGuardPort);
+        }
     for (const auto& anchor : anchors) {
         if (!anchor.local) continue;
         const std::string link = gateway_name(anchor.vni);
@@ -152,14 +167,14 @@ table inet blanket_net {
         udp dport 4789 iifname != "wg-blanket" drop
         ip saddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
         ip daddr 10.213.0.0/16 iifname != { "wg-blanket", "lo" } drop
-)" + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
+)" + way_rules(ways) + dhcp_rule(cards) + R"(        iifname "gw*" icmp type { echo-request, echo-reply } accept
         iifname "gw*" tcp flags & ack == ack accept
         iifname "gw*" drop
     }
     chain forward {
         type filter hook forward priority -10; policy accept;
 )";
-    if (pass.empty()) {
+    if (pass.empty() && between.empty()) {
         text += R"(        iifname { "wg-blanket", "gw*" } drop
         oifname { "wg-blanket", "gw*" } drop
     }
@@ -167,7 +182,9 @@ table inet blanket_net {
 )";
         return text;
     }
-    text += std::format("        ct state new ct count over {} drop\n{}        icmp type destination-unreachable ct state related ct status dnat accept\n        drop\n    }}\n", kMostPublicConnections, pass);
+    text += between;
+    if (!pass.empty()) text += std::format("        ct state new ct count over {} drop\n{}        icmp type destination-unreachable ct state related ct status dnat accept\n", kMostPublicConnections, pass);
+    text += "        drop\n    }\n";
     text += std::format("    chain public_in {{\n        type nat hook prerouting priority dstnat; policy accept;\n{}    }}\n", in);
     text += std::format("    chain public_out {{\n        type nat hook postrouting priority srcnat; policy accept;\n{}    }}\n}}\n", out);
     return text;

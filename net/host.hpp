@@ -7,6 +7,7 @@
 #include <set>
 
 #include "net/anchors.hpp"
+#include "net/relay.hpp"
 
 namespace blanket::net {
 
@@ -46,7 +47,10 @@ inline constexpr unsigned kMostPublicConnections = 4096;
 // nftables rules, replacing our own table as a whole: VXLAN is heard only inside WireGuard, our underlay addresses never from the uplink, gateway
 // ports only for DHCP, echo and answers, and nothing is forwarded between any of them. DHCP is heard from `cards` alone, each in its own name: dnsmasq goes by the
 // address that a packet names inside, and would take a neighbour's lease away (DHCPDECLINE). With anchors of this site (others are not looked at): their public
-// ports, on addresses of this host and from outside only, become VMs' ports, and nothing else at all is forwarded.
-std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {}, const std::vector<Endpoint>& cards = {});
+// ports, on addresses of this host and from outside only, become VMs' ports, and nothing else at all is forwarded. With `relays` (relay.hpp) also WireGuard's own packets
+// between the two sites of each pair, from tunnel to tunnel. Out of a tunnel this host's own WireGuard hears by `ways` (relay.hpp) only. What comes to a relay's port before its
+// rules do is dropped, not refused: connection tracking would know it without its translation, as long as the ends go on trying.
+std::string firewall_rules(const std::vector<AnchorPoint>& anchors = {}, const std::vector<Endpoint>& cards = {}, const std::vector<RelayedPair>& relays = {},
+                           const std::vector<RelayedWay>& ways = {});
 
 }  // namespace blanket::net

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "net/path_mtu.hpp"
+#include "net/relay.hpp"
 #include "toolstack/base/text.hpp"
 
 namespace blanket::net {
@@ -147,15 +147,21 @@ Underlay plan_underlay(const std::string& site, const std::vector<Site>& sites, 
     std::ranges::sort(others, {}, &Site::index);
     std::set<std::string> keys{self->wireguard_key};
     for (const auto& other : others) {
+        // Its packets would be sent into its own tunnel, and those again, without end.
+        if (const auto address = parse_ipv4(other.address); address && is_tunnel_address(*address)) {
+            warnings.push_back(std::format("no tunnel to site '{}': its address {} is one inside of the tunnels", other.name, other.address));
+            continue;
+        }
         const auto key = base64_decode(other.wireguard_key);
         if (!key || key->size() != 32 || !parse_ipv4(other.address) || !keys.insert(other.wireguard_key).second) {
             warnings.push_back(std::format("no tunnel to site '{}': address '{}' is not IPv4, or its WireGuard key is bad or used twice", other.name,
                                            other.address));
             continue;
         }
-        const auto path = path_mtu(*self, other);
+        const auto [path, relay] = pair_mtu(*self, other, sites);
+        const std::uint32_t carries = relay.empty() ? uplink_mtu : uplink_mtu - kWireGuardOverhead;  // at most
         out.peers.push_back({other.name, other.wireguard_key, std::format("{}:{}", other.address, kWireGuardPort),
-                             format_ipv4(tunnels.at(other.name) & 0xffff'ff00u) + "/24", path ? std::min(*path, uplink_mtu) - kWireGuardOverhead : 0});
+                             format_ipv4(tunnels.at(other.name) & 0xffff'ff00u) + "/24", path ? std::min(*path, carries) - kWireGuardOverhead : 0});
     }
     std::ranges::sort(out.peers, {}, &Peer::site);
     return out;

@@ -94,15 +94,16 @@ void OvsOverlay::look_at_firewall() {
 }
 
 // The host forwards only while the rules that bound it are loaded. Expects apply_mutex_.
-Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings) {
+Result<void> OvsOverlay::apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays,
+                                        const std::vector<RelayedWay>& ways, std::vector<std::string>& warnings) {
     if (any_public(anchors)) {
         BLANKET_TRY(const auto own, listeners(options_.listeners_folder));
         keep_own_ports(anchors, own, warnings);
     }
-    const bool forward = any_public(anchors);
+    const bool forward = any_public(anchors) || !relays.empty();
     if (!forward) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));
     look_at_firewall();
-    if (const std::string rules = firewall_rules(anchors, cards); rules != firewall_text_) {
+    if (const std::string rules = firewall_rules(anchors, cards, relays, ways); rules != firewall_text_) {
         auto loaded = runner_->run(commands::firewall_load(rules));
         if (!loaded) {
             if (firewall_text_.empty()) BLANKET_CHECK(set_forwarding(false, options_.forward_control, options_.forward_mark));  // what stood before may be gone
@@ -128,11 +129,37 @@ Result<void> OvsOverlay::apply_host(const std::map<std::string, Link>& links, co
     return sync_wireguard(underlay);
 }
 
+void OvsOverlay::keep_endpoints(std::set<std::string> sites) {
+    const std::lock_guard lock(kept_mutex_);
+    kept_sites_ = std::move(sites);
+}
+
+// Keys. A restart of blanketd takes no peer off the way that an earlier life, or the peer itself, has found. Expects apply_mutex_.
+Result<std::set<std::string>> OvsOverlay::kept_peers(const Underlay& underlay) {
+    std::optional<std::set<std::string>> sites;
+    {
+        const std::lock_guard lock(kept_mutex_);
+        sites = kept_sites_;
+    }
+    std::set<std::string> keys;
+    if (!sites) {
+        if (wireguard_text_.empty()) {
+            BLANKET_TRY(const std::string text, runner_->run(commands::wireguard_endpoints()));
+            found_peers_ = parse_wireguard_endpoints(text);
+        }
+        return found_peers_;
+    }
+    for (const auto& peer : underlay.peers)
+        if (sites->contains(peer.site)) keys.insert(peer.key);
+    return keys;
+}
+
 // Expects apply_mutex_, and the interface.
 Result<void> OvsOverlay::sync_wireguard(const Underlay& underlay) {
     if (underlay.address == 0) return {};
     BLANKET_TRY(const WireGuardKey key, identity(options_.key_path));
-    const std::string config = wireguard_config(key, underlay);
+    BLANKET_TRY(const auto kept, kept_peers(underlay));
+    const std::string config = wireguard_config(key, underlay, kept);
     if (config == wireguard_text_) return {};
     wireguard_text_.clear();
     auto synced = runner_->run(commands::wireguard_sync(config));
@@ -205,7 +232,7 @@ Result<void> OvsOverlay::apply(const std::vector<Net>& nets, const std::vector<V
         BLANKET_TRY(links, read_links());
     }
     BLANKET_CHECK(check_switch(state));
-    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, warnings));
+    BLANKET_CHECK(apply_firewall(std::move(anchors), endpoints, relayed_by(options_.site, nets, vms, sites), relayed_to(options_.site, nets, vms, sites), warnings));
     BLANKET_CHECK(apply_host(links, gateways, underlay));
 
     World plan;

@@ -63,6 +63,9 @@ public:
     void arm(const VmRecord& vm) override;
     Result<void> release_frames(const VmRecord& vm) override;
     Result<void> drop_frames(const std::string& uuid) override;
+    // The sites whose peers stay as WireGuard has them: somebody else sees to where it sends (daemon/ways.hpp). Until the first call these are all peers that it has when this
+    // object looks first. Returns at once.
+    void keep_endpoints(std::set<std::string> sites);
     // What happens to a packet (trace.hpp), by what this site knows and has installed. One process of ovs-ofctl. kPrecondition before the first apply().
     Result<Trace> trace(const TraceQuery& query);
     ~OvsOverlay() override;
@@ -88,7 +91,9 @@ private:
     [[nodiscard]] std::vector<OwnRange> read_own_ranges(const std::map<std::string, Link>& links, const std::vector<Site>& sites) const;
     Result<void> apply_host(const std::map<std::string, Link>& links, const std::vector<GatewayPort>& gateways, const Underlay& underlay);
     void look_at_firewall();
-    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, std::vector<std::string>& warnings);
+    Result<void> apply_firewall(std::vector<AnchorPoint> anchors, const std::vector<Endpoint>& cards, const std::vector<RelayedPair>& relays, const std::vector<RelayedWay>& ways,
+                                std::vector<std::string>& warnings);
+    Result<std::set<std::string>> kept_peers(const Underlay& underlay);
     Result<void> sync_wireguard(const Underlay& underlay);
     void follow(const std::vector<VmRecord>& vms);
     // The rest expects state_mutex_.
@@ -117,6 +122,9 @@ private:
     std::mutex apply_mutex_;  // one apply() at a time; taken before state_mutex_
     std::string wireguard_text_;  // last configuration given to `wg`
     std::set<std::string> peer_keys_;  // in it
+    std::set<std::string> found_peers_;  // those that WireGuard had an endpoint of when it was told for the first time
+    std::mutex kept_mutex_;
+    std::optional<std::set<std::string>> kept_sites_;  // keep_endpoints()
     std::string routes_text_;     // last routes given to `ip`
     std::string firewall_text_;   // last rules given to `nft`
     std::string firewall_seen_;   // ... and how it printed them then

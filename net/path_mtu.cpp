@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "net/model.hpp"
+#include "net/relay.hpp"
 
 namespace blanket::net {
 namespace {
@@ -39,7 +39,7 @@ std::vector<const Site*> sites_of(const Net& net, const Sharing& sharing, const 
     return out;
 }
 
-OfferedMtu offered_by(const Net& net, const std::vector<const Site*>& shared_by) {
+OfferedMtu offered_by(const Net& net, const std::vector<const Site*>& shared_by, const std::vector<Site>& sites) {
     constexpr std::uint32_t kOverhead = kWireGuardOverhead + kVxlanOverhead;
     if (shared_by.size() < 2) return {net.mtu, "the network's own: its VMs are not at two sites"};
     std::uint32_t narrowest = 0;
@@ -47,15 +47,15 @@ OfferedMtu offered_by(const Net& net, const std::vector<const Site*>& shared_by)
     std::size_t unknown = 0;
     for (std::size_t i = 0; i < shared_by.size(); ++i)
         for (std::size_t j = i + 1; j < shared_by.size(); ++j) {
-            const auto path = path_mtu(*shared_by[i], *shared_by[j]);
+            const auto [path, relay] = pair_mtu(*shared_by[i], *shared_by[j], sites);
             unknown += path ? 0 : 1;
             if (!path || (narrowest != 0 && *path >= narrowest)) continue;
             narrowest = *path;
-            between = std::format("between {} and {}", shared_by[i]->name, shared_by[j]->name);
+            between = std::format("between {} and {}{}", shared_by[i]->name, shared_by[j]->name, relay.empty() ? "" : std::format(" by way of {}", relay));
         }
     if (narrowest == 0) return {net.mtu, "the network's own: no path between its sites is measured yet"};
     const std::string rest = unknown == 0 ? "" : std::format("; {} of its paths not measured yet", unknown);
-    const std::uint32_t left = std::max(narrowest, kSmallestPathMtu) - kOverhead;
+    const std::uint32_t left = narrowest - kOverhead;
     if (left >= net.mtu) return {net.mtu, std::format("the network's own: its narrowest path, {}, carries {}{}", between, narrowest, rest)};
     return {left, std::format("the path {} carries {}, less {} of WireGuard and {} of VXLAN{}", between, narrowest, kWireGuardOverhead, kVxlanOverhead, rest)};
 }
@@ -81,11 +81,11 @@ std::optional<std::uint32_t> path_mtu(const Site& a, const Site& b) {
     return back == b.path_mtu.end() ? there->second : std::min(there->second, back->second);
 }
 
-OfferedMtu offered_mtu(const Net& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) { return offered_by(net, sites_of(net, sharing(vms), sites)); }
+OfferedMtu offered_mtu(const Net& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) { return offered_by(net, sites_of(net, sharing(vms), sites), sites); }
 
 std::vector<Net> with_offered_mtu(std::vector<Net> nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites) {
     const Sharing shared = sharing(vms);
-    for (auto& net : nets) net.mtu = offered_by(net, sites_of(net, shared, sites)).mtu;
+    for (auto& net : nets) net.mtu = offered_by(net, sites_of(net, shared, sites), sites).mtu;
     return nets;
 }
 

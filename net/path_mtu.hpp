@@ -25,7 +25,8 @@ struct OfferedMtu {
     std::string why;  // for people: what bounds it
 };
 // What guests are told by DHCP: the network's own MTU, or what the narrowest path between two sites that share the network leaves of a packet. A site shares it
-// that owns a VM of it or stands by for one, or takes connections from outside for it. At least what kSmallestPathMtu leaves. The same at every site, as it follows from the records alone.
+// that owns a VM of it or stands by for one, or takes connections from outside for it. At least what kSmallestPathMtu leaves. Two sites that only a relay joins have what its
+// tunnels leave (relay.hpp). The same at every site, as it follows from the records alone.
 OfferedMtu offered_mtu(const Net& net, const std::vector<VmRecord>& vms, const std::vector<Site>& sites);
 // The networks, each with the MTU that is offered in it.
 std::vector<Net> with_offered_mtu(std::vector<Net> nets, const std::vector<VmRecord>& vms, const std::vector<Site>& sites);

@@ -34,7 +34,7 @@ Result<void> set_forwarding(bool wanted, const std::string& control, const std::
     BLANKET_TRY(const std::string now, read_file(control, 64));
     if (trim(now) == "1") return {};
     BLANKET_CHECK(make_dirs(std::filesystem::path(mark).parent_path().string(), 0755));
-    BLANKET_CHECK(write_file(mark, "blanketd turned ip_forward on for public ports of VMs\n", 0644));  // before: whoever dies in between turns it off once too often
+    BLANKET_CHECK(write_file(mark, "blanketd turned ip_forward on, for public ports of VMs or as a relay between sites\n", 0644));  // before: whoever dies in between turns it off once too often
     return write_control(control, "1\n");
 }
 

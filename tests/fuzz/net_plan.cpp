@@ -10,6 +10,7 @@
 #include "net/ovs.hpp"
 #include "net/path_mtu.hpp"
 #include "net/site_plan.hpp"
+#include "net/ways.hpp"
 #include "net/wireguard.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "toolstack/base/text.hpp"
@@ -73,7 +74,7 @@ Json sample() {
     Net lan{"lan", 101, "10.1.0.0/24", "10.1.0.1", 1390, {}, false}, dmz{"dmz", 102, "10.2.0.0/30", "10.2.0.1", 1390, {}, false};
     lan.groups = {{"web", false, default_rules(), {web.uuid}}, {"all", true, {{true, RuleProto::kTcp, 80, 443, false, "", "web"}, {true, RuleProto::kUdp, 7, 1000, false, "10.1.0.0/25", ""}}, {}}};
     const std::string key = base64_encode(std::string(32, 'k'));
-    const Site east{"east", 1, "192.0.2.1", key, "voter", "0.1.0", 1, "joined", {}}, west{"west", 2, "192.0.2.2", base64_encode(std::string(32, 'w')), "voter", "0.1.0", 2, "joined", {{"east", 1420}}};
+    const Site east{"east", 1, "192.0.2.1", key, "voter", "0.1.0", 1, "joined", {}}, west{"west", 2, "192.0.2.2", base64_encode(std::string(32, 'w')), "voter", "0.1.0", 2, "joined", {}, {{"east", 1420}}};
     return {{"nets", {to_json(lan), to_json(dmz)}}, {"sites", {to_json(east), to_json(west)}}, {"vms", {to_json(web), to_json(db)}}};
 }
 
@@ -84,7 +85,12 @@ std::vector<std::string> target::seeds() {
     out["out"] = true;
     in["in"] = true;
     doubled["vms"][1]["nics"][0]["mac"] = "02:00:00:00:00:01";
-    return {sample().dump(), out.dump(), in.dump(), doubled.dump()};
+    Json relay = sample();  // east passes on what west and home say
+    relay["sites"].push_back(to_json(Site{"home", 3, "192.168.1.2", base64_encode(std::string(32, 'h')), "client", "0.1.0", 0, "joined", {}, {}, {}, {{"east", {}}}}));
+    relay["sites"][0]["heard"] = {{"west", {{"rtt_ms", 32}}}, {"home", {{"from", "203.0.113.7:40123"}}}};
+    relay["sites"][1]["heard"] = {{"east", Json::object()}};
+    relay["vms"][0]["owner"] = "home";
+    return {sample().dump(), out.dump(), in.dump(), doubled.dump(), relay.dump()};
 }
 
 void target::run(Input input) {
@@ -137,6 +143,19 @@ void target::run(Input input) {
     const std::string config = wireguard_config({base64_encode(std::string(32, 's')), "pub"}, underlay);
     require(static_cast<std::size_t>(std::ranges::count(config, '\n')) == 3 + 6 * underlay.peers.size(), "WireGuard is told more than was meant: " + config);
     for (const auto& line : split(config, '\n')) require(is_plain(line), "a line of WireGuard's");
+    const auto relays = relayed_by("east", world.nets, world.vms, world.sites);
+    require(relays.size() <= kMostRelayedPairs, "too many pairs");
+    const auto ways = relayed_to("east", world.nets, world.vms, world.sites);
+    const std::string rules = firewall_rules({}, {}, relays, ways);
+    require(static_cast<std::size_t>(std::ranges::count(rules, '\n')) == static_cast<std::size_t>(std::ranges::count(firewall_rules(), '\n')) + (relays.empty() ? 0 : 6 * relays.size() + 5) + (ways.empty() ? 0u : 1u), "the firewall is told more than was meant: " + rules);
+    for (const auto& line : split(rules, '\n')) require(is_plain(line), "a line of the firewall's");
+    const Shares shares = shares_of(world.nets, world.vms);
+    for (const auto& a : world.sites)
+        for (const auto& b : world.sites) {
+            const auto list = candidates(a.name, b, world.sites, relays_for(a, b, world.sites, shares));
+            require(!list.empty() && list.size() <= 1 + kMostPunched + kRelaysOfAPair, "too many ways to try");
+            for (const auto& one : list) require(one.way == Way::kDirect || parse_ipv4_port(one.endpoint).has_value(), "no endpoint: " + one.endpoint);
+        }
     for (const auto& line : split(plan_gateway_links({}, gateways) + plan_wireguard_link({}, underlay) + plan_wireguard_routes(underlay), '\n')) require(is_plain(line), "a line for ip: " + line);
 }
 

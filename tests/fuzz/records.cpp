@@ -50,6 +50,7 @@ Net sample_net() {
 Site sample_site() {
     Site site{.name = "east", .index = 1, .address = "192.0.2.1", .wireguard_key = std::string(43, 'A') + "=", .role = "voter", .version = "0.1.0", .member = ~std::uint64_t{0}};
     site.path_mtu = {{"west", 1420}};
+    site.heard = {{"west", {"203.0.113.7:40123", 32}}, {"home", {}}};
     site.ca = CaMark{std::string(64, 'd'), 2};
     return site;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What Open vSwitch and `ip` answer, read: OVSDB tables and OpenFlow messages through the real sockets, dumps and lists as text.
+// What Open vSwitch, `ip` and `wg` answer, read: OVSDB tables and OpenFlow messages through the real sockets, dumps and lists as text.
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include "net/openflow.hpp"
 #include "net/ovs.hpp"
 #include "net/switch_socket.hpp"
+#include "net/wireguard.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "toolstack/base/json.hpp"
 
@@ -105,7 +106,8 @@ std::vector<std::string> target::seeds() {
             "b" + hello + frame(OpenFlowType::kError, 3, std::string("\0\1\0\2", 4)), "b" + hello + frame(OpenFlowType::kError, 3, "x"), "b" + std::string("\5\0\0\7\0\0\0\1", 8),
             "d cookie=0xb1a7000000000001, duration=1.5s, table=10, n_packets=3, n_bytes=4, priority=100,ip,metadata=0x65,dl_dst=02:00:00:00:00:01 actions=output:7\n",
             "dOFPST_FLOW reply (OF1.4) (xid=0x2):\n table=0 actions=drop\n", "l" + std::string(kLines), "lpacket-out in_port=controller,packet=ffff,actions=output:1,output:2\n",
-            R"(i[{"ifname":"wg-blanket","flags":["UP"],"mtu":1440,"addr_info":[{"family":"inet","local":"10.213.1.1","prefixlen":16}]},{}])"};
+            R"(i[{"ifname":"wg-blanket","flags":["UP"],"mtu":1440,"addr_info":[{"family":"inet","local":"10.213.1.1","prefixlen":16}]},{}])",
+            "wSECRET\tPUBLIC\t51820\toff\nkw=\t(none)\t203.0.113.7:51820\t10.213.2.0/24\t1700000000\t1000\t2000\t25\nkx=\t(none)\t(none)\t(none)\t0\t0\t0\toff\n"};
 }
 
 void target::run(Input input) {
@@ -125,6 +127,12 @@ void target::run(Input input) {
     if (way == 'i') {
         const auto links = parse_links(text);
         require_refusal(links, "parse_links");
+    }
+    if (way == 'w') {
+        const auto peers = parse_wireguard_dump(text);
+        require_refusal(peers, "parse_wireguard_dump");
+        require(!peers || peers->size() <= 4096, "too many peers");
+        (void)parse_wireguard_endpoints(text);
     }
     if (way == 'l') {
         const auto bundle = encode_bundle(text, 2);

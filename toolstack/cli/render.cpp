@@ -134,8 +134,9 @@ Table path_table(const Json& reply) {
         const Json& value = field(path, name);
         return value.is_number() ? std::format("{:.{}f}{}", value.get<double>(), value.is_number_float() && value.get<double>() < 100 ? 1 : 0, unit) : std::string("-");
     };
-    static constexpr std::array<Column, 8> kColumns{{
+    static constexpr std::array<Column, 9> kColumns{{
         {"SITE", [](const Json& path) { return text(path, "site"); }},
+        {"WAY", [](const Json& path) { return text(path, "way"); }},
         {"ENDPOINT", [](const Json& path) { return text(path, "endpoint"); }},
         {">RTT", [](const Json& path) { return known(path, "rtt_ms", " ms"); }},
         {">LOSS", [](const Json& path) { return known(path, "loss_percent", " %"); }},
@@ -145,6 +146,13 @@ Table path_table(const Json& reply) {
         {">SENT", [](const Json& path) { return bytes(path, "sent"); }},
     }};
     return make_table(reply, "paths", kColumns);
+}
+
+std::string path_notes(const Json& reply) {
+    std::string out;
+    for (const auto& path : field(reply, "paths"))
+        if (const std::string why = text_of(field(path, "why")); !why.empty()) out += printable(std::format("{}: {}", text(path, "site"), why)) + "\n";
+    return out.empty() ? out : "\n" + out;
 }
 
 Table uplink_stat_table(const Json& reply) {
@@ -248,6 +256,10 @@ std::string trace_text(const Json& reply, const Terminal& terminal) {
     std::string out;
     if (const Table hops = make_table(trace, "hops", kColumns); !hops.rows.empty()) out += format_table(hops, terminal) + "\n";
     for (const auto& difference : field(trace, "differences")) out += "differs: " + printable(text_of(difference)) + "\n";
+    for (const auto& path : field(trace, "paths")) {
+        const std::string why = text_of(field(path, "why"));
+        out += printable(std::format("tunnel to {}: {}{}", text(path, "site"), text(path, "way"), why.empty() ? "" : std::format(" ({})", why))) + "\n";
+    }
     const std::string answer = text(trace, "answer"), next = text(trace, "next");
     out += printable(std::format("{} ({}) to {} in {}: {}{}: {}", text(trace, "from"), text(trace, "from_ip"), text(trace, "to_ip"), text(trace, "net"), text(trace, "verdict"),
                                  answer.empty() ? "" : std::format(", answer {}", answer), text(trace, "reason"))) + "\n";

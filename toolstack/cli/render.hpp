@@ -25,6 +25,7 @@ Table event_table(const Json& reply);
 std::string event_line(const Json& event);  // for --follow
 Table uplink_table(const Json& reply);
 Table path_table(const Json& reply);
+std::string path_notes(const Json& reply);  // why a way is not a better one; empty: all are direct
 Table uplink_stat_table(const Json& reply);
 Fields uplink_bus_fields(const Json& reply);  // empty where no provider's Xen is
 Fields vm_fields(const Json& vm);

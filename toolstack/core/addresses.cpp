@@ -37,6 +37,27 @@ std::string format_ipv4(std::uint32_t address) {
     return std::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
 }
 
+Result<Ipv4Port> parse_ipv4_port(std::string_view text) {
+    const auto colon = text.find(':');
+    if (colon == std::string_view::npos) return fail(Kind::kInvalid, "'{}' is not an IPv4 address with a port", text.substr(0, 30));
+    BLANKET_TRY(const std::uint32_t ip, parse_ipv4(text.substr(0, colon)));
+    BLANKET_TRY(const std::uint64_t port, parse_number(text.substr(colon + 1), 1, 65535, "port"));
+    return Ipv4Port{ip, static_cast<std::uint16_t>(port)};
+}
+
+std::string format_ipv4_port(const Ipv4Port& endpoint) { return std::format("{}:{}", format_ipv4(endpoint.ip), endpoint.port); }
+
+bool is_host_address(std::uint32_t ip) {
+    const std::uint32_t first = ip >> 24;
+    return first != 0 && first != 127 && first < 224 && ip >> 16 != (169u << 8 | 254u);
+}
+
+bool is_private_address(std::uint32_t ip) {
+    return ip >> 24 == 10 || ip >> 20 == (172u << 4 | 1u) || ip >> 16 == (192u << 8 | 168u) || ip >> 22 == (100u << 2 | 1u);  // 100.64.0.0/10
+}
+
+bool is_tunnel_address(std::uint32_t ip) { return ip >> 16 == (10u << 8 | 213u); }
+
 Result<Cidr> parse_cidr(std::string_view text) {
     const auto slash = text.find('/');
     if (slash == std::string_view::npos)

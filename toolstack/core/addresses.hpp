@@ -15,6 +15,19 @@ Result<void> check_mac(std::string_view mac);
 Result<std::uint32_t> parse_ipv4(std::string_view text);  // host byte order
 std::string format_ipv4(std::uint32_t address);
 
+// A UDP endpoint: "203.0.113.7:51820".
+struct Ipv4Port {
+    std::uint32_t ip = 0;  // host byte order
+    std::uint16_t port = 0;
+    bool operator==(const Ipv4Port&) const = default;
+};
+Result<Ipv4Port> parse_ipv4_port(std::string_view text);  // the port from 1 on
+std::string format_ipv4_port(const Ipv4Port& endpoint);
+// Whether one machine somewhere may have it as its address: no loopback, link-local, multicast, broadcast or 0.x.
+bool is_host_address(std::uint32_t ip);
+bool is_private_address(std::uint32_t ip);  // RFC 1918, and RFC 6598: behind a provider's own NAT
+bool is_tunnel_address(std::uint32_t ip);   // of a site inside WireGuard (wireguard_address(), records.hpp): 10.213.0.0/16
+
 struct Cidr {
     std::uint32_t base = 0;  // host byte order, host bits zero
     unsigned prefix = 0;     // 0..32

@@ -112,6 +112,13 @@ struct CaMark {
     bool operator==(const CaMark&) const = default;
 };
 
+// Another site as one hears it by WireGuard, not through a relay (net/ways.hpp).
+struct Heard {
+    std::string from;          // "203.0.113.7:40123", where its packets come from; empty: from its address and WireGuard's port, or from an address that nobody else is told
+    std::uint32_t rtt_ms = 0;  // through the tunnel, coarse; 0: not measured
+    bool operator==(const Heard&) const = default;
+};
+
 struct Site {
     std::string name;
     std::uint32_t index = 0;     // 1..254; WireGuard address 10.213.<index>.1
@@ -124,6 +131,7 @@ struct Site {
     std::string provider = {};   // what it runs on, in its own words; for people
     std::map<std::string, std::uint32_t> path_mtu;  // by the other site's name: the largest IPv4 packet that passes to it outside of the tunnel, as this site found
     std::optional<CaMark> ca = {};  // of the last rollover of the CA that it took part in
+    std::map<std::string, Heard> heard = {};  // by the other site's name: those that this site hears. Empty: it does not tell
     bool operator==(const Site&) const = default;
 };
 

@@ -171,6 +171,11 @@ Json to_json(const Site& site) {
     if (!site.provider.empty()) value["provider"] = site.provider;
     if (!site.path_mtu.empty()) value["path_mtu"] = site.path_mtu;
     if (site.ca) value["ca"] = {{"to", site.ca->to}, {"step", site.ca->step}};
+    for (const auto& [name, heard] : site.heard) {
+        Json& one = value["heard"][name] = Json::object();
+        if (!heard.from.empty()) one["from"] = heard.from;
+        if (heard.rtt_ms != 0) one["rtt_ms"] = heard.rtt_ms;
+    }
     return value;
 }
 
@@ -186,6 +191,22 @@ std::map<std::string, std::uint32_t> path_mtu_of(const Json& value) {
     if (paths == value.end() || !paths->is_object()) return out;
     for (const auto& [site, mtu] : paths->items())
         if (out.size() < kMost && check_name(site, "site") && mtu.is_number_unsigned() && mtu >= kSmallestPathMtu && mtu <= kLargestPathMtu) out[site] = mtu.get<std::uint32_t>();
+    return out;
+}
+
+// The same. Nobody is sent to an address that no machine has, nor into the tunnels.
+std::map<std::string, Heard> heard_of(const Json& value) {
+    constexpr std::size_t kMost = 254;               // sites
+    constexpr std::uint64_t kLongestTrip = 10'000;   // ms
+    std::map<std::string, Heard> out;
+    const auto list = value.find("heard");
+    if (list == value.end() || !list->is_object()) return out;
+    for (const auto& [site, said] : list->items()) {
+        if (out.size() == kMost || !check_name(site, "site") || !said.is_object()) continue;
+        Heard& heard = out[site];
+        if (const auto from = parse_ipv4_port(json_string_or(said, "from", "")); from && is_host_address(from->ip) && !is_tunnel_address(from->ip)) heard.from = format_ipv4_port(*from);
+        if (const std::uint64_t rtt = json_number_or(said, "rtt_ms", 0); rtt <= kLongestTrip) heard.rtt_ms = static_cast<std::uint32_t>(rtt);
+    }
     return out;
 }
 
@@ -221,6 +242,7 @@ Result<Site> parse_site(const Json& value) {
     if (site.provider.size() > kLongestProvider) site.provider.clear();  // as with a measurement that makes no sense
     site.path_mtu = path_mtu_of(value);
     site.ca = ca_mark_of(value);
+    site.heard = heard_of(value);
     return site;
 }
 

@@ -219,10 +219,16 @@ void bind_routes(RestServer& server, App& app, Federation& federation, ApiHooks 
                     {"federation", now.federation_name.empty() ? Json(nullptr) : Json(now.federation_name)}};
     }));
     server.route("GET", "/1.0/doctor", respond([hooks](const RestRequest&) -> Result<Json> { return hooks.doctor(); }));
-    server.route("GET", "/1.0/paths", respond([&](const RestRequest&) -> Result<Json> {
+    server.route("GET", "/1.0/paths", respond([&, hooks](const RestRequest&) -> Result<Json> {
         std::vector<Site> sites;
         for (const auto& site : app.world.snapshot().sites) sites.push_back(site.value);
-        return to_json(gather_paths(sites, app.site, app.clock.unix_ms() / 1000));
+        auto paths = gather_paths(sites, app.site, app.clock.unix_ms() / 1000);
+        for (auto& path : paths)
+            if (auto known = hooks.way(path.site)) {
+                path.way = std::move(known->way);
+                path.why = std::move(known->why);
+            }
+        return to_json(paths);
     }));
     server.route("GET", "/1.0/uplinks", respond([](const RestRequest&) -> Result<Json> { return to_json(gather_uplinks()); }));
     bind_federation(server, app, federation, hooks);

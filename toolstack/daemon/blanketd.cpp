@@ -30,6 +30,7 @@
 #include "toolstack/daemon/peers.hpp"
 #include "toolstack/daemon/seeded_domains.hpp"
 #include "toolstack/daemon/uplinks.hpp"
+#include "toolstack/daemon/ways.hpp"
 #include "toolstack/daemon/world.hpp"
 #include "toolstack/hypervisor/domain_events.hpp"
 #include "toolstack/hypervisor/libvirt_hypervisor.hpp"
@@ -49,6 +50,9 @@ namespace {
 constexpr auto kRetry = std::chrono::seconds(2);
 constexpr auto kRefresh = std::chrono::seconds(30);  // repairs what a restart of Open vSwitch forgot, without a change of a record
 constexpr auto kPathRound = std::chrono::seconds(5);
+constexpr auto kWayRound = std::chrono::seconds(5);
+constexpr auto kTellRound = std::chrono::seconds(1);
+constexpr int kSettledRounds = 2, kRoundsInAJob = 4;  // of which one looks, while all is well
 constexpr auto kCaRound = std::chrono::seconds(1);
 constexpr int kCaRounds = 30;  // so many until the registry is asked about the CA in any case
 constexpr const char* kVersion = BLANKET_VERSION;
@@ -82,6 +86,7 @@ struct Daemon::Parts {
     std::unique_ptr<stream::ContentStore> content;  // absent: there is none
     std::unique_ptr<stream::IndexedStore> indexed_store;
     std::unique_ptr<net::OvsOverlay> overlay;
+    std::unique_ptr<WayKeeper> ways;
     std::unique_ptr<Federation> federation;
     std::shared_ptr<Registry> registry;
     std::unique_ptr<Guard> guard;
@@ -104,7 +109,8 @@ struct Daemon::Parts {
     std::unique_ptr<Failover> failover;
     std::vector<std::jthread> rounds;  // the guard's two halves, and the failover
     std::unique_ptr<PathProbe> path_probe;
-    std::jthread path_rounds;
+    std::jthread path_rounds, way_rounds, way_tells;
+    std::atomic<bool> tell_ways = false;  // whom this site hears, its record does not say yet
     std::mutex listeners;
     std::unique_ptr<OpenAgain> opening;  // the listeners
     std::atomic<bool> stopping = false;
@@ -181,6 +187,38 @@ struct Daemon::Parts {
         });
     }
 
+    void make_ways() {
+        WayKeeper::World host;
+        host.run = [](const Argv& argv) { return run_any(argv, {.deadline = std::chrono::seconds(15)}); };
+        host.give_way = [this] { return stopping || !jobs->idle(); };
+        host.poke = poke;
+        host.opens = [](const std::string& address) { return opens(address, kRestPort); };
+        host.wait = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); };
+        host.keep_endpoints = [this](std::set<std::string> sites) { overlay->keep_endpoints(std::move(sites)); };
+        ways = std::make_unique<WayKeeper>(settings.site, std::move(host));
+    }
+
+    // Also while a job runs: a move whose way is cut needs another one.
+    void start_ways() {
+        way_rounds = repeat(kWayRound, [this, last = std::string(), passed = 0]() mutable {
+            if (stopping || (ways->settled() && ++passed < (jobs->idle() ? kSettledRounds : kRoundsInAJob))) return;
+            passed = 0;
+            const Snapshot records = world->snapshot();
+            const auto done = ways->round(records, {app->clock.boottime_ms(), app->clock.unix_ms() / 1000});
+            const auto own = std::ranges::find(records.sites, app->site, [](const auto& site) { return site.value.name; });
+            if (done && own != records.sites.end() && own->value.heard != ways->heard()) tell_ways = true;
+            if (!done && done.error().what != last) log::warning("paths", "{}", done.error().what);  // once, not every round
+            last = done ? std::string() : done.error().what;
+        });
+        // Beside it: a cut that keeps the registry away, for 15 s a call, must not keep anybody from looking for another way.
+        way_tells = repeat(kTellRound, [this, last = std::string()]() mutable {
+            if (stopping || !tell_ways.exchange(false)) return;
+            const auto told = publish_heard(app->registry, app->site, ways->heard());
+            if (!told && told.error().what != last) log::warning("paths", "{}", told.error().what);
+            last = told ? std::string() : told.error().what;
+        });
+    }
+
     // By its record: for certificates that say no role.
     [[nodiscard]] bool is_witness(const std::string& site) const {
         const auto sites = world->snapshot().sites;
@@ -236,8 +274,9 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     BLANKET_CHECK(make_dirs(set.run, 0755));
     BLANKET_CHECK(check_machine(set.root + "/state/machine.json", read_machine()));
 
+    std::string addresses;
     BLANKET_TRY(const Uplink uplink, insist("the uplink's address", nullptr, [&]() -> Result<Uplink> {
-        BLANKET_TRY(const std::string addresses, blanket::run({"ip", "-json", "-4", "address", "show"}));
+        BLANKET_TRY(addresses, blanket::run({"ip", "-json", "-4", "address", "show"}));
         BLANKET_TRY(const std::string routes, blanket::run({"ip", "-json", "-4", "route", "show", "default"}));
         return choose_uplink(addresses, routes, set.uplink);
     }));
@@ -262,6 +301,7 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     FederationOptions options;
     options.site = set.site;
     options.address = set.address;
+    if (!has_address(addresses, set.address)) options.listen = uplink.address;  // it is the NAT's
     options.version = kVersion;
     const Uplinks uplinks = gather_uplinks();
     options.provider = provider_summary(uplinks.provider, uplinks.provider_xen);
@@ -269,7 +309,10 @@ Result<std::unique_ptr<Daemon>> Daemon::create(Settings settings) {
     options.root = set.root;
     BLANKET_TRY(parts->federation, Federation::create(options, make_unit_runner()));
     parts->registry = parts->federation->registry();
-    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation);
+    parts->make_ways();
+    const auto address_of = [&ways = *parts->ways](const Site& site) { return ways.address_of(site); };
+    parts->federation->reach_by(address_of);
+    parts->neighbours = std::make_unique<TlsNeighbours>(*parts->federation, address_of);
     parts->world = std::make_unique<World>(*parts->registry, *parts->overlay, parts->events);
     parts->world->amend([&federation = *parts->federation](Snapshot& snapshot, bool fresh) {
         if (fresh) federation.judge(snapshot);
@@ -302,6 +345,8 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Daemon::~Daemon() {
     parts_->stopping = true;
     parts_->path_rounds = {};  // looks at the jobs
+    parts_->way_rounds = {};
+    parts_->way_tells = {};
     parts_->domain_events.reset();
     parts_->watcher.reset();
     if (parts_->sessions) parts_->sessions->end_all();
@@ -317,8 +362,9 @@ Daemon::~Daemon() {
 void Daemon::run(const std::atomic<bool>& stop) {
     Parts& parts = *parts_;
     ApiHooks hooks;
-    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface, parts.opening->trouble()); };
-    hooks.trace = [&parts](const auto& query) { return trace_net(*parts.overlay, query); };
+    hooks.doctor = [&parts] { return doctor_report(*parts.app, *parts.federation, parts.uplink_interface, parts.opening->trouble(), [&parts](const std::string& site) { return parts.ways->way(site); }); };
+    hooks.way = [&parts](const std::string& site) { return parts.ways->way(site); };
+    hooks.trace = [&parts, way = hooks.way](const auto& query) { return trace_net(*parts.overlay, way, query); };
     hooks.look_at_all = [&parts] {
         if (Reconciler* const reconciler = parts.looking) reconciler->look("", Cause::kEvent);
     };
@@ -365,6 +411,7 @@ void Daemon::run(const std::atomic<bool>& stop) {
     parts.start_failover();
     parts.start_ca_rounds();
     parts.start_path_probe();
+    parts.start_ways();
     parts.domain_events = DomainEvents::start([&parts](const DomainEvent& event) { parts.reconciler->look(event.uuid, Cause::kEvent); },
                                               [&parts](const std::string& uuid, const std::function<Result<void>()>& go) { return parts.guard->let_run(uuid, go); });
     notify_systemd("STATUS=running");

@@ -167,8 +167,8 @@ Result<void> start_etcd_again(EtcdRunner& runner, const EtcdConfig& config, bool
     BLANKET_CHECK(runner.stop());  // the start of one that runs may return while the old one still answers
     BLANKET_CHECK(runner.start(config));
     if (!wait) return {};
-    EtcdClient client({config.endpoint()}, config.tls, kWellAsk);
-    BLANKET_CHECK(wait_for_etcd(client, config.endpoint(), kEtcdStart));
+    EtcdClient client({config.own_endpoint()}, config.tls, kWellAsk);
+    BLANKET_CHECK(wait_for_etcd(client, config.own_endpoint(), kEtcdStart));
     return {};
 }
 

@@ -119,7 +119,13 @@ Check check_wireguard(const DoctorInputs& in) {
     if (wg.peers == 0) return ok("wireguard", "wg-blanket is up, no other site yet");
     const std::string text = std::format("{} of {} other site{} answered in the last three minutes", wg.alive, wg.peers, wg.peers == 1 ? "" : "s");
     if (wg.alive < wg.peers) return warning("wireguard", text, "blanket site list; let UDP port 51820 through in the provider's firewall");
-    return ok("wireguard", text);
+    const auto listed = [](std::string out, const std::vector<std::string>& more) {
+        for (const auto& one : more) out += "; " + one;
+        return out;
+    };
+    if (!in.relayed.empty())
+        return warning("wireguard", listed(text, in.relayed), "a relay costs time and a smaller MTU: let UDP port 51820 in at one of the two sites, or forward it there in the NAT; blanket path list");
+    return ok("wireguard", listed(text, in.punched));
 }
 
 Check check_registry(const DoctorInputs& in) {

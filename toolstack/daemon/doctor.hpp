@@ -96,6 +96,7 @@ struct DoctorInputs {
     std::optional<Revocation> revoked;       // this site
     std::vector<std::string> revoked_sites;  // others
     std::optional<Error> behind;             // the federation's CA was replaced without this site, and what to do
+    std::vector<std::string> relayed, punched;     // other sites that are not reached at their address: "west via hub: why", "home: why"
     std::optional<std::int64_t> certificate_days;  // that this site's certificate is still good for
 
     // From gather_doctor.

@@ -35,7 +35,7 @@ RegistryFacts registry_facts(Federation& federation) {
 
 }  // namespace
 
-Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut) {
+Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut, const WayTo& way) {
     DoctorInputs inputs = gather_doctor({.root = {}, .run = {}, .clock = {}, .uplink = uplink});
     if (auto host = app.hypervisor.facts()) inputs.host = std::move(*host);
     else inputs.host_error = host.error().what;
@@ -53,6 +53,12 @@ Json doctor_report(App& app, Federation& federation, const std::string& uplink, 
     for (const auto& one : federation.revocations()->list())
         if (one.site != app.site) inputs.revoked_sites.push_back(std::format("{} (by {}, {})", one.site, one.by, one.since));
     if (const auto expires = federation.certificate_expires()) inputs.certificate_days = (*expires - static_cast<std::int64_t>(app.clock.unix_ms() / 1000)) / 86'400;
+    for (const auto& site : app.world.snapshot().sites) {
+        const auto known = way(site.value.name);
+        if (!known || known->way == "-" || known->way == "direct") continue;  // what is silent is counted already
+        if (known->way == "punched") inputs.punched.push_back(std::format("{}: {}", site.value.name, known->why));
+        else inputs.relayed.push_back(std::format("{} {}: {}", site.value.name, known->way, known->why));
+    }
     inputs.malformed = app.world.snapshot().malformed;
     auto unserved = unserved_nets(app);
     inputs.unserved = std::move(unserved.used);

@@ -4,10 +4,11 @@
 
 #include "toolstack/daemon/app.hpp"
 #include "toolstack/daemon/federation.hpp"
+#include "toolstack/daemon/net_trace.hpp"
 
 namespace blanket {
 
-// `shut`: why this site does not listen for the others; empty: it does, or is in no federation.
-Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut);
+// `shut`: why this site does not listen for the others; empty: it does, or is in no federation. `way`: by which the tunnel to a site goes.
+Json doctor_report(App& app, Federation& federation, const std::string& uplink, const std::string& shut, const WayTo& way);
 
 }  // namespace blanket

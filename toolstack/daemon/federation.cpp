@@ -86,7 +86,7 @@ Result<void> Federation::make_local(const Progress& progress) {
     state.site = options_.site;
     state.address = options_.address;
     state.role = "voter";
-    state.endpoints = {std::format("{}:{}", options_.address, options_.client_port)};
+    state.endpoints = {self().own_etcd()};
     return save_local_state(options_.root, state);
 }
 
@@ -106,7 +106,7 @@ Result<void> Federation::move_address(const Progress& progress) {
     BLANKET_CHECK(write_file(paths.key, request.key, 0600));
     BLANKET_CHECK(write_file(paths.cert, cert, 0644));
     state.address = options_.address;
-    state.endpoints = {std::format("{}:{}", options_.address, options_.client_port)};
+    state.endpoints = {self().own_etcd()};
     BLANKET_CHECK(save_local_state(options_.root, state));
     use(state);
     return {};
@@ -141,7 +141,7 @@ Result<void> Federation::ensure_local(const Progress& progress) {
             BLANKET_CHECK(runner_->start(config));
         }
         for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);;) {
-            auto ready = wait_for_etcd(*etcd_, config.endpoint(), std::chrono::seconds(3));
+            auto ready = wait_for_etcd(*etcd_, config.own_endpoint(), std::chrono::seconds(3));
             if (ready) break;
             BLANKET_TRY(const bool alive, runner_->running());
             if (alive && std::chrono::steady_clock::now() < until) continue;
@@ -323,14 +323,14 @@ Result<void> Federation::refresh_endpoints(const std::vector<Versioned<Site>>& s
     }
     BLANKET_TRY(const auto members, etcd_->members());
     LocalState next = local();
-    const std::string own = std::format("{}:{}", next.address, options_.client_port);
+    const std::string own = self().own_etcd(), told = std::format("{}:{}", next.address, options_.client_port);  // what the others are told: from behind NAT perhaps nobody's
     std::vector<std::string> endpoints;
     if (next.role != "client") endpoints.push_back(own);
     for (const auto& member : members) {
         if (member.learner || member.client_urls.empty()) continue;
         const std::string& url = member.client_urls.front();
         const std::string endpoint = url.substr(url.find("://") == std::string::npos ? 0 : url.find("://") + 3);
-        if (parse_host_port(endpoint) && !std::ranges::contains(endpoints, endpoint)) endpoints.push_back(endpoint);
+        if (parse_host_port(endpoint) && !std::ranges::contains(endpoints, endpoint) && (next.role == "client" || endpoint != told)) endpoints.push_back(endpoint);
     }
     const std::scoped_lock lock(state_mutex_);
     sites_seen_ = seen;

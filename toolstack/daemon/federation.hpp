@@ -112,6 +112,7 @@ public:
     // At the holder of the CA's key, from a site that was left behind: {id, secret, name, role, address, csr}. Answers {ca, cert}. The token names the site.
     Result<Json> handle_readmit(const Json& body);
     void on_identity(std::function<Result<void>()> reload) { on_identity_ = std::move(reload); }  // listeners read the files anew; before the first use; from any thread
+    void reach_by(std::function<std::string(const Site&)> address) { reach_ = std::move(address); }  // where a site's ports are reached, if not at its record's address; as above
 
     // Adapts the etcd endpoints to the registry's sites; cheap, call it at changes (Watcher).
     Result<void> refresh_endpoints(const std::vector<Versioned<Site>>& sites);
@@ -164,6 +165,7 @@ private:
     std::unique_ptr<CaFollower> follower_;  // under following_
     mutable std::mutex following_;          // taken before change_
     std::function<Result<void>()> on_identity_;
+    std::function<std::string(const Site&)> reach_ = [](const Site& site) { return site.address; };
     std::atomic<bool> tokens_stale_ = false;  // some may be those of a site that was cut off while the registry was away
     std::function<void(const Revocation&)> on_revoked_;
     std::atomic<bool> federated_ = false;

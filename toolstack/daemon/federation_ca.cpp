@@ -57,8 +57,7 @@ void Federation::make_follower() {
         return start_etcd_again(*runner_, etcd_config(self(), local()), wait);
     };
     hooks.may_restart = [this](const std::vector<std::string>& without) -> Result<void> {
-        const LocalState state = local();
-        return others_are_well(*etcd_, etcd_tls(options_.root), state.endpoints.empty() ? std::string() : state.endpoints.front(), without);
+        return others_are_well(*etcd_, etcd_tls(options_.root), etcd_config(self(), local()).endpoint(), without);  // as the member tells it, not as we reach it behind NAT
     };
     hooks.renew = [this]() -> Result<void> {
         const std::scoped_lock lock(change_);
@@ -116,7 +115,7 @@ void Federation::ask_ca() {
     const std::scoped_lock one(following_);
     for (const auto& endpoint : local().endpoints) {
         const auto where = parse_host_port(endpoint);
-        if (!where || where->host == options_.address) continue;
+        if (!where || where->host == options_.address || endpoint == self().own_etcd()) continue;
         const auto said = ask_ca_statements(where->host, options_.rest_port);
         if (!said) continue;
         for (const auto& statement : *said) {  // each is signed by the CA before it
@@ -157,7 +156,7 @@ Result<void> Federation::prove_ca(const Site& site, const CaStatement& statement
     BLANKET_TRY(const TlsContext tls, TlsContext::load(probe, revocations_));
     BLANKET_TRY(const TlsContext self, TlsContext::load(own, revocations_));
     if (site.role != "witness")
-        BLANKET_CHECK(prove(statement.step, tls, self, [&](const TlsContext& as) { return RestClient::site(as, site.address, options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve); }));
+        BLANKET_CHECK(prove(statement.step, tls, self, [&](const TlsContext& as) { return RestClient::site(as, reach_(site), options_.rest_port, site.name).call("GET", "/1.0", nullptr, kProve); }));
     if (site.member == 0) return {};
     BLANKET_TRY(const auto members, etcd_->members());
     const auto member = std::ranges::find(members, site.member, &EtcdMember::id);

@@ -216,8 +216,8 @@ Result<void> take_part(const Newcomer& self, const Admission& admission, SetAsid
     BLANKET_CHECK(write_etcd_config(config));
     progress("starting etcd");
     BLANKET_CHECK(runner.start(config));
-    EtcdClient client({config.endpoint()}, etcd_tls(self.root));
-    BLANKET_CHECK(wait_for_vote(client, runner, config.endpoint(), until, progress));
+    EtcdClient client({config.own_endpoint()}, etcd_tls(self.root));
+    BLANKET_CHECK(wait_for_vote(client, runner, config.own_endpoint(), until, progress));
     progress("this member votes now");
     return save_local_state(self.root, admission.state);
 }
@@ -313,7 +313,7 @@ Result<LocalState> join_federation(const Newcomer& self, const JoinToken& token,
     BLANKET_CHECK(parse_ipv4(self.address));
     BLANKET_TRY(Admission admission, ask(self, token, progress));
     const std::vector<std::string> others = admission.state.endpoints;
-    if (admission.state.role != "client") admission.state.endpoints.insert(admission.state.endpoints.begin(), std::format("{}:{}", self.address, self.client_port));
+    if (admission.state.role != "client") admission.state.endpoints.insert(admission.state.endpoints.begin(), self.own_etcd());
     SetAside aside(self, runner);
     auto done = take_part(self, admission, aside, runner, progress);
     if (done) {

@@ -38,6 +38,8 @@ struct Newcomer {
     std::string listen;  // as in EtcdConfig
     std::uint16_t client_port = 2379, peer_port = 2380;
     bool loopback = true;
+    // Where this machine reaches its own etcd: its address, but behind NAT that is somebody else's here.
+    [[nodiscard]] std::string own_etcd() const { return std::format("{}:{}", listen.empty() || !loopback ? address : "127.0.0.1", client_port); }
     std::uint32_t heartbeat_ms = 500, election_ms = 5000;  // as in EtcdConfig
     std::chrono::seconds deadline{240};
 };

@@ -84,17 +84,20 @@ std::map<std::string, std::uint32_t> PathProbe::found() const {
     return out;
 }
 
-Result<void> publish_paths(Registry& registry, const std::string& here, const std::map<std::string, std::uint32_t>& found) {
+Result<void> change_own_record(Registry& registry, const std::string& here, const std::function<bool(Site&)>& change) {
     for (int attempt = 1;; ++attempt) {
         BLANKET_TRY(const auto stored, registry.get("sites/" + here));
         if (!stored) return {};
         BLANKET_TRY(Site site, parse_site(stored->value));
-        if (site.path_mtu == found) return {};
-        site.path_mtu = found;
+        if (!change(site)) return {};
         const auto put = registry.put("sites/" + here, to_json(site), stored->revision);
         if (put) return {};
         if (put.error().kind != Kind::kConflict || attempt == kPublishTries) return std::unexpected(put.error());
     }
+}
+
+Result<void> publish_paths(Registry& registry, const std::string& here, const std::map<std::string, std::uint32_t>& found) {
+    return change_own_record(registry, here, [&](Site& site) { return std::exchange(site.path_mtu, found) != found; });
 }
 
 }  // namespace blanket

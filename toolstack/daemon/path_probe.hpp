@@ -45,6 +45,9 @@ private:
     std::map<std::string, Path> paths_;
 };
 
+// The record of site `here`, by compare-and-swap. `change` says whether it has changed anything; without a record nothing is written.
+Result<void> change_own_record(Registry& registry, const std::string& here, const std::function<bool(Site&)>& change);
+
 // Into the record of site `here`, by compare-and-swap, if that has something else. Without a record nothing is written.
 Result<void> publish_paths(Registry& registry, const std::string& here, const std::map<std::string, std::uint32_t>& found);
 

@@ -101,7 +101,7 @@ Json to_json(const std::vector<SitePath>& paths) {
     Json list = Json::array();
     const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
     for (const auto& path : paths)
-        list.push_back({{"site", path.site}, {"endpoint", path.endpoint}, {"rtt_ms", or_null(path.rtt_ms)}, {"loss_percent", or_null(path.loss_percent)}, {"mtu", or_null(path.mtu)},
+        list.push_back({{"site", path.site}, {"way", path.way}, {"why", path.why}, {"endpoint", path.endpoint}, {"rtt_ms", or_null(path.rtt_ms)}, {"loss_percent", or_null(path.loss_percent)}, {"mtu", or_null(path.mtu)},
                         {"handshake_s", or_null(path.handshake_s)}, {"received", path.received}, {"sent", path.sent}});
     return {{"paths", std::move(list)}};
 }

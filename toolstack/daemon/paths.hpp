@@ -17,6 +17,7 @@ namespace blanket {
 
 struct SitePath {
     std::string site;
+    std::string way, why;                      // "direct", "punched", "via hub", "-": nothing is heard; and why not a better one (net/ways.hpp). The caller's to fill in
     std::string endpoint;                      // where WireGuard sends to: "203.0.113.7:51820"; empty: no peer
     std::optional<double> rtt_ms;              // through the tunnel, the average of the pings
     std::optional<double> loss_percent;        // of the pings through the tunnel
@@ -29,7 +30,7 @@ using CommandRunner = std::function<Result<Output>(const Argv&)>;
 
 // `here`: this site's name. Witnesses have no tunnel and are left out.
 std::vector<SitePath> gather_paths(const std::vector<Site>& sites, const std::string& here, std::int64_t unix_s, const CommandRunner& run = {});
-Json to_json(const std::vector<SitePath>& paths);  // {"paths":[{site,endpoint,rtt_ms,loss_percent,mtu,handshake_s,received,sent}]}; null where not known
+Json to_json(const std::vector<SitePath>& paths);  // {"paths":[{site,way,why,endpoint,rtt_ms,loss_percent,mtu,handshake_s,received,sent}]}; null where not known
 
 // Pure; of `ping -q`: the summary's loss and average.
 std::optional<double> ping_loss(const std::string& summary);

@@ -47,14 +47,14 @@ Result<void> serve_image(App& app, PeerLink& link, const Message& request) {
 
 Result<std::unique_ptr<PeerLink>> TlsNeighbours::link(const Site& site, std::chrono::milliseconds deadline) {
     BLANKET_TRY(const TlsContext tls, federation_.tls());
-    auto channel = Channel::connect(tls, site.address, kStreamPort, site.name, deadline);
+    auto channel = Channel::connect(tls, address(site), kStreamPort, site.name, deadline);
     if (!channel) return std::unexpected(std::move(channel).error().context(std::format("reaching site '{}'", site.name)));
     return std::make_unique<ChannelLink>(std::move(*channel));
 }
 
 Result<Json> TlsNeighbours::call(const Site& site, const std::string& method, const std::string& path, const Json* body) {
     BLANKET_TRY(const TlsContext tls, federation_.tls());
-    return RestClient::site(tls, site.address, kRestPort, site.name).call_ok(method, path, body, kCall);
+    return RestClient::site(tls, address(site), kRestPort, site.name).call_ok(method, path, body, kCall);
 }
 
 namespace {

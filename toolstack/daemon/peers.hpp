@@ -18,13 +18,16 @@ inline constexpr std::size_t kMostChannels = migrate::LinkSessions::kMostConnect
 
 class TlsNeighbours final : public Neighbours {
 public:
-    explicit TlsNeighbours(Federation& federation) : federation_(federation) {}
+    // `address_of`: where a site's ports are reached; empty: at its record's address.
+    explicit TlsNeighbours(Federation& federation, std::function<std::string(const Site&)> address_of = {}) : federation_(federation), address_of_(std::move(address_of)) {}
     Result<std::unique_ptr<PeerLink>> link(const Site& site, std::chrono::milliseconds deadline) override;
     Result<Json> call(const Site& site, const std::string& method, const std::string& path, const Json* body) override;
     Result<void> lead_near(const Site& site) override { return federation_.move_leader_to(site.name); }
 
 private:
+    [[nodiscard]] std::string address(const Site& site) const { return address_of_ ? address_of_(site) : site.address; }
     Federation& federation_;
+    const std::function<std::string(const Site&)> address_of_;
 };
 
 // Serves one incoming connection: a migration, a lost one that goes on, or the request for a base image. Ends with it.

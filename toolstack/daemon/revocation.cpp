@@ -229,8 +229,8 @@ Result<Json> Federation::revoke(const std::string& name, const Progress& progres
     BLANKET_TRY(const TlsContext tls, this->tls());
     std::vector<std::future<Result<void>>> told;
     for (const auto& site : cut.others)
-        told.push_back(std::async(std::launch::async, [&tls, &body, site, port = options_.rest_port, tell = options_.tell]() -> Result<void> {
-            BLANKET_CHECK(RestClient::site(tls, site.address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, tell));
+        told.push_back(std::async(std::launch::async, [&tls, &body, site, address = reach_(site), port = options_.rest_port, tell = options_.tell]() -> Result<void> {
+            BLANKET_CHECK(RestClient::site(tls, address, port, site.name).call_ok("POST", "/1.0/peer/revoked", &body, tell));
             return {};
         }));
     const Result<void> written = publish(statement);
@@ -333,7 +333,7 @@ void Federation::ask_standing() {
     if (!prints) return;
     for (const auto& endpoint : state.endpoints) {
         const auto where = parse_host_port(endpoint);
-        if (!where || where->host == options_.address) continue;
+        if (!where || where->host == options_.address || endpoint == self().own_etcd()) continue;
         // Without our certificate, which would be refused. The answer is signed, and checked.
         Result<Json> answer = fail(Kind::kUnavailable, "nobody was asked");
         for (const auto& print : *prints)

@@ -116,4 +116,15 @@ Result<Uplink> choose_uplink(const std::string& addresses_json, const std::strin
     return found.front();
 }
 
+bool has_address(const std::string& addresses_json, const std::string& address) {
+    const auto addresses = parse_json(addresses_json);
+    if (!addresses || !addresses->is_array()) return false;
+    for (const auto& link : *addresses) {
+        const auto list = link.find("addr_info");
+        if (list == link.end() || !list->is_array()) continue;
+        if (std::ranges::any_of(*list, [&](const Json& entry) { return json_string_or(entry, "local", "") == address; })) return true;
+    }
+    return false;
+}
+
 }  // namespace blanket

@@ -28,5 +28,7 @@ struct Uplink {
 };
 // From `ip -json -4 address` and `ip -json -4 route show default`; pure.
 Result<Uplink> choose_uplink(const std::string& addresses_json, const std::string& routes_json, const std::string& wanted);
+// Whether one of this host's interfaces has it, the uplink or another one; pure.
+bool has_address(const std::string& addresses_json, const std::string& address);
 
 }  // namespace blanket

@@ -32,6 +32,8 @@ struct EtcdConfig {
     [[nodiscard]] std::string data() const { return dir + "/data"; }
     [[nodiscard]] std::string peer_url() const { return std::format("https://{}:{}", address, peer_port); }
     [[nodiscard]] std::string endpoint() const { return std::format("{}:{}", address, client_port); }
+    // Where this machine reaches its own one: its address, but behind NAT that is somebody else's here.
+    [[nodiscard]] std::string own_endpoint() const { return listen.empty() || !loopback ? endpoint() : std::format("127.0.0.1:{}", client_port); }
 };
 
 std::string render_etcd_config(const EtcdConfig& config);

@@ -131,6 +131,7 @@ TEST(Doctor, EachFaultIsFoundAlone) {
         {"drbd", CheckStatus::kFail, [](DoctorInputs& in) { in.modules["drbd"].version = "9.2.1"; }, "9.2.1"},
         {"wireguard", CheckStatus::kFail, [](DoctorInputs& in) { in.wireguard->present = false; }, "missing"},
         {"wireguard", CheckStatus::kWarning, [](DoctorInputs& in) { in.wireguard->alive = 0; }, "0 of 1"},
+        {"wireguard", CheckStatus::kWarning, [](DoctorInputs& in) { in.relayed = {"home via west: not reached at 198.51.100.9:51820"}; }, "home via west: not reached"},
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry->quorum = false, in.registry->healthy = 1; }, "1 of 3"},
         {"registry", CheckStatus::kFail, [](DoctorInputs& in) { in.registry.reset(); }, "does not answer"},
         {"registry", CheckStatus::kWarning, [](DoctorInputs& in) { in.registry->healthy = 2; }, "2 of 3"},

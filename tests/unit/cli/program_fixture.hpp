@@ -79,13 +79,14 @@ inline void fill(FakeDaemon& daemon) {
     daemon.on("GET /1.0/nets/dmz", 200, R"({"name":"dmz","vni":1002,"cidr":"10.2.0.0/24","gateway":"10.2.0.1","mtu":1390,"state":"being deleted","vms":[]})");
     daemon.on("GET /1.0/trace?from=web&to=10.1.0.3&proto=tcp&port=443", 200, R"x({"trace":{"net":"lan","from":"web","from_ip":"10.1.0.2","to_ip":"10.1.0.3","verdict":"dropped","answer":"",
         "reason":"VM 'database' is stopped","next":"blanket vm start database","hops":[{"way":"there","site":"east","table":"classify","entry":"in_port=5 (priority 100)","verdict":"goes on to remote","installed":"yes"},
-        {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
+        {"way":"there","site":"west","table":"local","entry":"everything else","verdict":"dropped","installed":""}],"paths":[{"site":"west","way":"direct","why":""}],"differences":["in the switch, but not planned: table=0,priority=65000,ip"]}})x");
     daemon.on("GET /1.0/federation", 200, R"({"federation":{"name":"mycloud","id":"f00d","sites":["east","west"],"members":[{"name":"east","role":"voter","healthy":true},
         {"name":"witness","role":"voter","healthy":false}]}})");
     daemon.on("GET /1.0/jobs", 200, R"({"jobs":[{"id":"j1","verb":"migrate","subject":"vm/web","state":"done","created":"2026-01-02T03:04:05Z","progress":{"phase":"clean","percent":100}}]})");
     daemon.on("GET /1.0/events", 200, R"({"events":[{"seq":7,"time":"2026-01-02T03:04:05Z","type":"vm","subject":"web","text":"moved to west"}],"last":7})");
-    daemon.on("GET /1.0/paths", 200, R"({"paths":[{"site":"west","endpoint":"203.0.113.7:51820","rtt_ms":52.5,"loss_percent":0.0,"mtu":1500,"handshake_s":42,"received":148210000,"sent":12000},
-        {"site":"south","endpoint":"","rtt_ms":null,"loss_percent":100.0,"mtu":null,"handshake_s":null,"received":0,"sent":0}]})");
+    daemon.on("GET /1.0/paths", 200, R"({"paths":[{"site":"west","way":"direct","why":"","endpoint":"203.0.113.7:51820","rtt_ms":52.5,"loss_percent":0.0,"mtu":1500,"handshake_s":42,"received":148210000,"sent":12000},
+        {"site":"home","way":"via west","why":"not reached at 198.51.100.9:51820, and its NAT gives each destination another port; tried 3 times since","endpoint":"10.213.2.1:61004","rtt_ms":110.0,"loss_percent":0.0,"mtu":1440,"handshake_s":7,"received":4096,"sent":4096},
+        {"site":"south","way":"-","why":"nothing is heard of it, now tried at 192.0.2.3:51820","endpoint":"","rtt_ms":null,"loss_percent":100.0,"mtu":null,"handshake_s":null,"received":0,"sent":0}]})");
     daemon.on("GET /1.0/uplinks", 200, R"({"uplinks":[{"name":"xvda","kind":"disk","driver":"uplink-blk","device":"vbd-51712","state":"connected","path":"paravirtual","better":"",
         "counters":{"reads":12,"read_bytes":65536,"writes":3,"written_bytes":1048576}},{"name":"eth0","kind":"nic","driver":"8139cp","device":"0000:00:04.0","state":"","path":"emulated",
         "better":"the provider's Xen gives none of this kind: ask it for a paravirtual one","counters":{"reads":7,"read_bytes":900,"writes":8,"written_bytes":1000,"errors":1}}],

@@ -40,6 +40,26 @@ TEST(Records, RoundTrip) {
     EXPECT_EQ(*parse_token(to_json(token)), token);
 }
 
+TEST(Records, WhatASiteHearsIsTakenWhereItMakesSense) {
+    Site site{"east", 1, "192.0.2.1", std::string(43, 'A') + "=", "voter", "0.1", 0, "joined"};
+    site.heard = {{"west", {"203.0.113.7:40123", 32}}, {"home", {}}};
+    EXPECT_EQ(*parse_site(to_json(site)), site);
+    Json json = to_json(site);
+    for (const char* from : {"", "203.0.113.7", "203.0.113.7:0", "203.0.113.7:65536", "203.0.113.7:1 x", "127.0.0.1:1", "0.0.0.1:1", "169.254.169.254:80", "224.0.0.1:5", "255.255.255.255:1", "10.213.2.1:61003", "[::1]:5"}) {
+        json["heard"]["west"]["from"] = from;
+        EXPECT_EQ(parse_site(json)->heard["west"].from, "") << from;
+    }
+    json["heard"]["west"] = {{"from", 5}, {"rtt_ms", 10'001}};
+    EXPECT_EQ(parse_site(json)->heard["west"], Heard{});
+    json["heard"]["a b"] = Json::object();
+    json["heard"]["north"] = 7;
+    EXPECT_EQ(parse_site(json)->heard.size(), 2u);
+    for (int i = 0; i < 400; ++i) json["heard"][std::format("s{}", i)] = Json::object();
+    EXPECT_EQ(parse_site(json)->heard.size(), 254u);
+    json["heard"] = "nonsense";
+    EXPECT_TRUE(parse_site(json)->heard.empty());
+}
+
 TEST(Records, RefuseHostileFields) {
     const auto refuse = [](const char* field, const Json& value) {
         Json record = to_json(sample());

@@ -56,5 +56,12 @@ TEST(Uplink, IsTheOnlyOneWithAnAddressOrTheDefaultRoute) {
     EXPECT_EQ(uplink->address, "192.0.2.8");
 }
 
+TEST(Uplink, AnAddressOfAnotherInterfaceIsStillThisHosts) {
+    const std::string two = R"([{"ifname":"a","addr_info":[{"scope":"global","local":"192.0.2.7"},{"scope":"global","local":"192.0.2.9"}]},{"ifname":"b","addr_info":[{"scope":"global","local":"192.0.2.8"}]}])";
+    for (const char* own : {"192.0.2.7", "192.0.2.8", "192.0.2.9"}) EXPECT_TRUE(has_address(two, own)) << own;
+    EXPECT_FALSE(has_address(two, "203.0.113.9")) << "the NAT's: etcd cannot listen there";
+    for (const char* bad : {"{", "[]", "{}", R"([{"addr_info":3},{"ifname":"a"}])"}) EXPECT_FALSE(has_address(bad, "192.0.2.7")) << bad;
+}
+
 }  // namespace
 }  // namespace blanket

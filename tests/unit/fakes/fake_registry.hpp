@@ -113,6 +113,7 @@ public:
     }
     Result<std::uint64_t> put(const std::string& key, const Json& value, std::uint64_t expected) override {
         const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
         const auto it = others_.find(key);
         if ((it == others_.end() ? 0 : it->second.revision) != expected) return fail(Kind::kConflict, "key '{}' moved on", key);
         others_[key] = {value, ++revision_};
@@ -120,11 +121,13 @@ public:
     }
     Result<std::optional<Versioned<Json>>> get(const std::string& key) override {
         const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
         const auto it = others_.find(key);
         return it == others_.end() ? std::nullopt : std::optional(it->second);
     }
     Result<void> remove(const std::string& key, std::uint64_t expected = 0) override {
         const std::lock_guard lock(mutex_);
+        if (down) return fail(Kind::kUnavailable, "no quorum");
         const auto it = others_.find(key);
         if (expected != 0 && (it == others_.end() || it->second.revision != expected)) return fail(Kind::kConflict, "key '{}' moved on", key);
         others_.erase(key);

@@ -27,7 +27,7 @@ public:
     std::map<std::string, std::string> flows;  // key -> line as dump-flows prints it
     std::map<std::string, std::pair<std::uint64_t, std::vector<std::string>>> links;
     std::map<std::string, std::string> routes;  // destination -> line
-    std::string wireguard, firewall;
+    std::string wireguard, endpoints, firewall;
     std::vector<std::string> packets, units, log;
     std::string fail_on;      // commands whose text holds this fail
     bool lose_answer = false;  // the next bundle is done, but fails
@@ -57,6 +57,7 @@ public:
             return done;
         }
         if (program == "ip") return text.contains("-json") ? addresses() : batch(command.input);
+        if (program == "wg" && text.contains(" show ")) return endpoints;
         if (program == "wg") wireguard = command.input;
         else if (program == "nft" && text.contains(" list ")) return firewall.empty() ? Result<std::string>(fail(Kind::kIo, "No such file or directory")) : firewall;
         else if (program == "nft") firewall = command.input;

@@ -31,6 +31,8 @@ World world_from(const Json& in) {
         site.address = text(item, "address");
         site.wireguard_key = text(item, "key");
         if (item.contains("path_mtu")) site.path_mtu = item["path_mtu"].get<std::map<std::string, std::uint32_t>>();
+        if (item.contains("heard"))
+            for (const auto& [name, heard] : item["heard"].items()) site.heard[name] = {text(heard, "from"), static_cast<std::uint32_t>(json_number_or(heard, "rtt_ms", 0))};
         world.sites.push_back(site);
     }
     for (const auto& item : in["vms"]) {
@@ -71,7 +73,9 @@ std::string render(const World& world) {
         out += std::format("\n# dhcp {}\n{}", net.vni, net.config);
         for (const auto& host : net.hosts) out += "host " + host + '\n';
     }
-    if (const auto anchors = plan_anchors(world, resolve(world, warnings), warnings); !anchors.empty()) out += "\n# firewall\n" + firewall_rules(anchors, resolve(world, warnings));
+    const auto anchors = plan_anchors(world, resolve(world, warnings), warnings);
+    const auto relays = relayed_by(world.site, world.nets, world.vms, world.sites);
+    if (!anchors.empty() || !relays.empty()) out += "\n# firewall\n" + firewall_rules(anchors, resolve(world, warnings), relays);
     out += "\n# warnings\n";
     std::ranges::sort(warnings);
     warnings.erase(std::ranges::unique(warnings).begin(), warnings.end());
@@ -111,7 +115,7 @@ TEST(Golden, Commands) {
     for (const auto& command :
          {commands::switch_read(), commands::switch_change({{"--may-exist", "add-br", "br-int"}, {"set", "Bridge", "br-int", "fail_mode=secure"}}),
           commands::flows_read(), commands::flows_read_all(), commands::flows_change("flow add x\n"), commands::addresses_read(), commands::addresses_change("link set dev gw1 up\n"),
-          commands::wireguard_sync("PrivateKey = s\n"), commands::firewall_load("table x\n"), commands::firewall_read(), commands::dhcp_unit("reload", 101)})
+          commands::wireguard_sync("PrivateKey = s\n"), commands::wireguard_endpoints(), commands::firewall_load("table x\n"), commands::firewall_read(), commands::dhcp_unit("reload", 101)})
         got += to_string(command.argv) + (command.input.empty() ? "" : " <<< " + command.input.substr(0, command.input.find('\n'))) + '\n';
     got += '\n' + firewall_rules();
     compare(BLANKET_SOURCE_DIR "/tests/golden/net/commands.expect", got);

@@ -135,6 +135,25 @@ TEST_F(OverlayTest, WhatThePathsCarryReachesRoutesAndGuests) {
     EXPECT_TRUE(read_file(folder_ + "/dhcp/101.conf")->contains("dhcp-option=option:mtu,1390\n"));
 }
 
+TEST_F(OverlayTest, APeerStaysOnTheWayThatWasFoundForIt) {
+    host_.endpoints = sites_[1].wireguard_key + "\t203.0.113.7:40123\n" + sites_[2].wireguard_key + "\t(none)\n";  // of an earlier life
+    ASSERT_TRUE(apply());
+    EXPECT_FALSE(host_.wireguard.contains("Endpoint = 192.0.2.2")) << host_.wireguard;
+    EXPECT_TRUE(host_.wireguard.contains("Endpoint = 192.0.2.3"));
+    const auto asked = host_.count("wg show");
+    ASSERT_TRUE(apply());
+    EXPECT_EQ(host_.count("wg show"), asked);
+    overlay_->keep_endpoints({"north"});
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.wireguard.contains("Endpoint = 192.0.2.2"));
+    EXPECT_FALSE(host_.wireguard.contains("Endpoint = 192.0.2.3"));
+    EXPECT_TRUE(host_.wireguard.contains("10.213.3.0/24")) << "the peer is there all the same";
+    sites_[2].wireguard_key = base64_encode(std::string(32, 'z'));  // another key: it comes from where it is
+    ASSERT_TRUE(apply());
+    EXPECT_TRUE(host_.wireguard.contains(sites_[2].wireguard_key));
+    EXPECT_FALSE(host_.wireguard.contains("Endpoint = 192.0.2.3"));
+}
+
 TEST_F(OverlayTest, ARevokedSiteLosesItsTunnelBeforeAnythingElse) {
     vms_[1].owner = "west";
     ASSERT_TRUE(apply());

@@ -106,6 +106,29 @@ TEST_F(PublicTest, TheHostForwardsOnlyWhileSomethingIsPublicHere) {
     EXPECT_FALSE(host_.firewall.contains("dnat"));
 }
 
+TEST_F(PublicTest, ARelayForwardsToo) {
+    Site far = sites_[1];
+    far.name = "far";
+    far.index = 3;
+    far.wireguard_key = base64_encode(std::string(32, 'f'));
+    sites_.push_back(far);
+    sites_[0].heard = {{"west", {}}, {"far", {}}};
+    sites_[1].heard = sites_[2].heard = {{"east", {}}};
+    vms_[0].owner = "west";
+    vms_[1].owner = "far";
+    apply();
+    EXPECT_FALSE(forwards()) << "they share no network";
+    vms_[1].nics[0].net = "lan";
+    vms_[1].nics[0].ip = "10.1.0.3";
+    apply();
+    EXPECT_TRUE(forwards());
+    EXPECT_TRUE(host_.firewall.contains("ip saddr 10.213.2.1 ip daddr 10.213.1.1 udp sport 51820 udp dport 61003 dnat ip to 10.213.3.1:51820")) << host_.firewall;
+    sites_[2].state = kRevoked;
+    apply();
+    EXPECT_FALSE(forwards());
+    EXPECT_FALSE(host_.firewall.contains("dnat"));
+}
+
 TEST_F(PublicTest, RulesThatCannotBeLoadedForwardNothing) {
     expose();
     host_.fail_on = "public_in";

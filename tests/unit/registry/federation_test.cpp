@@ -248,6 +248,29 @@ void check_registry(const std::shared_ptr<EtcdClient>& etcd, Registry& registry)
     EXPECT_EQ(followed.sites.size(), all->sites.size());
 }
 
+TEST(Federation, BehindNatASiteReachesItsOwnEtcd) {
+    const test::TempDir dir;
+    FederationOptions options;
+    options.site = "home";
+    options.address = "203.0.113.9";  // the NAT's: nobody answers there
+    options.listen = address_of(5);
+    options.version = "0.1.0";
+    options.root = dir.path() + "/home";
+    options.client_port = static_cast<std::uint16_t>(20'000 + ::getpid() % 10'000);  // at 127.0.0.1, which all processes share
+    options.heartbeat_ms = 100;
+    options.election_ms = 1000;
+    const auto home = Federation::create(options, std::make_unique<TestRunner>()).value();
+    const auto started = home->ensure_local(kQuiet);
+    ASSERT_TRUE(started) << started.error().what;
+    const std::vector<std::string> own{std::format("127.0.0.1:{}", options.client_port)};
+    EXPECT_EQ(home->local().endpoints, own);
+    const auto sites = home->registry()->snapshot().value().sites;
+    ASSERT_EQ(sites.size(), 1u);
+    EXPECT_EQ(sites[0].value.address, "203.0.113.9") << "what the others are told";
+    ASSERT_TRUE(home->refresh_endpoints(sites));
+    EXPECT_EQ(home->local().endpoints, own) << "the NAT is not asked for what is here, and an address that changes is still our own business";
+}
+
 TEST(Federation, FromOneSiteToThreeVotersAndBack) {
     const test::TempDir dir;
     TestSite east = make_site(dir.path(), "east", 1);
